@@ -1,0 +1,9 @@
+"""Train: simulator (or CARLA), perception, policy, episode manager, trainer."""
+
+from av_td3_ros.nodes.launching import describe
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the graph; arguments with ``ros2 launch av_td3_ros training.launch.py --show-args``."""
+    return describe('training')

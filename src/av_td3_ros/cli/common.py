@@ -1,0 +1,107 @@
+"""What several commands share: config from file and ``--set``, run folders, a progress line."""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+import sys
+import time
+from typing import Any, Dict, Optional
+
+import yaml
+
+from av_td3_ros import config as conf
+from av_td3_ros.config import RunConfig
+from av_td3_ros.options import ConfigError, flatten
+
+PLAIN_PERIOD = 10.0
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--map``, ``--config`` and ``--set``."""
+    parser.add_argument('--map', metavar='FILE', help="OpenDRIVE file, or 'town' for the shipped one (default)")
+    parser.add_argument('--config', metavar='FILE', help='YAML file with settings; see config.yaml of any run')
+    parser.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='assignments',
+                        help='one setting, such as trainer.learner.batch_size=64; may be repeated')
+
+
+def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = None) -> RunConfig:
+    """
+    Return the config of a run: defaults, then the file, then the options, then ``--set``.
+
+    :raises ConfigError: where anything in it does not fit.
+    """
+    values: Dict[str, Any] = {}
+    where = '--set or the command line'
+    if options.config:
+        where = options.config
+        values.update(flatten(read_yaml(Path(options.config))))
+    if options.map:
+        values['simulator.map'] = options.map if options.map == 'town' else str(Path(options.map).resolve())
+    values.update(extra or {})
+    for text in options.assignments:
+        key, value = conf.parse_assignment(text)
+        values[key] = value
+    return conf.build_run(_without_shared_copies(values), where)
+
+
+def read_yaml(path: Path) -> Dict[str, Any]:
+    """
+    Read a YAML mapping.
+
+    :raises ConfigError: where the file is missing or is not a mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f'config file must be readable, got {path}: {error.strerror}') from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f'config file must be YAML, got {path}: {error}') from None
+    if not isinstance(data, dict):
+        raise ConfigError(f'config file must hold a mapping, got {type(data).__name__} in {path}')
+    return data
+
+
+def new_run_folder(kind: str) -> Path:
+    """Return a new folder name below ``runs/``."""
+    return Path('runs') / f'{kind}_{datetime.now():%Y%m%d_%H%M%S}'
+
+
+class Progress:
+    """One line that is rewritten in a terminal, or a plain line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self._live = sys.stdout.isatty()
+        self._last = float('-inf')
+
+    def show(self, text: str) -> None:
+        """Show the newest state."""
+        moment = time.monotonic()
+        if self._live and moment - self._last > 0.2:
+            print(f'\r\033[K{text}', end='', flush=True)
+            self._last = moment
+        elif not self._live and moment - self._last > PLAIN_PERIOD:
+            print(text, flush=True)
+            self._last = moment
+
+    def end(self, text: str) -> None:
+        """Show a last line and leave it."""
+        print(f'\r\033[K{text}' if self._live else text, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as m:ss."""
+    if seconds != seconds or seconds > 359999:
+        return '-:--'
+    return f'{int(seconds) // 60}:{int(seconds) % 60:02d}'
+
+
+def _without_shared_copies(values: Dict[str, Any]) -> Dict[str, Any]:
+    """Drop the copies of shared settings that a written ``config.yaml`` holds in its node sections."""
+    kept = {}
+    for key, value in values.items():
+        section, _, rest = key.partition('.')
+        shared = rest.split('.')[0] in conf.SHARED
+        if not (shared and section not in conf.SHARED and values.get(rest) == value):
+            kept[key] = value
+    return kept

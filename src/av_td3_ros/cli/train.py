@@ -1,0 +1,163 @@
+"""``av-td3 train``: start the graph, watch it learn, end it whole."""
+
+import argparse
+from pathlib import Path
+import signal
+import time
+from typing import Any, List
+
+from av_td3_ros.cli import common
+from av_td3_ros.config import RunConfig
+from av_td3_ros.run_folder import RunFolder
+
+EXIT_FAULT = 1
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        'train', help='train a policy over the ROS 2 graph',
+        description='Start simulator, perception, policy, episode manager and trainer as processes of one ROS 2 '
+                    'graph, show the progress, and leave a run folder with checkpoints, metrics and curves. '
+                    'Ctrl-C stops with a checkpoint; --resume goes on from it.')
+    parser.add_argument('--steps', type=int, metavar='N', help='environment steps of the run (default 6000)')
+    parser.add_argument('--seed', type=int, metavar='N', help='seed of everything (default 0)')
+    parser.add_argument('--run-dir', metavar='DIR', help='run folder (default runs/train_<date>)')
+    parser.add_argument('--resume', metavar='DIR', help='go on with the run in this folder')
+    parser.add_argument('--in-process', action='store_true', help='no ROS: the same loop in one process')
+    common.add_config_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    folder, config = prepare(options)
+    run_folder = RunFolder(folder)
+    run_folder.write_config(config)
+    print(f'run folder: {folder}')
+    train = train_in_process if options.in_process else train_graph
+    code = train(config, run_folder)
+    run_folder.close()
+    from av_td3_ros import curves
+    picture = curves.draw(run_folder)
+    print(f'summary: {folder / "summary.json"}' + (f', curves: {picture}' if picture else ''))
+    return code
+
+
+def prepare(options: argparse.Namespace) -> tuple:
+    """Return the run folder's path and the config of the run."""
+    folder = Path(options.resume or options.run_dir or common.new_run_folder('train'))
+    extra = {'trainer.run_dir': str(folder.resolve()), 'trainer.resume': bool(options.resume)}
+    if options.resume and not options.config:
+        options.config = str(folder / 'config.yaml')
+    if options.steps is not None:
+        extra['trainer.steps'] = options.steps
+    if options.seed is not None:
+        extra.update({f'{section}.seed': options.seed
+                      for section in ('simulator', 'policy', 'episode_manager', 'trainer')})
+    return folder, common.load_config(options, extra)
+
+
+def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
+    """Train without ROS."""
+    from av_td3_ros.train import train
+    progress = common.Progress()
+
+    def show(trainer: Any) -> None:
+        progress.show(line(trainer.env_steps, config.trainer.steps, trainer.steps_per_second, trainer.updates,
+                           trainer.updates_per_second, trainer.return_mean, trainer.version, trainer.version))
+
+    trainer = train(config, run_folder, show)
+    progress.end(f'finished: {trainer.env_steps} steps, {trainer.updates} updates, return of the last 20 '
+                 f'episodes {trainer.return_mean:.1f}')
+    return 0
+
+
+def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
+    """Train over the ROS 2 graph."""
+    from av_td3_msgs.msg import TrainingStatus
+    from av_td3_ros.nodes.supervisor import GraphError, Supervisor
+    from av_td3_ros.cli.main import refuse
+
+    stops = catch_stops()
+    progress, begun = common.Progress(), time.monotonic()
+    code = 0
+    try:
+        with Supervisor(config, 'training', run_folder.path) as graph:
+            ready = time.monotonic()
+            progress.end(f'graph ready after {ready - begun:.1f} s')
+            first_step = None
+
+            def over() -> bool:
+                status = graph.status
+                return bool(stops) or status is not None and status.phase in (
+                    TrainingStatus.FINISHED, TrainingStatus.FAILED)
+
+            while not over():
+                graph.spin(over, 0.25)
+                graph.revive()
+                if graph.status is not None:
+                    if first_step is None and graph.status.env_steps:
+                        first_step = time.monotonic() - begun
+                    progress.show(status_line(graph))
+            if stops:
+                progress.end('stopping: saving a checkpoint')
+            graph.finish()
+            if graph.status is not None:
+                progress.end(status_line(graph))
+                if graph.status.phase == TrainingStatus.FAILED:
+                    code = EXIT_FAULT
+                    print(f'training failed: {graph.status.message}')
+            run_folder.write_summary({'graph': accounts(graph, first_step), 'stopped_by_user': bool(stops),
+                                      'wall_time': time.monotonic() - begun})
+    except GraphError as error:
+        return refuse(error)
+    return code
+
+
+def catch_stops() -> List[int]:
+    """Collect SIGINT and SIGTERM instead of dying of them."""
+    stops: List[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: stops.append(received))
+    return stops
+
+
+def status_line(graph: Any) -> str:
+    """Return the progress of a graph as one line."""
+    status = graph.status
+    adopted = graph.policy_status.policy_version if graph.policy_status else 0
+    return line(status.env_steps, status.env_steps_target, status.steps_per_second, status.updates,
+                status.updates_per_second, status.return_mean, adopted, status.policy_version)
+
+
+def line(steps: int, target: int, rate: float, updates: int, update_rate: float, return_mean: float,
+         adopted: int, published: int) -> str:
+    """Return one line of progress."""
+    left = (target - steps) / rate if rate > 0 else float('nan')
+    shown = f'{return_mean:7.1f}' if return_mean == return_mean else '      -'
+    return (f'{steps:6d}/{target} steps  {rate:5.1f}/s  {common.clock(left):>5} left | {updates:6d} updates '
+            f'{update_rate:5.1f}/s | return {shown} | weights v{adopted} of v{published}')
+
+
+def accounts(graph: Any, first_step: Any) -> dict:
+    """Return what was sent, received, stored and lost over the whole run."""
+    simulator = graph.health.get('simulator', {})
+    manager = graph.health.get('episode_manager', {})
+    status, policy = graph.status, graph.policy_status
+    return {
+        'seconds_to_first_step': first_step,
+        'frames': int(simulator.get('frames', 0)), 'commands': int(simulator.get('commands', 0)),
+        'command_timeouts': int(simulator.get('timeouts', 0)),
+        'transitions_sent': int(manager.get('transitions_sent', 0)),
+        'transitions_received': status.transitions_received if status else 0,
+        'transitions_stored': status.transitions_stored if status else 0,
+        'transitions_lost': status.transitions_lost if status else 0,
+        'transitions_duplicated': status.transitions_duplicated if status else 0,
+        'episodes_aborted': int(manager.get('aborts', 0)),
+        'unpaced_steps': int(manager.get('unpaced_steps', 0)),
+        'versions_published': status.policy_version if status else 0,
+        'versions_adopted': policy.adopted if policy else 0,
+        'versions_refused': policy.refused if policy else 0,
+        'restarts': {name: member.restarts for name, member in graph.members.items() if member.restarts},
+    }

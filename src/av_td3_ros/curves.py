@@ -1,0 +1,69 @@
+"""The picture of a run: return, ending, speed and learning over environment steps."""
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+
+from av_td3_ros.run_folder import RunFolder
+
+WINDOW = 10
+GOOD, BAD, NEUTRAL = '#2a9d5c', '#d1495b', '#7f8fa6'
+
+
+def draw(run: RunFolder) -> Optional[Path]:
+    """
+    Draw ``curves.png`` in the run folder.
+
+    :returns: its path, or None where there are no episodes or matplotlib is missing.
+    """
+    rows = [row for row in run.read_episodes() if row['outcome'] != 'aborted']
+    if not rows:
+        return None
+    try:
+        import matplotlib
+    except ImportError:
+        return None
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    steps = _column(rows, 'env_step')
+    figure, axes = plt.subplots(2, 2, figsize=(11, 6.5), sharex=True, constrained_layout=True)
+    panels = (('episode_return', 'return of an episode', 1.0), ('route_completion', 'route driven (%)', 100.0),
+              ('mean_speed', 'mean speed (km/h)', 3.6),
+              ('mean_lateral_deviation', 'distance from the route (m)', 1.0))
+    colours = [_colour(row) for row in rows]
+    for axis, (key, title, scale) in zip(axes.flat, panels):
+        values = _column(rows, key) * scale
+        axis.scatter(steps, values, s=12, c=colours, alpha=0.6, linewidths=0)
+        axis.plot(steps, _smooth(values), color='#1d3557', linewidth=2)
+        axis.set_title(title, loc='left', fontsize=11)
+        axis.grid(alpha=0.25)
+        axis.spines[['top', 'right']].set_visible(False)
+        axis.margins(x=0.02)
+    for axis in axes[1]:
+        axis.set_xlabel('environment steps')
+    for label, colour in (('goal', GOOD), ('failure', BAD), ('time limit', NEUTRAL)):
+        axes[0, 0].scatter([], [], s=20, c=colour, label=label)
+    axes[0, 0].plot([], [], color='#1d3557', label=f'mean of {WINDOW} episodes')
+    axes[0, 0].legend(frameon=False, fontsize=9, loc='upper left')
+    figure.suptitle(f'{run.path.name}: {len(rows)} episodes', x=0.01, ha='left', fontsize=13)
+    path = run.path / 'curves.png'
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def _column(rows: List[Dict[str, Any]], key: str) -> np.ndarray:
+    return np.array([float(row[key]) for row in rows])
+
+
+def _colour(row: Dict[str, Any]) -> str:
+    return {'goal': GOOD, 'time_limit': NEUTRAL}.get(row['reason'], BAD)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    sums = np.cumsum(np.insert(values, 0, 0.0))
+    begin = np.maximum(np.arange(1, len(values) + 1) - WINDOW, 0)
+    ends = np.arange(1, len(values) + 1)
+    return (sums[ends] - sums[begin]) / (ends - begin)

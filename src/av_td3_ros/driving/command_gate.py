@@ -1,0 +1,59 @@
+"""
+The last check before the vehicle bus: bounds value and rate, rejects what is not a number.
+
+This is not a comfort filter. Where it acts often, the policy is at fault; it counts and says when it acts.
+"""
+
+import math
+from typing import NamedTuple, Sequence, Tuple
+
+from av_td3_ros.config import GateConfig
+
+
+class Gated(NamedTuple):
+    """A command fit for the bus, and why it differs from what came in ('' where it does not)."""
+
+    action: Tuple[float, float]
+    reason: str
+
+
+class CommandGate:
+    """Stateful only in the last steering that it let through."""
+
+    def __init__(self, config: GateConfig, period: float) -> None:
+        """
+        :param config: the limits.
+        :param period: time between two commands, s.
+        """
+        self._max_change = config.max_steering_rate * period
+        self._steering = 0.0
+        self.interventions = 0
+
+    def brake(self) -> Tuple[float, float]:
+        """Return the braking action; the steering goes straight as fast as the limit allows."""
+        self._steering = self._limited(0.0)
+        return self._steering, -1.0
+
+    def check(self, action: Sequence[float]) -> Gated:
+        """
+        Return a bounded, finite action.
+
+        :param action: [steering, acceleration] as the policy wants it.
+        """
+        steering, acceleration = float(action[0]), float(action[1])
+        if not (math.isfinite(steering) and math.isfinite(acceleration)):
+            self.interventions += 1
+            return Gated(self.brake(), f'not finite: steering {steering}, acceleration {acceleration}')
+        bounded = max(-1.0, min(1.0, steering)), max(-1.0, min(1.0, acceleration))
+        limited = self._limited(bounded[0])
+        reason = ''
+        if bounded != (steering, acceleration):
+            reason = f'out of [-1, 1]: steering {steering:.3f}, acceleration {acceleration:.3f}'
+        elif limited != steering:
+            reason = f'steering rate: {self._steering:.3f} to {steering:.3f} in one tick'
+        self.interventions += bool(reason)
+        self._steering = limited
+        return Gated((limited, bounded[1]), reason)
+
+    def _limited(self, steering: float) -> float:
+        return max(self._steering - self._max_change, min(self._steering + self._max_change, steering))

@@ -1,0 +1,71 @@
+"""
+The node graph as data: which nodes make a graph, in which order they start, and what each is told.
+
+The launch files and ``av-td3`` are both made from this.
+"""
+
+from typing import Any, Dict, NamedTuple, Tuple
+
+from av_td3_ros.config import RunConfig
+from av_td3_ros.options import to_flat
+
+NAMESPACE = 'av_td3'
+
+
+class NodeSpec(NamedTuple):
+    """One node: its name is also its section in :class:`RunConfig`."""
+
+    name: str
+
+    @property
+    def executable(self) -> str:
+        """Name of the installed program."""
+        return f'{self.name}_node'
+
+    @property
+    def module(self) -> str:
+        """Python module to run."""
+        return f'av_td3_ros.nodes.{self.executable}'
+
+    @property
+    def file(self) -> str:
+        """Name of its parameter file."""
+        return f'{self.name}.param.yaml'
+
+
+SIMULATOR = NodeSpec('simulator')
+PERCEPTION = NodeSpec('perception')
+POLICY = NodeSpec('policy')
+EPISODE_MANAGER = NodeSpec('episode_manager')
+TRAINER = NodeSpec('trainer')
+
+# In the order of activation: who listens comes before who speaks, the world last.
+GRAPHS: Dict[str, Tuple[NodeSpec, ...]] = {
+    'training': (TRAINER, POLICY, PERCEPTION, EPISODE_MANAGER, SIMULATOR),
+    'evaluation': (POLICY, PERCEPTION, EPISODE_MANAGER, SIMULATOR),
+    'deploy': (POLICY, PERCEPTION),
+    'bench': (POLICY, PERCEPTION, SIMULATOR),
+}
+
+# Settings that suit large images and short ticks; what the user has set stays as it is.
+ENVIRONMENT = {
+    # Camera images do not fit Fast DDS's default shared-memory segment and would leave as UDP fragments.
+    'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA',
+    # A learner's idle threads must not spin on the cores that the simulator needs.
+    'OMP_WAIT_POLICY': 'PASSIVE',
+}
+
+
+def nodes(graph: str, simulator: str = 'embedded') -> Tuple[NodeSpec, ...]:
+    """
+    Return the nodes of a graph.
+
+    :param graph: 'training', 'evaluation', 'deploy' or 'bench'.
+    :param simulator: 'embedded', or 'carla' where the CARLA ROS bridge takes the simulator's place.
+    """
+    return tuple(node for node in GRAPHS[graph] if node is not SIMULATOR or simulator == 'embedded')
+
+
+def parameters(run: RunConfig, node: NodeSpec) -> Dict[str, Any]:
+    """Return a node's parameters, dotted keys."""
+    return to_flat(getattr(run, node.name))

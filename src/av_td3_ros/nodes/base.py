@@ -1,0 +1,212 @@
+"""
+What every node of the graph shares: lifecycle, parameters, topics by name, diagnostics, a clean end.
+
+A node declares what it needs in ``setup()`` and says how it is in ``health()``. Anything the core raises while
+configuring becomes one ERROR line and a refused transition; nothing half-built stays behind.
+"""
+
+import signal
+import sys
+import time
+from typing import Any, Callable, Dict, List, Tuple, Type
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from av_td3_ros.bridge import params
+from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_name, topic_qos
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+EXPECTED_ERRORS = (ValueError, OSError, RuntimeError, ImportError)
+EXIT_OK, EXIT_FAULT, EXIT_REFUSED = 0, 1, 2
+
+Health = Tuple[bytes, str, Dict[str, Any]]
+
+
+class GraphNode(LifecycleNode):
+    """Base of the five nodes."""
+
+    NAME = ''
+    CONFIG: Type[Any]
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Keyword arguments go to ``rclpy.node.Node``."""
+        super().__init__(self.NAME, **kwargs)
+        self.declare_parameter('autostart', False)
+        self.config: Any = None
+        self.active = False
+        self.exit_code = EXIT_OK
+        self.wants_exit = False
+        self._entities: List[Callable[[], Any]] = []
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+
+    # -- for the nodes ---------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Read nothing but ``self.config``; make everything; raise where something does not fit."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begin work; called on activation."""
+
+    def halt(self) -> None:
+        """Stop work while publishers still work; called on deactivation and before the end."""
+
+    def release(self) -> None:
+        """Let go of what ``setup`` made, entities aside."""
+
+    def health(self) -> Health:
+        """Return (level, message, values) for /diagnostics."""
+        return OK, 'active' if self.active else 'inactive', {}
+
+    def publisher(self, key: str) -> Any:
+        """Make the publisher of a topic of the table."""
+        made = self.create_publisher(TOPICS[key].type, self._name(key), topic_qos(key))
+        self._entities.append(lambda: self.destroy_publisher(made))
+        return made
+
+    def subscribe(self, key: str, callback: Callable[[Any], None]) -> Any:
+        """Subscribe to a topic of the table; messages count only while the node is active."""
+        made = self.create_subscription(TOPICS[key].type, self._name(key),
+                                        lambda msg: callback(msg) if self.active else None, topic_qos(key))
+        self._entities.append(lambda: self.destroy_subscription(made))
+        return made
+
+    def subscribe_always(self, key: str, callback: Callable[[Any], None]) -> Any:
+        """Subscribe to a latched topic, which may come before activation."""
+        made = self.create_subscription(TOPICS[key].type, self._name(key), callback, topic_qos(key))
+        self._entities.append(lambda: self.destroy_subscription(made))
+        return made
+
+    def serve(self, key: str, callback: Callable[[Any, Any], Any]) -> None:
+        """Offer a service of the table."""
+        made = self.create_service(SERVICES[key].type, SERVICES[key].name, callback)
+        self._entities.append(lambda: self.destroy_service(made))
+
+    def every(self, period: float, callback: Callable[[], None]) -> None:
+        """Call back at a period of real time (s); simulated time may stand still."""
+        made = self.create_timer(period, callback, clock=self._steady)
+        self._entities.append(lambda: self.destroy_timer(made))
+
+    def finish(self, code: int) -> None:
+        """Ask ``run`` to end the process with an exit code."""
+        self.exit_code = code
+        self.wants_exit = True
+
+    # -- lifecycle -------------------------------------------------------------------------------------
+
+    def on_configure(self, state: Any) -> TransitionCallbackReturn:
+        """Read and check the parameters, make everything, or refuse with one line."""
+        try:
+            self.config = params.read(self, self.CONFIG)
+            self._diagnostics = self.publisher('diagnostics')
+            self.setup()
+            self.every(1.0, self.diagnose)
+        except EXPECTED_ERRORS as error:
+            self.get_logger().error(_one_line(error))
+            self._release_all()
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: Any) -> TransitionCallbackReturn:
+        """Begin work."""
+        result = super().on_activate(state)
+        self.active = True
+        self.start()
+        return result
+
+    def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
+        """Stop work: the last messages go out before the publishers fall silent."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
+        """Release everything."""
+        self._release_all()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
+        """Stop and release everything, from any state."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Stop and release everything; safe to call twice."""
+        self._stop()
+        self._release_all()
+
+    def diagnose(self) -> None:
+        """Publish this node's health."""
+        level, message, values = self.health()
+        status = DiagnosticStatus(
+            level=level, name=f'{self.NAME}: health', message=message, hardware_id=self.get_namespace(),
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    def _stop(self) -> None:
+        if self.active:
+            self.halt()
+            self.active = False
+            self.diagnose()
+
+    def _release_all(self) -> None:
+        while self._entities:
+            self._entities.pop()()
+        self.release()
+
+    def _name(self, key: str) -> str:
+        return topic_name(key, getattr(self.config, 'role_name', ''))
+
+
+def run(node_class: Type[GraphNode]) -> int:
+    """
+    Run one node until SIGINT, SIGTERM or its own end.
+
+    :returns: 0 after an orderly end, 1 after a fault, 2 where the configuration was refused.
+    """
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    stop = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.append(True))
+    node = node_class()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    code = EXIT_OK
+    try:
+        if node.get_parameter('autostart').value:
+            success = TransitionCallbackReturn.SUCCESS
+            if node.trigger_configure() != success or node.trigger_activate() != success:
+                return EXIT_REFUSED
+        while not stop and not node.wants_exit:
+            executor.spin_once(timeout_sec=0.2)
+        code = node.exit_code
+    except Exception as error:  # the node's boundary: stop the car, say why, fail visibly
+        node.get_logger().fatal(f'{type(error).__name__}: {_one_line(error)}')
+        code = EXIT_FAULT
+        raise
+    finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return code
+
+
+def main(node_class: Type[GraphNode]) -> None:
+    """Run a node as a program."""
+    sys.exit(run(node_class))
+
+
+def now() -> float:
+    """Return steady time in seconds."""
+    return time.monotonic()
+
+
+def _one_line(error: BaseException) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__

@@ -1,0 +1,184 @@
+"""
+Camera image, odometry and route to observation.
+
+In training every frame is also joined with the episode manager's numbering of it; in a deployment
+(``episodes: false``) the node numbers its own and drives whenever there is data.
+"""
+
+import array
+from collections import OrderedDict
+from typing import Any, Dict, Optional
+
+from av_td3_msgs.msg import Action, EpisodeState, Observation
+from carla_msgs.msg import CarlaStatus
+from nav_msgs.msg import Odometry, Path
+import numpy as np
+from sensor_msgs.msg import Image
+
+from av_td3_ros.bridge import convert
+from av_td3_ros.config import PerceptionConfig
+from av_td3_ros.datatypes import SpecError
+from av_td3_ros.driving import preprocess
+from av_td3_ros.driving.join import FrameJoin
+from av_td3_ros.driving.route import RouteTracker
+from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
+
+DEFAULT_PERIOD = 0.05
+ROUTES_KEPT = 8
+
+
+class PerceptionNode(GraphNode):
+    """Joins by stamp, preprocesses, stacks, publishes one observation per frame."""
+
+    NAME = 'perception'
+    CONFIG = PerceptionConfig
+
+    def setup(self) -> None:
+        """Subscribe to what makes a frame complete."""
+        self._spec = self.config.observation.spec()
+        self._stack = preprocess.FrameStack(self._spec)
+        self._shape = np.array(self._spec.image_shape, np.uint32)
+        self._zeros = np.zeros(self._spec.vector_size, np.float32)
+        kinds = ('image', 'odometry') + (('episode',) if self.config.episodes else ())
+        self._join = FrameJoin(kinds, DEFAULT_PERIOD)
+        self._kinds = kinds
+        self._period = DEFAULT_PERIOD
+        self._routes: 'OrderedDict[int, RouteTracker]' = OrderedDict()
+        self._waiting: Optional[Dict[str, Any]] = None
+        self._last_steering = 0.0
+        self._step = 0
+        self._image_at = now()
+        self._fault = ''
+        self.observations = 0
+        self._observation_pub = self.publisher('observation')
+        self._debug_pub = self.publisher('debug_stack')
+        self._debug_at = 0.0
+        self.subscribe('status', self.on_status)
+        self.subscribe('odometry', self.on_odometry)
+        self.subscribe_always('waypoints', self.on_route)
+        if self.config.episodes:
+            self.subscribe('episode_state', self.on_episode)
+        else:
+            self.subscribe('action', self.on_action)
+        self.subscribe('image', self.on_image)
+
+    def start(self) -> None:
+        """Count silence from here on."""
+        self._image_at = now()
+
+    def health(self) -> Health:
+        """Silence of the camera and data that does not fit are faults."""
+        silent = now() - self._image_at
+        values = {'observations': self.observations, 'dropped_frames': self._join.dropped,
+                  'repeated_messages': self._join.repeated, 'image_age': f'{silent:.2f}'}
+        if self.active and silent > self.config.image_timeout:
+            return ERROR, f'no image for {silent:.1f} s on {self._name("image")}', values
+        if self._fault:
+            return ERROR, self._fault, values
+        if self._waiting is not None:
+            return WARN, 'waiting for a route', values
+        return OK, 'observing' if self.active else 'inactive', values
+
+    # -- events ----------------------------------------------------------------------------------------
+
+    def on_status(self, msg: CarlaStatus) -> None:
+        """Follow the simulation's own step size."""
+        if msg.fixed_delta_seconds > 0.0 and abs(msg.fixed_delta_seconds - self._period) > 1e-6:
+            self._period = msg.fixed_delta_seconds
+            self._join = FrameJoin(self._kinds, self._period)
+
+    def on_image(self, msg: Image) -> None:
+        """Take a camera image."""
+        self._image_at = now()
+        try:
+            frame = preprocess.grey_frame(convert.from_image(msg), self.config.observation)
+        except SpecError as error:
+            self._complain(str(error))
+            return
+        self._add('image', msg, (msg.header, frame))
+
+    def on_odometry(self, msg: Odometry) -> None:
+        """Take the vehicle state."""
+        self._add('odometry', msg, convert.from_odometry(msg))
+
+    def on_episode(self, msg: EpisodeState) -> None:
+        """Take the episode manager's numbering of a frame."""
+        self._add('episode', msg, msg)
+
+    def on_action(self, msg: Action) -> None:
+        """Remember the last steering, where no episode manager tells it."""
+        self._last_steering = msg.steering
+
+    def on_route(self, msg: Path) -> None:
+        """Take a route; frames that waited for it go on."""
+        try:
+            tracker = convert.from_path(msg).tracker()
+        except SpecError as error:
+            if msg.poses:
+                self._complain(str(error))
+            return
+        self._routes[convert.to_ns(msg.header.stamp)] = tracker
+        while len(self._routes) > ROUTES_KEPT:
+            self._routes.popitem(last=False)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._complete(waiting)
+
+    # -- work ------------------------------------------------------------------------------------------
+
+    def _add(self, kind: str, msg: Any, value: Any) -> None:
+        frame = self._join.add(kind, convert.to_ns(msg.header.stamp), value)
+        if frame is not None:
+            self._complete(frame)
+
+    def _complete(self, frame: Dict[str, Any]) -> None:
+        header, pixels = frame['image']
+        episode = frame.get('episode') or self._own_numbering(header)
+        moving = episode.phase != EpisodeState.RESETTING
+        vector = self._zeros
+        if moving:
+            tracker = self._tracker(episode)
+            if tracker is None and preprocess.needs_route(self.config.observation):
+                self._waiting = frame
+                return
+            vector, _ = preprocess.state_vector(self.config.observation, frame['odometry'], episode.steering,
+                                                tracker)
+        fresh = episode.step_id == 0
+        image = self._stack.reset(pixels) if fresh else self._stack.push(pixels)
+        self._observation_pub.publish(Observation(
+            header=header, episode_id=episode.episode_id, step_id=episode.step_id,
+            policy_version=episode.policy_version, drive=episode.phase == EpisodeState.RUNNING,
+            explore=self.config.episodes and episode.mode == EpisodeState.TRAINING, spec=self._spec.digest,
+            image_shape=self._shape, image=convert.to_bytes(image), vector=array.array('f', vector.tobytes())))
+        self.observations += 1
+        self._fault = ''
+        self._show(image, header)
+
+    def _own_numbering(self, header: Any) -> EpisodeState:
+        state = EpisodeState(header=header, step_id=self._step, phase=EpisodeState.RUNNING,
+                             steering=self._last_steering, mode=EpisodeState.EVALUATION)
+        self._step += 1
+        return state
+
+    def _tracker(self, episode: EpisodeState) -> Optional[RouteTracker]:
+        if self.config.episodes:
+            return self._routes.get(convert.to_ns(episode.route_stamp))
+        return next(reversed(self._routes.values()), None)
+
+    def _show(self, image: np.ndarray, header: Any) -> None:
+        if self._debug_pub.get_subscription_count() and now() - self._debug_at > 0.1:
+            self._debug_at = now()
+            self._debug_pub.publish(convert.to_image(np.hstack(list(image)), 'mono8', header))
+
+    def _complain(self, fault: str) -> None:
+        self._fault = fault
+        self.get_logger().error(fault, throttle_duration_sec=5.0)
+
+
+def main() -> None:
+    """Run perception."""
+    run_main(PerceptionNode)
+
+
+if __name__ == '__main__':
+    main()

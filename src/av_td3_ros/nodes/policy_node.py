@@ -1,0 +1,178 @@
+"""
+Observation to vehicle command, and the hot swap of weights between two of them.
+
+Exactly one command answers each frame. New weights are checked whole before they drive; what is refused is
+reported and the old weights drive on. Nothing here waits for a trainer.
+"""
+
+from av_td3_msgs.msg import Observation, PolicyStatus, PolicyWeights
+from carla_msgs.msg import CarlaStatus
+import numpy as np
+
+from av_td3_ros.bridge import convert
+from av_td3_ros.config import PolicyConfig
+from av_td3_ros.datatypes import SpecError
+from av_td3_ros.driving.actuation import to_control
+from av_td3_ros.driving.command_gate import CommandGate
+from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
+from av_td3_ros.td3 import checkpoint, weights
+from av_td3_ros.td3.behaviour import Behaviour
+
+PERIOD = 0.05
+WATCH_PERIOD = 0.1
+
+
+class PolicyNode(GraphNode):
+    """Runs the actor; the last thing before the vehicle bus is the command gate."""
+
+    NAME = 'policy'
+    CONFIG = PolicyConfig
+
+    def setup(self) -> None:
+        """Load the checkpoint, if one is given, and subscribe."""
+        self._spec = self.config.observation.spec()
+        self._behaviour = Behaviour(self.config.seed)
+        self._gate = CommandGate(self.config.gate, PERIOD)
+        self.version = self.adopted = self.refused = self.commands = self.observations = 0
+        self._last_refusal = self._fault = ''
+        self._latency_sum, self._latency_count = 0.0, 0
+        self._frame = self._braked_frame = -1
+        self._commanded_frame = -1
+        self._running = True
+        self._observed_at = now()
+        if self.config.checkpoint:
+            loaded = checkpoint.load_policy(self.config.checkpoint, self._spec)
+            self._behaviour.adopt(loaded.policy)
+            self.version = loaded.version
+        self._command_pub = self.publisher('vehicle_control_cmd')
+        self._action_pub = self.publisher('action')
+        self._status_pub = self.publisher('policy_status')
+        if self.config.accept_weights:
+            self.subscribe_always('policy_weights', self.on_weights)
+        self.subscribe('status', self.on_frame)
+        self.subscribe('observation', self.on_observation)
+        self.every(WATCH_PERIOD, self._watch)
+        self.every(1.0, self._report)
+
+    def start(self) -> None:
+        """Count silence from here on."""
+        self._observed_at = now()
+
+    def halt(self) -> None:
+        """Leave the car braking."""
+        if self._frame > self._commanded_frame or self._frame < 0:
+            self._command(self._gate.brake())
+
+    def health(self) -> Health:
+        """Refused weights, silence and an acting gate show here."""
+        values = {'policy_version': self.version, 'adopted': self.adopted, 'refused': self.refused,
+                  'last_refusal': self._last_refusal, 'commands': self.commands,
+                  'gate_interventions': self._gate.interventions}
+        silent = now() - self._observed_at
+        if self.active and self._running and silent > self.config.gate.observation_timeout:
+            return ERROR, f'no observation for {silent:.1f} s: braking', values
+        if self._fault:
+            return ERROR, self._fault, values
+        if self._last_refusal:
+            return WARN, f'weights refused: {self._last_refusal}', values
+        if not self._behaviour.ready:
+            return WARN, 'waiting for weights: braking', values
+        return OK, f'driving with version {self.version}' if self.active else 'inactive', values
+
+    # -- events ----------------------------------------------------------------------------------------
+
+    def on_frame(self, msg: CarlaStatus) -> None:
+        """Follow the frame count, so that a frame is commanded once, whoever commands it."""
+        self._frame = msg.frame
+        self._running = msg.synchronous_mode_running
+
+    def on_weights(self, msg: PolicyWeights) -> None:
+        """Check weights whole, then adopt them: the next observation is the first that they act on."""
+        try:
+            policy = weights.unpack(bytes(msg.tensors), msg.sha256, msg.spec, self._spec)
+        except weights.WeightsError as error:
+            self.refused += 1
+            self._last_refusal = f'version {msg.version}: {error}'
+            self.get_logger().error(f'weights refused, version {self.version} drives on: '
+                                    f'{self._last_refusal}')
+            self.diagnose()
+        else:
+            self._behaviour.adopt(policy)
+            self._behaviour.explore(msg.exploration_std, msg.random_actions, msg.random_acceleration)
+            self.version = msg.version
+            self.adopted += 1
+            self._last_refusal = ''
+        self._report()
+
+    def on_observation(self, msg: Observation) -> None:
+        """Act on one frame."""
+        begun = self._observed_at = now()
+        if self._braked_frame == self._frame >= 0:
+            return  # too late: the watchdog has commanded this frame already
+        drive = msg.drive and self._behaviour.ready
+        action = self._choose(msg) if drive else self._brake(msg)
+        reply = convert.to_action_msg(msg, self.version, action)
+        reply.drive = drive and not self._fault
+        self._action_pub.publish(reply)
+        self._command(action)
+        self.observations += 1
+        self._latency_sum += now() - begun
+        self._latency_count += 1
+
+    # -- work ------------------------------------------------------------------------------------------
+
+    def _choose(self, msg: Observation) -> tuple:
+        try:
+            image, vector = convert.to_image_stack(msg, self._spec)
+        except SpecError as error:
+            self._fault = str(error)
+            self.get_logger().error(f'braking: {error}', throttle_duration_sec=5.0)
+            return self._gate.brake()
+        self._fault = ''
+        if msg.step_id == 0:
+            self._behaviour.begin_episode()
+        gated = self._gate.check(self._behaviour.act(image, vector, msg.explore))
+        if gated.reason:
+            self.get_logger().warning(f'command gate: {gated.reason}', throttle_duration_sec=5.0)
+        # What is stored as the action is what was commanded, in the precision of the message.
+        return tuple(float(value) for value in np.asarray(gated.action, np.float32))
+
+    def _brake(self, msg: Observation) -> tuple:
+        if msg.drive:
+            self.get_logger().warning('no weights yet: braking', throttle_duration_sec=5.0)
+        return self._gate.brake()
+
+    def _command(self, action: tuple) -> None:
+        self._command_pub.publish(convert.to_control_msg(to_control(action),
+                                                         self.get_clock().now().to_msg()))
+        self.commands += 1
+        self._commanded_frame = self._frame
+
+    def _watch(self) -> None:
+        """Brake where observations stay out; never a second command for a frame in lock-step."""
+        silent = now() - self._observed_at
+        if not self.active or not self._running or silent < self.config.gate.observation_timeout:
+            return
+        if self._frame > self._commanded_frame or self._frame < 0:
+            self.get_logger().error(f'no observation for {silent:.1f} s: braking', throttle_duration_sec=5.0)
+            self._command(self._gate.brake())
+            self._braked_frame = self._frame
+
+    def _report(self) -> None:
+        mean = self._latency_sum / self._latency_count if self._latency_count else 0.0
+        self._latency_sum, self._latency_count = 0.0, 0
+        msg = PolicyStatus(
+            policy_version=self.version, adopted=self.adopted, refused=self.refused,
+            last_refusal=self._last_refusal, commands=self.commands, observations=self.observations,
+            gate_interventions=self._gate.interventions, inference_latency=mean)
+        msg.header.stamp = self.get_clock().now().to_msg()
+        self._status_pub.publish(msg)
+
+
+def main() -> None:
+    """Run the policy."""
+    run_main(PolicyNode)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,44 @@
+"""Shared-memory segments of Fast DDS: a process that is killed leaves its own behind."""
+
+from pathlib import Path
+from typing import FrozenSet, Set
+
+FOLDER = Path('/dev/shm')
+PATTERNS = ('fastrtps_*', 'fastdds_*', 'fast_datasharing*', 'sem.fastrtps_*', 'sem.fastdds_*')
+
+
+def snapshot() -> FrozenSet[str]:
+    """Return the names of the segments that exist now."""
+    return frozenset(path.name for pattern in PATTERNS for path in FOLDER.glob(pattern))
+
+
+def remove_orphans(before: FrozenSet[str]) -> Set[str]:
+    """
+    Remove segments that came after a snapshot and that no living process uses.
+
+    :returns: the names removed.
+    """
+    candidates = snapshot() - before
+    orphans = candidates - _in_use() if candidates else set()
+    for name in orphans:
+        try:
+            (FOLDER / name).unlink()
+        except OSError:
+            pass  # gone already, or another user's
+    return set(orphans)
+
+
+def _in_use() -> Set[str]:
+    used: Set[str] = set()
+    for process in Path('/proc').glob('[0-9]*'):
+        try:
+            for line in (process / 'maps').read_text().splitlines():
+                if str(FOLDER) in line:
+                    used.add(line.split(f'{FOLDER}/', 1)[1].split(' ')[0])
+            for handle in (process / 'fd').iterdir():
+                target = str(handle.resolve())
+                if target.startswith(str(FOLDER)):
+                    used.add(Path(target).name)
+        except OSError:
+            continue  # ended meanwhile, or another user's
+    return used

@@ -1,0 +1,281 @@
+"""
+The embedded simulator behind the CARLA ROS bridge's contract.
+
+One tick per command: publish a frame, wait for its command, tick. A command that stays out for
+``control_timeout`` is warned about and the world ticks anyway, exactly as the bridge does.
+"""
+
+from collections import deque
+import math
+from typing import Any, Deque, Dict, Optional, Tuple
+
+from carla_msgs.msg import (CarlaActorInfo, CarlaActorList, CarlaCollisionEvent, CarlaControl,
+                            CarlaEgoVehicleInfo, CarlaEgoVehicleInfoWheel, CarlaEgoVehicleStatus,
+                            CarlaLaneInvasionEvent, CarlaStatus, CarlaWorldInfo)
+from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, Vector3
+import geometry_msgs.msg
+from nav_msgs.msg import Odometry, Path
+import numpy as np
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Float32, Header
+
+from av_td3_ros.bridge import convert
+from av_td3_ros.config import SimulatorConfig
+from av_td3_ros.datatypes import Control
+from av_td3_ros.driving.road_map import MapError
+from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
+from av_td3_ros.sim.world import World
+
+EGO_ID = 100
+ROUTE_JUMP = 2.0
+LATENCIES_KEPT = 2000
+
+
+class SimulatorNode(GraphNode):
+    """Owns the world and its clock; every other node is driven by what it publishes."""
+
+    NAME = 'simulator'
+    CONFIG = SimulatorConfig
+
+    def setup(self) -> None:
+        """Load the map and offer the bridge's topics."""
+        self._world = World(self.config)
+        self._period_ns = round(self.config.fixed_delta_seconds * convert.NANOSECONDS)
+        self._control = Control(brake=1.0)
+        self._awaiting = False
+        self._started = False
+        self._paused = False
+        self._step_once = False
+        self._published_at = 0.0
+        self._imaged_at = 0.0
+        self._latencies: Deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._goal: Optional[Tuple[float, float]] = None
+        self._last_xy: Optional[Tuple[float, float]] = None
+        self.frames = self.commands = self.timeouts = 0
+        self._pubs = {key: self.publisher(key) for key in (
+            'clock', 'status', 'world_info', 'actor_list', 'image', 'camera_info', 'odometry', 'speedometer',
+            'vehicle_status', 'vehicle_info', 'collision', 'lane_invasion', 'waypoints')}
+        self._tf = self._make_tf()
+        self.subscribe('vehicle_control_cmd', self.on_command)
+        self.subscribe('world_control', self.on_world_control)
+        self.subscribe('set_transform', self.on_set_transform)
+        self.subscribe('set_target_velocity', self.on_set_target_velocity)
+        self.subscribe('goal', self.on_goal)
+        waits = self.config.wait_for_vehicle_control_command
+        self.every(0.05 if waits else self.config.fixed_delta_seconds,
+                   self._watch if waits else self._tick_in_real_time)
+
+    def start(self) -> None:
+        """Publish what comes once; the first frame follows as soon as a policy is there to answer it."""
+        self._pubs['world_info'].publish(CarlaWorldInfo(
+            map_name=f'Carla/Maps/{self._world.road_map.name}', opendrive=self._world.road_map.opendrive))
+        self._pubs['vehicle_info'].publish(self._vehicle_info())
+        self._started = False
+
+    def release(self) -> None:
+        """Close the renderer."""
+        world = getattr(self, '_world', None)
+        if world is not None:
+            world.close()
+            self._world = None
+
+    def health(self) -> Health:
+        """Count frames and the commands that answered them."""
+        values = {'frames': self.frames, 'commands': self.commands, 'timeouts': self.timeouts,
+                  'simulated_time': f'{self._world.time:.2f}', 'paused': self._paused,
+                  **self._latency()}
+        silent = now() - self._published_at
+        if self.active and self._awaiting and silent > self.config.control_timeout + 0.2:
+            return ERROR, f'no command for {silent:.1f} s', values
+        if self.timeouts:
+            return WARN, f'{self.timeouts} frames went without a command', values
+        return OK, 'paused' if self._paused else 'ticking', values
+
+    def _latency(self) -> Dict[str, str]:
+        if not self._latencies:
+            return {}
+        p50, p99 = np.percentile(self._latencies, (50, 99)) * 1e3
+        return {'command_latency_p50_ms': f'{p50:.2f}', 'command_latency_p99_ms': f'{p99:.2f}'}
+
+    # -- events ----------------------------------------------------------------------------------------
+
+    def on_command(self, msg: Any) -> None:
+        """Apply a command; in lock-step it releases the next tick."""
+        self.commands += 1
+        if self._awaiting:
+            self._latencies.append(now() - self._imaged_at)
+        self._control = convert.from_control_msg(msg)
+        if self.config.wait_for_vehicle_control_command and self._started:
+            self._awaiting = False
+            self._go_on()
+
+    def on_world_control(self, msg: CarlaControl) -> None:
+        """Play, pause or step once, as /carla/control asks."""
+        self._paused = msg.command != CarlaControl.PLAY
+        self._step_once = msg.command == CarlaControl.STEP_ONCE
+        self._publish_status()
+        if self._started and not self._awaiting:
+            self._go_on()
+
+    def on_set_transform(self, msg: geometry_msgs.msg.Pose) -> None:
+        """Put the vehicle somewhere; it keeps its velocity, as in CARLA."""
+        pose = convert.from_pose_msg(msg)
+        if all(math.isfinite(value) for value in pose):
+            self._world.teleport(pose)
+
+    def on_set_target_velocity(self, msg: Twist) -> None:
+        """Set forward speed and yaw rate."""
+        if math.isfinite(msg.linear.x) and math.isfinite(msg.angular.z):
+            self._world.set_velocity(msg.linear.x, msg.angular.z)
+
+    def on_goal(self, msg: PoseStamped) -> None:
+        """Plan a route from the vehicle to the goal."""
+        self._goal = (msg.pose.position.x, msg.pose.position.y)
+        self._publish_route()
+
+    # -- ticking ---------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if not self.active:
+            return
+        if not self._started:
+            if self._pubs['image'].get_subscription_count() and self.count_publishers(
+                    self._name('vehicle_control_cmd')):
+                self._started = True
+                self._tick()
+            else:
+                self.get_logger().info('waiting for perception and policy', throttle_duration_sec=5.0)
+        elif self._awaiting and not self._paused and (
+                now() - self._published_at > self.config.control_timeout):
+            self.timeouts += 1
+            self.get_logger().warning(f'no vehicle command within {self.config.control_timeout} s; '
+                                      'ticking anyway', throttle_duration_sec=5.0)
+            self._awaiting = False
+            self._go_on()
+
+    def _tick_in_real_time(self) -> None:
+        if self.active and not self._paused:
+            self._started = True
+            self._tick()
+
+    def _go_on(self) -> None:
+        if not self._paused or self._step_once:
+            self._step_once = False
+            self._tick()
+
+    def _tick(self) -> None:
+        self._world.tick(self._control)
+        self.frames += 1
+        self._awaiting = True
+        self._publish_frame()
+        self._published_at = now()
+
+    # -- publishing ------------------------------------------------------------------------------------
+
+    def _publish_status(self) -> None:
+        self._pubs['status'].publish(CarlaStatus(
+            frame=self._world.frame, fixed_delta_seconds=self.config.fixed_delta_seconds,
+            synchronous_mode=True, synchronous_mode_running=not self._paused))
+
+    def _publish_frame(self) -> None:
+        world, pubs, role = self._world, self._pubs, self.config.role_name
+        stamp = convert.from_ns(world.frame * self._period_ns)
+        in_map = Header(stamp=stamp, frame_id='map')
+        self._publish_status()
+        pubs['clock'].publish(Clock(clock=stamp))
+        for hit in world.collisions:
+            x, y, z = hit.impulse
+            pubs['collision'].publish(CarlaCollisionEvent(
+                header=Header(stamp=stamp, frame_id=f'{role}/collision'), other_actor_id=hit.other_actor_id,
+                normal_impulse=Vector3(x=float(x), y=-float(y), z=float(z))))
+        if world.lane_invasions:
+            pubs['lane_invasion'].publish(CarlaLaneInvasionEvent(
+                header=Header(stamp=stamp, frame_id=f'{role}/lane_invasion'),
+                crossed_lane_markings=[int(code) for code in world.lane_invasions]))
+        pubs['odometry'].publish(self._odometry(in_map))
+        pubs['speedometer'].publish(Float32(data=float(world.state.speed)))
+        pubs['vehicle_status'].publish(self._vehicle_status(in_map))
+        pubs['actor_list'].publish(CarlaActorList(actors=[CarlaActorInfo(
+            id=EGO_ID, parent_id=0, type='vehicle.tesla.model3', rolename=role)]))
+        self._publish_tf(in_map)
+        # Rendering comes last: the episode manager scores the frame meanwhile.
+        optical = Header(stamp=stamp, frame_id=f'{role}/rgb_front')
+        image = world.image()
+        height, width = image.shape[:2]
+        pubs['camera_info'].publish(convert.to_camera_info(width, height, self.config.fov_deg, optical))
+        self._imaged_at = now()
+        pubs['image'].publish(convert.to_image(image, 'bgra8', optical))
+        self._republish_route_after_jump()
+
+    def _odometry(self, header: Header) -> Odometry:
+        state = self._world.state
+        msg = Odometry(header=header, child_frame_id=self.config.role_name)
+        msg.pose.pose = convert.to_pose_msg(state.pose)
+        msg.twist.twist.linear.x = float(state.speed)
+        msg.twist.twist.angular.z = float(state.yaw_rate)
+        return msg
+
+    def _vehicle_status(self, header: Header) -> CarlaEgoVehicleStatus:
+        world = self._world
+        pose, a, speed = world.state.pose, world.acceleration, world.state.speed
+        msg = CarlaEgoVehicleStatus(header=header, velocity=abs(float(speed)),
+                                    orientation=convert.to_quaternion(pose))
+        lateral = speed * world.state.yaw_rate
+        msg.acceleration.linear.x = a * math.cos(pose.yaw) - lateral * math.sin(pose.yaw)
+        msg.acceleration.linear.y = a * math.sin(pose.yaw) + lateral * math.cos(pose.yaw)
+        msg.control = convert.to_control_msg(self._control, header.stamp)
+        msg.control.header = Header()  # the bridge leaves it empty
+        return msg
+
+    def _vehicle_info(self) -> CarlaEgoVehicleInfo:
+        body = self._world.vehicle.params
+        wheels = [CarlaEgoVehicleInfoWheel(
+            tire_friction=3.5, max_steer_angle=float(body.max_steer) if x > 0 else 0.0, radius=35.0,
+            position=Vector3(x=x, y=y, z=0.0))
+            for x in (body.wheelbase / 2, -body.wheelbase / 2) for y in (0.8, -0.8)]
+        return CarlaEgoVehicleInfo(id=EGO_ID, type='vehicle.tesla.model3', rolename=self.config.role_name,
+                                   wheels=wheels, mass=1800.0, use_gear_autobox=True)
+
+    def _republish_route_after_jump(self) -> None:
+        pose = self._world.state.pose
+        last, self._last_xy = self._last_xy, (pose.x, pose.y)
+        if self._goal is not None and last is not None and math.dist(last, self._last_xy) > ROUTE_JUMP:
+            self._publish_route()
+
+    def _publish_route(self) -> None:
+        pose = self._world.state.pose
+        stamp = convert.from_ns(self._world.frame * self._period_ns)
+        try:
+            route = self._world.road_map.plan((pose.x, pose.y), pose.yaw, self._goal)
+            self._pubs['waypoints'].publish(convert.to_path(route, stamp))
+        except MapError as error:
+            self.get_logger().warning(f'no route: {error}')
+            self._pubs['waypoints'].publish(Path(header=Header(stamp=stamp, frame_id='map')))
+
+    def _make_tf(self) -> Optional[Any]:
+        try:
+            from tf2_msgs.msg import TFMessage
+        except ImportError:
+            self.get_logger().info('tf2_msgs is not installed: /tf is not published')
+            return None
+        publisher = self.create_publisher(TFMessage, '/tf', 100)
+        self._entities.append(lambda: self.destroy_publisher(publisher))
+        return lambda transform: publisher.publish(TFMessage(transforms=[transform]))
+
+    def _publish_tf(self, header: Header) -> None:
+        if self._tf is None:
+            return
+        msg = TransformStamped(header=header, child_frame_id=self.config.role_name)
+        pose = convert.to_pose_msg(self._world.state.pose)
+        msg.transform.translation = Vector3(x=pose.position.x, y=pose.position.y, z=pose.position.z)
+        msg.transform.rotation = pose.orientation
+        self._tf(msg)
+
+
+def main() -> None:
+    """Run the simulator."""
+    run_main(SimulatorNode)
+
+
+if __name__ == '__main__':
+    main()

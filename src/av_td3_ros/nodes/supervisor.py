@@ -1,0 +1,325 @@
+"""
+Starts the graph as separate processes, watches it, and ends it without leaving anything behind.
+
+Order matters: who listens is active before who speaks, and the world comes last, so that the first frame
+already finds everybody. At the end the world is paused first, so that every frame has had its command.
+"""
+
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
+
+from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
+from av_td3_msgs.srv import SetPaused
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+import yaml
+
+from av_td3_ros import graph
+from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_qos
+from av_td3_ros.config import RunConfig
+from av_td3_ros.nodes import shared_memory
+from av_td3_ros.options import to_flat
+
+SUPERVISED = 'AV_TD3_SUPERVISED'
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 15.0
+MAX_RESTARTS = 3
+
+
+class GraphError(RuntimeError):
+    """The graph could not be started or did not survive; the text is for the user."""
+
+
+class Member:
+    """One process of the graph."""
+
+    def __init__(self, spec: graph.NodeSpec, params: Path, log: Path, environment: Dict[str, str]) -> None:
+        """:param params: parameter file. :param log: what the process prints goes here."""
+        self.spec = spec
+        self.restarts = 0
+        self._params = params
+        self._log = log
+        self._environment = environment
+        self._output: Optional[TextIO] = None
+        self.process: Optional[subprocess.Popen] = None
+
+    def spawn(self) -> None:
+        """Start the process, in a session of its own so that Ctrl-C reaches the supervisor alone."""
+        self._output = self._log.open('a')
+        self.process = subprocess.Popen(
+            [sys.executable, '-m', self.spec.module, '--ros-args', '--params-file', str(self._params),
+             '-r', f'__ns:=/{graph.NAMESPACE}'],
+            stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT,
+            env=self._environment, start_new_session=True)
+
+    def alive(self) -> bool:
+        """Return whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def terminate(self, timeout: float) -> None:
+        """Ask the process to end; insist after the timeout (s)."""
+        if self.process is None:
+            return
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._output.close()
+
+    def last_error(self) -> str:
+        """Return the last error that the process logged, without its prefix."""
+        lines = self._log.read_text(errors='replace').splitlines()
+        for line in reversed(lines):
+            if '[ERROR]' in line or '[FATAL]' in line:
+                return line.split(': ', 1)[-1]
+        return next((line for line in reversed(lines) if line.strip()), 'no output')
+
+
+class Supervisor:
+    """Owns the processes of one graph and a node to speak with them."""
+
+    def __init__(self, run: RunConfig, kind: str, folder: Path) -> None:
+        """
+        Prepare a graph; nothing starts yet.
+
+        :param kind: a key of ``graph.GRAPHS``.
+        :param folder: parameter files and logs go below it.
+        """
+        self.results: List[EpisodeResult] = []
+        self.status: Optional[TrainingStatus] = None
+        self.policy_status: Optional[PolicyStatus] = None
+        self.health: Dict[str, Dict[str, str]] = {}
+        self.on_result: Callable[[EpisodeResult], None] = self.results.append
+        for name, value in graph.ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        logs, params = folder / 'logs', folder / 'params'
+        logs.mkdir(parents=True, exist_ok=True)
+        params.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, 'PYTHONUNBUFFERED': '1', 'ROS_LOG_DIR': str(logs.resolve()),
+                       SUPERVISED: '1'}
+        os.environ['ROS_LOG_DIR'] = str(logs.resolve())
+        self.members = {}
+        for spec in graph.nodes(kind):
+            file = params / spec.file
+            values = _nested(to_flat(getattr(run, spec.name)))
+            file.write_text(yaml.safe_dump({'/**': {'ros__parameters': values}}))
+            self.members[spec.name] = Member(spec, file, logs / f'{spec.name}.log', environment)
+        self._shared_memory = shared_memory.snapshot()
+
+    def __enter__(self) -> 'Supervisor':
+        """Start the graph; leave nothing behind where that fails."""
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        self._node = Node('supervisor', namespace=graph.NAMESPACE)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        try:
+            self._subscribe()
+            self._refuse_twin()
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """End the graph."""
+        self.close()
+
+    # -- running ---------------------------------------------------------------------------------------
+
+    def spin(self, until: Callable[[], bool], timeout: float) -> bool:
+        """
+        Process messages until a predicate holds.
+
+        :param timeout: s.
+        :returns: whether the predicate held.
+        """
+        end = time.monotonic() + timeout
+        while not until():
+            left = end - time.monotonic()
+            if left <= 0.0:
+                return False
+            self._executor.spin_once(timeout_sec=min(left, 0.1))
+        return True
+
+    def revive(self) -> None:
+        """
+        Start again what has died; the trainer goes on from its newest checkpoint.
+
+        :raises GraphError: where a node refuses its configuration or keeps dying.
+        """
+        for member in self.members.values():
+            if member.alive():
+                continue
+            code = member.process.returncode
+            if member.restarts >= MAX_RESTARTS:
+                raise GraphError(f'{member.spec.name} ended {member.restarts + 1} times, last with exit code '
+                                 f'{code}: {member.last_error()}')
+            member.restarts += 1
+            self._node.get_logger().warning(f'{member.spec.name} ended with exit code {code}: starting it '
+                                            f'again ({member.restarts} of {MAX_RESTARTS})')
+            member.terminate(0.0)
+            member.spawn()
+            self._configure([member])
+            self._activate(member)
+
+    def pause(self, paused: bool) -> None:
+        """Pause the world or let it go on."""
+        if 'episode_manager' in self.members and self.members['episode_manager'].alive():
+            name = f'/{graph.NAMESPACE}/episode_manager/{SERVICES["set_paused"].name[2:]}'
+            self._call(SetPaused, name, SetPaused.Request(paused=paused), 5.0)
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Publish one message once somebody listens."""
+        publisher = self._node.create_publisher(type(message), topic, 10)
+        self.spin(lambda: publisher.get_subscription_count() > 0, 10.0)
+        publisher.publish(message)
+        self.spin(lambda: False, 0.1)
+        self._node.destroy_publisher(publisher)
+
+    def finish(self) -> None:
+        """Let the graph come to rest: world paused, every command given, every transition stored."""
+        self.pause(True)
+        self.spin(self._at_rest, 5.0)
+        for name in ('simulator', 'episode_manager', 'perception', 'policy', 'trainer'):
+            member = self.members.get(name)
+            if member is not None and member.alive():
+                self._change_state(member, Transition.TRANSITION_DEACTIVATE, 60.0)
+        self.spin(lambda: False, 0.3)
+
+    def close(self) -> None:
+        """End every process and remove what the killed ones left in shared memory."""
+        deadline = time.monotonic() + STOP_TIMEOUT
+        for member in self.members.values():
+            if member.alive():
+                member.process.send_signal(signal.SIGTERM)
+        for member in self.members.values():
+            member.terminate(max(deadline - time.monotonic(), 0.1))
+        self._executor.shutdown()
+        self._node.destroy_node()
+        rclpy.try_shutdown()
+        shared_memory.remove_orphans(self._shared_memory)
+
+    # -- starting --------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        for member in self.members.values():
+            member.spawn()
+        self._configure(list(self.members.values()))
+        for member in self.members.values():
+            self._activate(member)
+
+    def _configure(self, members: Sequence[Member]) -> None:
+        clients = {}
+        for member in members:
+            clients[member.spec.name] = self._node.create_client(ChangeState, _service(member, 'change_state'))
+        waiting = {member.spec.name: member for member in members}
+        futures: Dict[str, Any] = {}
+        end = time.monotonic() + START_TIMEOUT
+        while waiting and time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.02)
+            for name, member in list(waiting.items()):
+                if not member.alive():
+                    raise GraphError(member.last_error())
+                if name not in futures and clients[name].service_is_ready():
+                    request = ChangeState.Request()
+                    request.transition.id = Transition.TRANSITION_CONFIGURE
+                    futures[name] = clients[name].call_async(request)
+                elif name in futures and futures[name].done():
+                    if not futures[name].result().success:
+                        raise GraphError(member.last_error())
+                    del waiting[name]
+        for client in clients.values():
+            self._node.destroy_client(client)
+        if waiting:
+            name, member = next(iter(waiting.items()))
+            raise GraphError(f'{name} was not ready within {START_TIMEOUT:g} s: {member.last_error()}')
+
+    def _activate(self, member: Member) -> None:
+        if not self._change_state(member, Transition.TRANSITION_ACTIVATE, START_TIMEOUT):
+            raise GraphError(f'{member.spec.name} did not become active: {member.last_error()}')
+
+    def _change_state(self, member: Member, transition: int, timeout: float) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        reply = self._call(ChangeState, _service(member, 'change_state'), request, timeout)
+        return bool(reply and reply.success)
+
+    def _call(self, kind: Any, name: str, request: Any, timeout: float) -> Any:
+        client = self._node.create_client(kind, name)
+        try:
+            if not self.spin(client.service_is_ready, timeout):
+                return None
+            future = client.call_async(request)
+            return future.result() if self.spin(future.done, timeout) else None
+        finally:
+            self._node.destroy_client(client)
+
+    def _refuse_twin(self) -> None:
+        """A live graph answers its lifecycle service; the traces of a killed one do not."""
+        client = self._node.create_client(GetState, f'/{graph.NAMESPACE}/policy/get_state')
+        try:
+            if self.spin(client.service_is_ready, 0.7):
+                future = client.call_async(GetState.Request())
+                if self.spin(future.done, 2.0):
+                    domain = os.environ.get('ROS_DOMAIN_ID', '0')
+                    raise GraphError(f'ROS domain must hold one graph, got a second /{graph.NAMESPACE} graph on '
+                                     f'domain {domain}; stop the other or set ROS_DOMAIN_ID to a free number')
+        finally:
+            self._node.destroy_client(client)
+
+    # -- listening -------------------------------------------------------------------------------------
+
+    def _subscribe(self) -> None:
+        def subscribe(key: str, callback: Callable[[Any], None]) -> None:
+            self._node.create_subscription(TOPICS[key].type, TOPICS[key].name, callback, topic_qos(key))
+
+        subscribe('training_status', lambda msg: setattr(self, 'status', msg))
+        subscribe('policy_status', lambda msg: setattr(self, 'policy_status', msg))
+        subscribe('episode_result', lambda msg: self.on_result(msg))
+        subscribe('diagnostics', self._on_diagnostics)
+
+    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
+        for status in msg.status:
+            values = {item.key: item.value for item in status.values}
+            level = status.level[0] if isinstance(status.level, bytes) else status.level
+            stamp = msg.header.stamp.sec + msg.header.stamp.nanosec * 1e-9
+            self.health[status.name.partition(':')[0]] = {
+                **values, 'level': level, 'message': status.message, 'stamp': stamp}
+
+    def _at_rest(self) -> bool:
+        simulator = self.health.get('simulator', {})
+        manager = self.health.get('episode_manager', {})
+        answered = simulator.get('paused') == 'True' and simulator['frames'] == simulator['commands']
+        if 'trainer' not in self.members:
+            return answered
+        sent = int(manager.get('transitions_sent', -1))
+        return answered and self.status is not None and self.status.transitions_received >= sent
+
+
+def _service(member: Member, name: str) -> str:
+    return f'/{graph.NAMESPACE}/{member.spec.name}/{name}'
+
+
+def _nested(flat: Dict[str, Any]) -> Dict[str, Any]:
+    tree: Dict[str, Any] = {}
+    for key, value in flat.items():
+        *groups, leaf = key.split('.')
+        branch = tree
+        for name in groups:
+            branch = branch.setdefault(name, {})
+        branch[leaf] = value
+    return tree

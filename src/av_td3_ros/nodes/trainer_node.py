@@ -1,0 +1,206 @@
+"""
+Experience in, weights out.
+
+Callbacks only enqueue. One worker thread owns replay, networks and gradients. The graph is paced, never
+starved: the trainer tells how far experience may run ahead of the updates.
+"""
+
+import queue
+import threading
+from typing import Any, Optional
+
+from av_td3_msgs.msg import EpisodeResult, EpisodeState, PolicyWeights, TrainingStatus, Transition
+import numpy as np
+
+from av_td3_ros.bridge import convert
+from av_td3_ros.config import TrainerConfig
+from av_td3_ros.datatypes import Outcome
+from av_td3_ros.nodes.base import (ERROR, EXIT_FAULT, EXIT_OK, GraphNode, Health, OK, WARN,
+                                   main as run_main)
+from av_td3_ros.options import ConfigError
+from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.td3.intake import Intake, Verdict
+from av_td3_ros.td3.trainer import Trainer
+
+QUEUE_SIZE = 10_000
+STATUS_PERIOD = 0.2
+UNLIMITED = 2**63
+
+
+class TrainerNode(GraphNode):
+    """Owns the worker; the learning itself is ``td3/trainer.py``."""
+
+    NAME = 'trainer'
+    CONFIG = TrainerConfig
+
+    def setup(self) -> None:
+        """Make or resume the learner; refuse a folder that cannot be written."""
+        if not self.config.run_dir:
+            raise ConfigError('run_dir must name a folder, got nothing; set it in trainer.param.yaml')
+        self._run = RunFolder(self.config.run_dir)
+        self._trainer = Trainer(self.config, self._run)
+        self._intake = Intake()
+        self._queue: 'queue.Queue[Any]' = queue.Queue(QUEUE_SIZE)
+        self._dropped = 0
+        self._failure = ''
+        self._worker: Optional[threading.Thread] = None
+        self._stopping = threading.Event()
+        self._weights_pub = self.publisher('policy_weights')
+        self._status_pub = self.publisher('training_status')
+        self.subscribe('transition', self._enqueue)
+        self.subscribe('episode_result', self._enqueue)
+        self.serve('save_checkpoint', self.on_save)
+        self.every(STATUS_PERIOD, self._publish_status)
+
+    def start(self) -> None:
+        """Publish the first weights and start the worker."""
+        self._publish_weights()
+        self._stopping.clear()
+        self._worker = threading.Thread(target=self._work, name='learner', daemon=True)
+        self._worker.start()
+
+    def halt(self) -> None:
+        """Store what has arrived, write a checkpoint, stop."""
+        self._stopping.set()
+        if self._worker is not None:
+            self._worker.join()
+            self._worker = None
+        self._publish_status()
+
+    def release(self) -> None:
+        """Close the run folder."""
+        run = getattr(self, '_run', None)
+        if run is not None:
+            run.close()
+
+    def health(self) -> Health:
+        """Losses are worth a look; a learner that stopped is a fault."""
+        trainer, intake = self._trainer, self._intake
+        values = {'env_steps': trainer.env_steps, 'updates': trainer.updates, 'version': trainer.version,
+                  'received': intake.received, 'stored': intake.stored, 'lost': intake.lost,
+                  'duplicated': intake.duplicated, 'dropped': self._dropped,
+                  'queue': self._queue.qsize(), **trainer.metrics}
+        if self._failure:
+            return ERROR, self._failure, values
+        if intake.lost or self._dropped:
+            return WARN, f'{intake.lost + self._dropped} transitions lost', values
+        return OK, 'warming up' if trainer.random_actions else 'learning', values
+
+    # -- events ----------------------------------------------------------------------------------------
+
+    def on_save(self, request: Any, reply: Any) -> Any:
+        """Write a checkpoint between two updates."""
+        done: 'queue.Queue[Any]' = queue.Queue()
+        if self._worker is None:
+            reply.success, reply.message = False, 'the trainer is not active'
+            return reply
+        self._queue.put(done)
+        try:
+            reply.path = str(done.get(timeout=60.0))
+            reply.success = bool(reply.path)
+            reply.message = 'saved' if reply.success else self._failure or 'not saved'
+        except queue.Empty:
+            reply.success, reply.message = False, 'not saved within 60 s'
+        return reply
+
+    def _enqueue(self, msg: Any) -> None:
+        try:
+            self._queue.put_nowait(msg)
+        except queue.Full:
+            self._dropped += 1
+            self.get_logger().error(f'queue of {QUEUE_SIZE} is full: {self._dropped} messages dropped',
+                                    throttle_duration_sec=5.0)
+
+    # -- the worker ------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._take_all(wait=not self._trainer.update_due)
+                if self._trainer.update_due:
+                    self._trainer.update()
+                    if self._trainer.publish_due:
+                        self._publish_weights()
+                    self._publish_status()
+                self._trainer.checkpoint_if_due()
+            self._take_all(wait=False)
+            self._trainer.save()
+        except Exception as error:  # the thread's boundary: say why, end visibly
+            self._failure = f'{type(error).__name__}: {error}'
+            self.get_logger().fatal(f'learner stopped: {self._failure}')
+            self.finish(EXIT_FAULT)
+
+    def _take_all(self, wait: bool) -> None:
+        try:
+            self._take(self._queue.get(timeout=0.05) if wait else self._queue.get_nowait())
+            while True:
+                self._take(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+
+    def _take(self, item: Any) -> None:
+        if isinstance(item, Transition):
+            self._take_transition(item)
+        elif isinstance(item, EpisodeResult):
+            if item.mode == EpisodeState.TRAINING:
+                self._trainer.end_episode(convert.result_row(item))
+        else:
+            item.put(self._trainer.save())
+
+    def _take_transition(self, msg: Transition) -> None:
+        verdict = self._intake.accept(msg.sequence, msg.episode_id, msg.step_id)
+        if verdict is Verdict.IGNORE:
+            return
+        if verdict is Verdict.BREAK:
+            self._trainer.abort()
+            return
+        height, width = self._trainer.spec.frame_shape
+        frame = np.frombuffer(msg.frame, np.uint8)
+        frame = frame.reshape(height, width) if frame.size == height * width else frame
+        vector = np.frombuffer(msg.vector, np.float32)
+        if verdict is Verdict.BEGIN:
+            self._trainer.begin(frame, vector)
+        else:
+            self._trainer.add(msg.action, msg.reward, Outcome(msg.outcome), frame, vector)
+
+    # -- publishing ------------------------------------------------------------------------------------
+
+    def _publish_weights(self) -> None:
+        packed = self._trainer.next_weights()
+        msg = PolicyWeights(
+            version=packed.version, sha256=packed.sha256, spec=packed.spec, env_step=self._trainer.env_steps,
+            update=self._trainer.updates, exploration_std=self._trainer.exploration_std,
+            random_actions=self._trainer.random_actions,
+            random_acceleration=self.config.exploration.warmup_throttle, tensors=convert.to_bytes(np.frombuffer(packed.tensors, np.uint8)))
+        self._weights_pub.publish(msg)
+
+    def _publish_status(self) -> None:
+        trainer, intake = self._trainer, self._intake
+        finished = trainer.finished
+        phase = TrainingStatus.WARM_UP if trainer.random_actions else TrainingStatus.TRAINING
+        if self._failure:
+            phase = TrainingStatus.FAILED
+        elif finished:
+            phase = TrainingStatus.FINISHED
+        ahead = max(trainer.steps_allowed - trainer.env_steps, 0)
+        msg = TrainingStatus(
+            phase=phase, transition_limit=intake.last_sequence + ahead if intake.received else UNLIMITED,
+            env_steps=trainer.env_steps, env_steps_target=self.config.steps, updates=trainer.updates,
+            policy_version=trainer.version, transitions_received=intake.received,
+            transitions_stored=intake.stored, transitions_lost=intake.lost + self._dropped,
+            transitions_duplicated=intake.duplicated, queue_length=self._queue.qsize(),
+            steps_per_second=trainer.steps_per_second, updates_per_second=trainer.updates_per_second,
+            update_ratio=trainer.update_ratio, return_mean=trainer.return_mean, message=self._failure)
+        msg.header.stamp = self.get_clock().now().to_msg()
+        self._status_pub.publish(msg)
+        if finished and self.get_parameter('autostart').value:
+            self.finish(EXIT_OK)
+
+
+def main() -> None:
+    """Run the trainer."""
+    run_main(TrainerNode)
+
+
+if __name__ == '__main__':
+    main()

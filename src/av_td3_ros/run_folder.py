@@ -1,0 +1,100 @@
+"""
+The folder of a run: config, checkpoints, TensorBoard events, ``episodes.csv``, ``summary.json``, curves.
+
+Every file is complete at any moment: rows are appended and flushed, whole files are replaced atomically.
+"""
+
+import csv
+from dataclasses import asdict
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Union
+
+import yaml
+
+from av_td3_ros.options import ConfigError
+
+
+class RunFolder:
+    """Writes what a run leaves behind."""
+
+    def __init__(self, path: Union[str, Path]) -> None:
+        """
+        Open or make the folder.
+
+        :raises ConfigError: where it cannot be written.
+        """
+        self.path = Path(path)
+        self._events: Optional[Any] = None
+        self._episodes: Optional[Any] = None
+        self._columns: List[str] = []
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / '.writable'
+            probe.write_text('')
+            probe.unlink()
+        except OSError as error:
+            raise ConfigError(f'run folder must be writable, got {self.path}: {error.strerror}; choose another '
+                              'with --run-dir (run_dir in trainer.param.yaml)') from None
+
+    def write_config(self, config: Any) -> None:
+        """Write the config of the run as YAML."""
+        replace_file(self.path / 'config.yaml', yaml.safe_dump(asdict(config), sort_keys=False))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Merge values into ``summary.json``."""
+        merged = {**self.read_summary(), **summary}
+        replace_file(self.path / 'summary.json', json.dumps(merged, indent=2) + '\n')
+
+    def read_summary(self) -> Dict[str, Any]:
+        """Return ``summary.json``, or an empty dict where there is none."""
+        try:
+            return json.loads((self.path / 'summary.json').read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def add_episode(self, row: Mapping[str, Any]) -> None:
+        """Append one finished episode to ``episodes.csv``."""
+        path = self.path / 'episodes.csv'
+        if self._episodes is None:
+            if path.exists():
+                with path.open(newline='') as file:
+                    self._columns = next(csv.reader(file), [])
+            self._episodes = path.open('a', newline='')
+        writer = csv.DictWriter(self._episodes, self._columns or list(row), extrasaction='ignore')
+        if not self._columns:
+            self._columns = list(row)
+            writer.writeheader()
+        writer.writerow(row)
+        self._episodes.flush()
+
+    def read_episodes(self) -> List[Dict[str, str]]:
+        """Return the rows of ``episodes.csv``."""
+        try:
+            with (self.path / 'episodes.csv').open(newline='') as file:
+                return list(csv.DictReader(file))
+        except OSError:
+            return []
+
+    def add_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Write metrics as TensorBoard events."""
+        if self._events is None:
+            from torch.utils.tensorboard import SummaryWriter
+            self._events = SummaryWriter(str(self.path), flush_secs=10)
+        for name, value in metrics.items():
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Close the files."""
+        for handle in (self._events, self._episodes):
+            if handle is not None:
+                handle.close()
+        self._events = self._episodes = None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old or the new one, never a part."""
+    part = path.with_name(path.name + '.part')
+    part.write_text(text)
+    os.replace(part, path)

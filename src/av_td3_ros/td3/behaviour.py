@@ -1,0 +1,68 @@
+"""What acts: the policy, with exploration where it is wanted. The policy node and the in-process loop share it."""
+
+from typing import Optional, Tuple
+
+import numpy as np
+import torch
+
+from av_td3_ros.config import ExplorationConfig
+from av_td3_ros.td3.exploration import Exploration
+from av_td3_ros.td3.networks import Policy
+
+
+class Behaviour:
+    """Chooses actions; what to explore with is told from outside."""
+
+    def __init__(self, seed: int) -> None:
+        """:param seed: of the exploration noise."""
+        self._rng = np.random.default_rng(seed)
+        self._policy: Optional[Policy] = None
+        self._std = 0.0
+        self._random = False
+        self._exploration = Exploration(ExplorationConfig())
+        self._mean = ExplorationConfig().warmup_throttle
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a policy to act with."""
+        return self._policy is not None
+
+    def adopt(self, policy: Policy) -> None:
+        """Act with this policy from the next observation on."""
+        self._policy = policy
+
+    def explore(self, std: float, random: bool, random_acceleration: float) -> None:
+        """
+        Set what exploring means from now on.
+
+        :param std: standard deviation of the noise on the policy's action.
+        :param random: random actions instead of the policy's.
+        :param random_acceleration: mean acceleration of the random ones.
+        """
+        self._std, self._random = std, random
+        if random_acceleration != self._mean:
+            self._mean = random_acceleration
+            self._exploration = Exploration(ExplorationConfig(warmup_throttle=random_acceleration))
+
+    def begin_episode(self) -> None:
+        """Forget the noise of the last episode."""
+        self._exploration.reset()
+
+    def act(self, image: np.ndarray, vector: np.ndarray, explore: bool) -> Tuple[float, float]:
+        """
+        Choose an action.
+
+        :param image: (stack, height, width) uint8.
+        :param vector: (n,) float32.
+        :param explore: whether to explore.
+        :returns: (steering, acceleration), each in [-1, 1].
+        """
+        if explore and self._random:
+            action = self._exploration.random_action(self._rng)
+        else:
+            # The arrays may be read-only views of a message; torch copies them.
+            action = self._policy.act(torch.tensor(image).unsqueeze(0), torch.tensor(vector).unsqueeze(0))
+            action = action.squeeze(0).numpy()
+            if explore and self._std > 0.0:
+                action = self._exploration.noisy(action, self._std, self._rng)
+        return float(action[0]), float(action[1])

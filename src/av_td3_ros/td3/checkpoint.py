@@ -1,0 +1,258 @@
+"""
+Checkpoints that survive a kill, a full disk and a torn file.
+
+``checkpoints/step_00002000/`` holds ``policy.safetensors`` (what drives), ``learner.safetensors`` (everything the
+next update depends on) and ``checkpoint.json`` (counters, specification, hashes of the two). A checkpoint is
+written beside, flushed to the disk and renamed, so that it is whole or not there; ``checkpoints/latest`` names the
+newest. Tensors are safetensors and the rest is JSON: reading a checkpoint can run no code.
+"""
+
+from dataclasses import asdict
+import json
+import logging
+import os
+from pathlib import Path
+import shutil
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+
+import safetensors
+import safetensors.torch
+
+from av_td3_ros.config import LearnerConfig
+from av_td3_ros.datatypes import ObsSpec, SpecError
+from av_td3_ros.td3 import weights
+from av_td3_ros.td3.agent import LearnerError, TD3
+from av_td3_ros.td3.networks import Policy
+from av_td3_ros.td3.replay import ReplayBuffer
+from av_td3_ros.td3.storage import replace_bytes, sync_folder, write_bytes
+
+LOG = logging.getLogger(__name__)
+FORMAT = 1
+KEEP = 3
+POLICY, LEARNER, INFO = 'policy.safetensors', 'learner.safetensors', 'checkpoint.json'
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written, found or used; the text says what, got and expected."""
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint knows beside the tensors."""
+
+    path: Path
+    env_step: int
+    update: int
+    version: int
+    obs_spec: ObsSpec
+    learner: Dict[str, Any]
+    extra: Dict[str, Any]
+
+
+class LoadedPolicy(NamedTuple):
+    """A policy ready to drive."""
+
+    policy: Policy
+    obs_spec: ObsSpec
+    version: int
+    env_step: int
+
+
+class _Torn(Exception):
+    """A checkpoint that is incomplete or damaged."""
+
+
+# -- writing -----------------------------------------------------------------------------------------
+
+
+def save(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec, *, env_step: int, version: int,
+         extra: Optional[Mapping[str, Any]] = None, replay: Optional[ReplayBuffer] = None) -> Path:
+    """
+    Write a checkpoint and forget all but the newest three.
+
+    :param run_dir: folder of the run; ``checkpoints/`` and ``replay/`` are made in it.
+    :param agent: the learner.
+    :param obs_spec: what its policy sees.
+    :param env_step: environment steps so far.
+    :param version: of the policy.
+    :param extra: JSON data of the caller, given back by :func:`load`.
+    :param replay: saved too, where given; a resumed run then goes on bit for bit.
+    :returns: the folder of the checkpoint.
+    :raises CheckpointError: where it cannot be written; what was there before stays.
+    """
+    folder = Path(run_dir) / 'checkpoints'
+    final = folder / f'step_{env_step:08d}'
+    part = folder / f'.part_{final.name}'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_parts(folder)
+        if replay is not None:
+            replay.save(Path(run_dir) / 'replay')
+        part.mkdir()
+        _write(part, agent, obs_spec, env_step, version, extra, replay)
+        if final.exists():  # the same step once more, after a resume
+            os.rename(final, folder / f'.part_old_{final.name}')
+        os.rename(part, final)
+        sync_folder(folder)
+        replace_bytes(folder / 'latest', final.name.encode())
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise CheckpointError(f'checkpoint must be written to {final}, got {error.strerror or error}; free '
+                              'space or choose another run_dir') from None
+    _remove_parts(folder)
+    for old in _newest_first(folder)[KEEP:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def save_untrained(run_dir: Union[str, Path], obs_spec: ObsSpec, config: LearnerConfig, seed: int = 0) -> Path:
+    """Write the checkpoint of a learner that has learned nothing yet, for benchmarks and tests."""
+    agent = TD3(obs_spec, config, seed=seed)
+    return save(run_dir, agent, obs_spec, env_step=0, version=0)
+
+
+def _write(folder: Path, agent: TD3, obs_spec: ObsSpec, env_step: int, version: int,
+           extra: Optional[Mapping[str, Any]], replay: Optional[ReplayBuffer]) -> None:
+    packed = weights.pack(agent.policy, obs_spec, agent.config, version)
+    files = {POLICY: packed.tensors, LEARNER: safetensors.torch.save(agent.state_dict())}
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    info = {
+        'format': FORMAT, 'env_step': env_step, 'update': agent.updates, 'version': version,
+        'spec': json.loads(packed.spec), 'learner': asdict(agent.config), 'extra': dict(extra or {}),
+        'replay': replay.state() if replay is not None else None,
+        'sha256': {name: weights.sha256(data) for name, data in files.items()}}
+    write_bytes(folder / INFO, json.dumps(info, indent=2).encode())
+    sync_folder(folder)
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what a killed writer left behind."""
+    for part in folder.glob('.part_*'):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+# -- reading -----------------------------------------------------------------------------------------
+
+
+def latest(run_dir: Union[str, Path]) -> Optional[Path]:
+    """Return the newest whole checkpoint of a run, or None where there is none."""
+    for path, _, _ in _whole(Path(run_dir) / 'checkpoints'):
+        return path
+    return None
+
+
+def load(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec,
+         replay: Optional[ReplayBuffer] = None) -> Checkpoint:
+    """
+    Bring a learner, and a replay where given, to the newest whole checkpoint of a run.
+
+    A torn checkpoint is left out, with a warning, for the one before it.
+
+    :param run_dir: folder of the run.
+    :param agent: a learner with the same networks; changed only where all fits.
+    :param obs_spec: what its policy sees.
+    :param replay: filled from ``replay/`` where the checkpoint was saved with one.
+    :raises CheckpointError: where there is none, or it is of another network or specification.
+    """
+    folder = Path(run_dir) / 'checkpoints'
+    for path, info, files in _whole(folder):
+        found = _describe(path, info)
+        _check_spec(found, obs_spec, weights.spec_json(obs_spec, agent.config), info['spec'])
+        try:
+            if replay is not None and info['replay'] is not None:
+                replay.load(Path(run_dir) / 'replay', info['replay'])
+                if not len(replay):
+                    LOG.warning('checkpoint %s has no readable replay; it fills anew', path)
+            agent.load_state_dict(safetensors.torch.load(files[LEARNER]))
+        except (LearnerError, SpecError, safetensors.SafetensorError) as error:
+            raise CheckpointError(f'checkpoint {path} must fit this learner, got: {error}') from None
+        return found
+    raise CheckpointError(f'a whole checkpoint must be in {folder}, got none; start without resume')
+
+
+def find(source: Union[str, Path]) -> Path:
+    """
+    Return the checkpoint folder that a user means.
+
+    :param source: a checkpoint folder, or a run folder, whose newest whole checkpoint is taken then.
+    :raises CheckpointError: where there is none.
+    """
+    source = Path(source)
+    found = source if (source / INFO).is_file() else latest(source)
+    if found is None:
+        raise CheckpointError(f'a checkpoint or run folder must be given, got {source}, which holds no whole '
+                              'checkpoint')
+    return found
+
+
+def load_policy(folder: Union[str, Path], expected: Optional[ObsSpec] = None) -> LoadedPolicy:
+    """
+    Load a policy to drive with.
+
+    :param folder: a checkpoint or run folder, as in :func:`find`.
+    :param expected: what observations look like here; None accepts what the checkpoint was trained on.
+    :raises CheckpointError: where there is none, or it is torn or of another specification.
+    """
+    folder = find(folder)
+    try:
+        info, files = _read(folder)
+        described = _describe(folder, info)
+        policy = weights.unpack(files[POLICY], info['sha256'][POLICY], json.dumps(info['spec']),
+                                expected or described.obs_spec)
+    except (_Torn, weights.WeightsError) as error:
+        raise CheckpointError(f'checkpoint {folder} cannot drive: {error}') from None
+    return LoadedPolicy(policy, described.obs_spec, described.version, described.env_step)
+
+
+def _check_spec(found: Checkpoint, obs_spec: ObsSpec, expected: str, got: Mapping[str, Any]) -> None:
+    wanted = json.loads(expected)
+    for key in wanted:
+        if got.get(key) != wanted[key]:
+            raise CheckpointError(f'checkpoint {found.path} must have {key} {wanted[key]}, got '
+                                  f'{got.get(key)}; use the settings that it was trained with')
+
+
+def _whole(folder: Path) -> Iterator[Tuple[Path, Dict[str, Any], Dict[str, bytes]]]:
+    """Yield the whole checkpoints, newest first."""
+    for path in _newest_first(folder):
+        try:
+            yield (path, *_read(path))
+        except _Torn as error:
+            LOG.warning('checkpoint %s is left out: %s', path, error)
+
+
+def _newest_first(folder: Path) -> List[Path]:
+    """Return checkpoint folders: the one that ``latest`` names, then the others by step."""
+    try:
+        named = (folder / 'latest').read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        named = ''
+    steps = [path for path in folder.glob('step_*') if path.name[5:].isdigit()]
+    return sorted(steps, key=lambda path: (path.name == named, int(path.name[5:])), reverse=True)
+
+
+def _read(path: Path) -> Tuple[Dict[str, Any], Dict[str, bytes]]:
+    """
+    Read a checkpoint and check its hashes.
+
+    :raises _Torn: where a file is missing or damaged.
+    """
+    try:
+        info = json.loads((path / INFO).read_text())
+        files = {name: (path / name).read_bytes() for name in (POLICY, LEARNER)}
+        hashes, version = info['sha256'], info['format']
+        _describe(path, info)
+        for name, data in files.items():
+            if weights.sha256(data) != hashes[name]:
+                raise _Torn(f'{name} does not have the hash in {INFO}')
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _Torn(f'{type(error).__name__}: {error}') from None
+    if version != FORMAT:
+        raise CheckpointError(f'checkpoint {path} must be of format {FORMAT}, got {version}')
+    return info, files
+
+
+def _describe(path: Path, info: Mapping[str, Any]) -> Checkpoint:
+    return Checkpoint(path, int(info['env_step']), int(info['update']), int(info['version']),
+                      ObsSpec.from_dict(info['spec']['observation']), dict(info['learner']),
+                      dict(info['extra']))

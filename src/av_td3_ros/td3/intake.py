@@ -1,0 +1,57 @@
+"""
+Guards the door of the replay buffer: what arrives must be whole, once, and in order.
+
+A gap or a repetition is counted, and the rest of the broken episode is not stored.
+"""
+
+from enum import Enum
+
+
+class Verdict(Enum):
+    """What to do with a message."""
+
+    BEGIN = 'begin'
+    ADD = 'add'
+    IGNORE = 'ignore'
+    BREAK = 'break'
+
+
+class Intake:
+    """Follows the numbering of the transition messages."""
+
+    def __init__(self) -> None:
+        """Start with nothing received; the first message sets the count."""
+        self.last_sequence = 0
+        self.received = self.stored = self.lost = self.duplicated = self.unusable = 0
+        self._episode_id = -1
+        self._step_id = -1
+        self._open = False
+
+    def accept(self, sequence: int, episode_id: int, step_id: int) -> Verdict:
+        """
+        Judge one message.
+
+        :param sequence: counts the publisher's messages from 1.
+        :param episode_id: of the step.
+        :param step_id: 0 opens an episode.
+        :returns: BEGIN or ADD: store it. IGNORE: seen before, or part of a broken episode. BREAK: the episode
+            lost a step; end it at the last good one and do not store this message.
+        """
+        self.received += 1
+        restarted = sequence == 1 and self.last_sequence > 1
+        if not restarted and sequence <= self.last_sequence:
+            self.duplicated += 1
+            return Verdict.IGNORE
+        known = self.last_sequence > 0 and not restarted
+        gap = sequence - self.last_sequence - 1 if known else 0
+        self.lost += gap
+        self.last_sequence = sequence
+        if step_id == 0:
+            self._open = True
+        elif gap or not self._open or (episode_id, step_id) != (self._episode_id, self._step_id + 1):
+            self.unusable += 1
+            was_open, self._open = self._open, False
+            return Verdict.BREAK if was_open else Verdict.IGNORE
+        self._episode_id, self._step_id = episode_id, step_id
+        self.stored += 1
+        return Verdict.BEGIN if step_id == 0 else Verdict.ADD

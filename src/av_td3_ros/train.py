@@ -1,0 +1,55 @@
+"""
+The whole training loop on one screen, without ROS: environment, behaviour, trainer.
+
+The ROS graph runs the same three parts, with the environment spread over simulator, perception and episode
+manager. ``av-td3 train --in-process`` runs this file.
+"""
+
+from typing import Callable, Optional
+
+from av_td3_ros.config import RunConfig
+from av_td3_ros.datatypes import Outcome
+from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.sim.env import DrivingEnv
+from av_td3_ros.td3.behaviour import Behaviour
+from av_td3_ros.td3.trainer import Trainer
+
+
+def train(config: RunConfig, run: RunFolder, progress: Optional[Callable[[Trainer], None]] = None) -> Trainer:
+    """
+    Train a policy in this process.
+
+    :param config: everything; ``config.trainer.steps`` environment steps are taken.
+    :param run: where checkpoints, metrics and episodes go.
+    :param progress: called after every step.
+    :returns: the trainer at the end.
+    """
+    env = DrivingEnv(config)
+    trainer = Trainer(config.trainer, run)
+    behaviour = Behaviour(config.policy.seed)
+    behaviour.adopt(trainer.policy)
+
+    obs = env.reset()
+    trainer.begin(obs.image[-1], obs.vector)
+    behaviour.begin_episode()
+    while trainer.env_steps < config.trainer.steps:
+        behaviour.explore(trainer.exploration_std, trainer.random_actions,
+                          config.trainer.exploration.warmup_throttle)
+        action = behaviour.act(obs.image, obs.vector, explore=True)
+        obs, result = env.step(action)
+        trainer.add(action, result.reward, result.outcome, obs.image[-1], obs.vector)
+
+        while trainer.update_due:
+            trainer.update()
+        trainer.checkpoint_if_due()
+
+        if result.outcome is not Outcome.CONTINUES:
+            trainer.end_episode(env.summary(result))
+            obs = env.reset()
+            trainer.begin(obs.image[-1], obs.vector)
+            behaviour.begin_episode()
+        if progress is not None:
+            progress(trainer)
+    trainer.save()
+    env.close()
+    return trainer
