@@ -101,11 +101,13 @@ class SimulatorNode(GraphNode):
 
     def on_command(self, msg: Any) -> None:
         """Apply a command; in lock-step it releases the next tick."""
+        self._control = convert.from_control_msg(msg)
+        if not self._started:
+            return
         self.commands += 1
         if self._awaiting:
             self._latencies.append(now() - self._imaged_at)
-        self._control = convert.from_control_msg(msg)
-        if self.config.wait_for_vehicle_control_command and self._started:
+        if self.config.wait_for_vehicle_control_command:
             self._awaiting = False
             self._go_on()
 

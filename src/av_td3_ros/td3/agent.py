@@ -125,12 +125,12 @@ class TD3:
         """
         data = self._prepare(batch)
         features, metrics = self._update_critic(data)
-        self.updates += 1
-        if self.updates % self.config.policy_delay == 0:
+        if (self.updates + 1) % self.config.policy_delay == 0:
             metrics.update(self._update_actor(features.detach(), data.vector))
             # Targets are as slow as the policy (TD3, section 5.2).
             polyak(self.policy, self.target_policy, self.config.tau)
             polyak(self.critic, self.target_critic, self.config.tau)
+        self.updates += 1
         return metrics
 
     def _prepare(self, batch: Batch) -> _TensorBatch:
@@ -199,7 +199,7 @@ class TD3:
         for name in names:
             if not math.isfinite(metrics[name]):
                 raise LearnerError(f'{name} must be finite, got {metrics[name]} in update '
-                                   f'{self.updates + 1}; the networks are as before that step')
+                                   f'{self.updates + 1}; that step was not taken')
 
     # -- state -------------------------------------------------------------------------------------
 

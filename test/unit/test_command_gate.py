@@ -1,0 +1,50 @@
+"""Whatever a policy says, what leaves the gate is finite, bounded and not too sudden."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from av_td3_ros.config import GateConfig
+from av_td3_ros.driving.actuation import to_control
+from av_td3_ros.driving.command_gate import CommandGate
+
+
+def gate(rate=10.0):
+    return CommandGate(GateConfig(max_steering_rate=rate), 0.05)
+
+
+def test_a_calm_action_passes_unchanged():
+    gated = gate().check((0.3, 0.6))
+    assert gated == ((0.3, 0.6), '')
+
+
+def test_nan_brakes_and_says_so():
+    it = gate()
+    gated = it.check((float('nan'), 1.0))
+    assert gated.action == (0.0, -1.0) and 'not finite' in gated.reason and it.interventions == 1
+
+
+def test_steering_rate_is_limited_from_the_last_command():
+    it = gate(rate=10.0)
+    assert it.check((1.0, 0.0)).action[0] == 0.5
+    assert it.check((1.0, 0.0)).action[0] == 1.0
+    assert it.check((-1.0, 0.0)).action[0] == 0.5
+
+
+def test_braking_straightens_the_wheel_within_the_limit():
+    it = gate()
+    it.check((0.5, 0.0))
+    it.check((0.9, 0.0))
+    assert it.brake() == (0.4, -1.0)
+
+
+@given(st.lists(st.tuples(st.floats(), st.floats()), max_size=30))
+def test_nothing_out_of_bounds_leaves(actions):
+    it, last = gate(), 0.0
+    for action in actions:
+        steering, acceleration = it.check(action).action
+        assert -1.0 <= steering <= 1.0 and -1.0 <= acceleration <= 1.0
+        assert abs(steering - last) <= 0.5 + 1e-9
+        last = steering
+        control = to_control((steering, acceleration))
+        assert 0.0 <= control.throttle <= 1.0 and 0.0 <= control.brake <= 1.0
+        assert control.throttle == 0.0 or control.brake == 0.0
