@@ -105,7 +105,7 @@ class RewardConfig:
     lateral_deviation: float = option(0.25, 'penalty: |distance from the route| over 2 m', low=0.0, high=10.0)
     heading_error: float = option(0.15, 'penalty: |angle to the route| over pi/2', low=0.0, high=10.0)
     steering_change: float = option(0.05, 'penalty: |change of steering|', low=0.0, high=10.0)
-    overspeed: float = option(0.3, 'penalty: excess over the target speed, over that speed', low=0.0,
+    overspeed: float = option(1.0, 'penalty: excess over the target speed, over that speed', low=0.0,
                               high=10.0)
     failure: float = option(1.0, 'penalty: an ending by collision, lane exit, off-road, wrong way or '
                             'standing still', low=0.0, high=100.0)
@@ -180,7 +180,7 @@ class LearnerConfig:
 class ExplorationConfig:
     """How actions vary while training."""
 
-    warmup_steps: int = option(1500, 'steps of random, forward-biased actions before the policy acts', low=0,
+    warmup_steps: int = option(1000, 'steps of random, forward-biased actions before the policy acts', low=0,
                                high=10_000_000)
     warmup_throttle: float = option(0.35, 'mean acceleration of those random actions', low=-1.0, high=1.0)
     std_start: float = option(0.5, 'noise on the policy after warm-up', low=0.0, high=2.0)
@@ -200,7 +200,7 @@ class TrainerConfig:
     device: str = option('cpu', 'torch device', choices=('cpu', 'cuda'))
     threads: int = option(0, 'torch threads; 0 for one per core, at most 4', low=0, high=256)
     replay_capacity: int = option(100_000, 'transitions kept', low=100, high=20_000_000)
-    update_ratio: float = option(0.5, 'updates per environment step after warm-up; the graph is paced to it',
+    update_ratio: float = option(0.75, 'updates per environment step after warm-up; the graph is paced to it',
                                  low=0.01, high=64.0)
     max_lead: int = option(8, 'steps that the graph may be ahead of the learner', low=1, high=1000)
     publish_every: int = option(50, 'updates between two published weights', low=1, high=100_000)

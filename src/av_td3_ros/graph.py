@@ -51,6 +51,10 @@ GRAPHS: Dict[str, Tuple[NodeSpec, ...]] = {
 ENVIRONMENT = {
     # Camera images do not fit Fast DDS's default shared-memory segment and would leave as UDP fragments.
     'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA',
+    # A camera image is a fresh block of memory for every copy on its way. Handing it back to the system each
+    # time costs more than the copy: 800x600 went from 91 to 159 frames/s by keeping it.
+    'MALLOC_MMAP_THRESHOLD_': str(256 * 2**20),
+    'MALLOC_TRIM_THRESHOLD_': str(512 * 2**20),
     # A learner's idle threads must not spin on the cores that the simulator needs.
     'OMP_WAIT_POLICY': 'PASSIVE',
 }

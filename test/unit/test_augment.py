@@ -24,7 +24,8 @@ def test_equals_padding_and_cutting():
     down, right = torch.randint(-8, 9, (16,)), torch.randint(-8, 9, (16,))
     got = shift(image, down, right)
     assert got.dtype == torch.uint8
-    np.testing.assert_array_equal(got.numpy(), naive_shift(image.numpy(), down.tolist(), right.tolist()))
+    expected = naive_shift(image.numpy(), down.tolist(), right.tolist())
+    np.testing.assert_array_equal(got.numpy(), expected)
 
 
 def test_all_shifts_within_the_pad_occur_and_none_beyond():

@@ -6,18 +6,13 @@ import pytest
 from av_td3_ros.config import ExplorationConfig
 from av_td3_ros.td3.exploration import ActionNoise, Exploration
 
-CONFIG = ExplorationConfig(warmup_steps=100, warmup_throttle=0.35, std_start=0.5, std_end=0.1, std_steps=200)
+CONFIG = ExplorationConfig(warmup_steps=100, warmup_throttle=0.35, std_start=0.5, std_end=0.1,
+                           std_steps=200)
 
 
 @pytest.mark.parametrize('step, std', [(0, 0.5), (100, 0.5), (200, 0.3), (300, 0.1), (10**9, 0.1)])
 def test_schedule_is_linear_after_warm_up(step, std):
     assert Exploration(CONFIG).std(step) == pytest.approx(std)
-
-
-def test_warm_up_ends_at_its_step():
-    exploration = Exploration(CONFIG)
-    assert exploration.warming_up(99)
-    assert not exploration.warming_up(100)
 
 
 def test_random_actions_fill_the_square_and_lean_forward():
@@ -59,7 +54,8 @@ def test_reset_forgets_the_last_episode():
     noise, fresh = ActionNoise(), ActionNoise()
     noise.sample(np.random.default_rng(1))
     noise.reset()
-    np.testing.assert_array_equal(noise.sample(np.random.default_rng(2)), fresh.sample(np.random.default_rng(2)))
+    one, two = (n.sample(np.random.default_rng(2)) for n in (noise, fresh))
+    np.testing.assert_array_equal(one, two)
 
 
 def test_same_seed_same_actions():

@@ -9,7 +9,8 @@ from av_td3_ros.td3.networks import Actor, Encoder, Policy, TwinCritic
 
 
 def images(*shape):
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
 @pytest.mark.parametrize('size', [(1, 36, 36), (4, 84, 84), (3, 48, 100)])

@@ -26,7 +26,7 @@ def index_of(frames):
 
 
 class Naive:
-    """Stores every stack whole, in a list that only grows; knows by the frames used what the ring still has."""
+    """Stores every stack whole, in a list that only grows; forgets by the frames it used."""
 
     def __init__(self, stack, capacity, n_step):
         self.stack, self.capacity, self.n_step = stack, capacity, n_step
@@ -42,7 +42,8 @@ class Naive:
         index, last = len(self.observations), self.observations[-1]
         last.next = index
         step = SimpleNamespace(action=action, reward=reward, outcome=outcome)
-        self.observations.append(SimpleNamespace(frames=last.frames[1:] + [index], step=step, next=None))
+        frames = last.frames[1:] + [index]
+        self.observations.append(SimpleNamespace(frames=frames, step=step, next=None))
         self.open = outcome == CONTINUES
 
     def abort(self):
@@ -61,7 +62,8 @@ class Naive:
                 reward += GAMMA ** steps * at.step.reward
                 steps += 1
             discount = 0.0 if at.step.outcome == TERMINATED else GAMMA ** steps
-            found[index] = (obs.frames, self.observations[obs.next].step.action, reward, discount, at.frames)
+            action = self.observations[obs.next].step.action
+            found[index] = (obs.frames, action, reward, discount, at.frames)
         return found
 
 
@@ -121,13 +123,14 @@ class Pair:
             assert batch.discount[row] == pytest.approx(discount)
 
 
+OUTCOMES = strategies.sampled_from([CONTINUES, CONTINUES, CONTINUES, TERMINATED, TRUNCATED])
 OPERATIONS = strategies.lists(strategies.one_of(
-    strategies.just('begin'), strategies.just('abort'),
-    strategies.sampled_from([CONTINUES, CONTINUES, CONTINUES, TERMINATED, TRUNCATED])), max_size=60)
+    strategies.just('begin'), strategies.just('abort'), OUTCOMES), max_size=60)
 
 
 @settings(max_examples=300, deadline=None)
-@given(OPERATIONS, strategies.integers(1, 4), strategies.integers(5, 20), strategies.integers(1, 5))
+@given(OPERATIONS, strategies.integers(1, 4), strategies.integers(5, 20),
+       strategies.integers(1, 5))
 def test_equals_a_naive_buffer_of_whole_stacks(operations, stack, capacity, n_step):
     pair = Pair(stack, capacity, n_step)
     for operation in operations:
@@ -154,8 +157,9 @@ def test_wrap_around_inside_a_long_episode(steps):
 def by_start(replay):
     """Return {first observation: (reward, discount, last observation)}."""
     batch = replay.sample(500)
-    return {int(s): (float(r), float(d), int(e)) for s, r, d, e in zip(
-        index_of(batch.image)[:, -1], batch.reward, batch.discount, index_of(batch.next_image)[:, -1])}
+    start, end = index_of(batch.image)[:, -1], index_of(batch.next_image)[:, -1]
+    return {int(s): (float(r), float(d), int(e))
+            for s, r, d, e in zip(start, batch.reward, batch.discount, end)}
 
 
 @pytest.mark.parametrize('outcome, bootstrap', [(TERMINATED, 0), (TRUNCATED, 1)])
@@ -283,7 +287,7 @@ def test_refuses_a_capacity_that_no_stack_fits():
         ReplayBuffer(SPEC, 3, 1, GAMMA)
 
 
-# -- files -------------------------------------------------------------------------------------------
+# -- files ----------------------------------------------------------------------------------------
 
 
 def assert_same(one, two, draws=64):
@@ -293,7 +297,8 @@ def assert_same(one, two, draws=64):
 
 
 def reloaded(pair, folder, state=None, capacity=None):
-    fresh = ReplayBuffer(pair.spec, capacity or pair.replay.capacity, pair.naive.n_step, GAMMA, seed=99)
+    capacity = capacity or pair.replay.capacity
+    fresh = ReplayBuffer(pair.spec, capacity, pair.naive.n_step, GAMMA, seed=99)
     fresh.load(folder, state)
     return fresh
 
@@ -332,7 +337,7 @@ def test_saving_writes_only_what_is_new_and_the_folder_stays_bounded(tmp_path):
         pair.episode(6, TERMINATED)
         pair.replay.save(tmp_path)
         now = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob('*.npz')}
-        assert all(seen[name] == now[name] for name in seen.keys() & now.keys()), 'a file was written twice'
+        assert all(seen[name] == now[name] for name in seen.keys() & now.keys()), 'written twice'
         assert len(now.keys() - seen.keys()) == 1
         seen = now
     assert len(seen) <= 4

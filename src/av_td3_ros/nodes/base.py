@@ -5,6 +5,7 @@ A node declares what it needs in ``setup()`` and says how it is in ``health()``.
 configuring becomes one ERROR line and a refused transition; nothing half-built stays behind.
 """
 
+import os
 import signal
 import sys
 import time
@@ -23,6 +24,8 @@ from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_name, topic_qos
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 EXPECTED_ERRORS = (ValueError, OSError, RuntimeError, ImportError)
 EXIT_OK, EXIT_FAULT, EXIT_REFUSED = 0, 1, 2
+# Set for the processes of a supervisor: they end with it, however it ends.
+SUPERVISED = 'AV_TD3_SUPERVISED'
 
 Health = Tuple[bytes, str, Dict[str, Any]]
 
@@ -172,6 +175,7 @@ def run(node_class: Type[GraphNode]) -> int:
     """
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = []
+    parent = os.getppid() if SUPERVISED in os.environ else None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.append(True))
     node = node_class()
@@ -185,6 +189,9 @@ def run(node_class: Type[GraphNode]) -> int:
                 return EXIT_REFUSED
         while not stop and not node.wants_exit:
             executor.spin_once(timeout_sec=0.2)
+            if parent is not None and os.getppid() != parent:
+                node.get_logger().warning('the supervisor is gone: ending')
+                break
         code = node.exit_code
     except Exception as error:  # the node's boundary: stop the car, say why, fail visibly
         node.get_logger().fatal(f'{type(error).__name__}: {_one_line(error)}')

@@ -133,7 +133,7 @@ class PolicyNode(GraphNode):
             self._behaviour.begin_episode()
         gated = self._gate.check(self._behaviour.act(image, vector, msg.explore))
         if gated.reason:
-            self.get_logger().warning(f'command gate: {gated.reason}', throttle_duration_sec=5.0)
+            self.get_logger().warning(f'command gate: {gated.reason}', throttle_duration_sec=30.0)
         # What is stored as the action is what was commanded, in the precision of the message.
         return tuple(float(value) for value in np.asarray(gated.action, np.float32))
 

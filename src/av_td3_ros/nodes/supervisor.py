@@ -28,9 +28,9 @@ from av_td3_ros import graph
 from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_qos
 from av_td3_ros.config import RunConfig
 from av_td3_ros.nodes import shared_memory
+from av_td3_ros.nodes.base import SUPERVISED
 from av_td3_ros.options import to_flat
 
-SUPERVISED = 'AV_TD3_SUPERVISED'
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 MAX_RESTARTS = 3
@@ -58,7 +58,7 @@ class Member:
         self._output = self._log.open('a')
         self.process = subprocess.Popen(
             [sys.executable, '-m', self.spec.module, '--ros-args', '--params-file', str(self._params),
-             '-r', f'__ns:=/{graph.NAMESPACE}'],
+             '-r', f'__ns:=/{graph.NAMESPACE}', '--disable-external-lib-logs'],
             stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT,
             env=self._environment, start_new_session=True)
 
@@ -108,9 +108,7 @@ class Supervisor:
         logs, params = folder / 'logs', folder / 'params'
         logs.mkdir(parents=True, exist_ok=True)
         params.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, 'PYTHONUNBUFFERED': '1', 'ROS_LOG_DIR': str(logs.resolve()),
-                       SUPERVISED: '1'}
-        os.environ['ROS_LOG_DIR'] = str(logs.resolve())
+        environment = {**os.environ, 'PYTHONUNBUFFERED': '1', SUPERVISED: '1'}
         self.members = {}
         for spec in graph.nodes(kind):
             file = params / spec.file
@@ -121,7 +119,8 @@ class Supervisor:
 
     def __enter__(self) -> 'Supervisor':
         """Start the graph; leave nothing behind where that fails."""
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=['--ros-args', '--disable-external-lib-logs'],
+                   signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node('supervisor', namespace=graph.NAMESPACE)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)

@@ -1,9 +1,9 @@
 """
 TD3 (Fujimoto et al. 2018) from pixels, in the shape of DrQ-v2 (Yarats et al. 2021).
 
-One encoder, trained by the critic loss alone; the actor sees detached features. An update makes two encoder
-forwards and one backward: four forward-equivalents, against seven where actor and critics have their own.
-Every deviation from TD3 and DrQ-v2 is listed in ``docs/design/td3.md``.
+One encoder, trained by the critic loss alone; the actor sees detached features. An update makes
+two encoder forwards and one backward: four forward-equivalents, against seven where actor and
+critics have their own. Every deviation from TD3 and DrQ-v2 is listed in ``docs/design/td3.md``.
 """
 
 import math
@@ -36,7 +36,7 @@ CRITIC_METRICS: Dict[str, str] = {
     'feature_std': 'standard deviation of each feature over the batch, averaged',
     'gradient_norm_encoder': 'gradient norm of the encoder, before the clip',
     'gradient_norm_critic': 'gradient norm of both critics, before the clip',
-    'gradient_norm_critic_total': 'norm of both together, which critic_clip limits, before the clip',
+    'gradient_norm_critic_total': 'norm of both together, which critic_clip limits, before it',
     'gradient_norm_critic_total_clipped': 'the same norm after the clip',
 }
 ACTOR_METRICS: Dict[str, str] = {
@@ -112,16 +112,17 @@ class TD3:
                                  torch.from_numpy(vector[None]).to(self._device))
         return action[0].cpu().numpy()
 
-    # -- learning ----------------------------------------------------------------------------------
+    # -- learning ---------------------------------------------------------------------------------
 
     def update(self, batch: Batch) -> Dict[str, float]:
         """
         Do one update of the critics and, every ``policy_delay`` of them, of actor and targets.
 
         :param batch: transitions from the replay.
-        :returns: the metrics computed in this update, named as in ``CRITIC_METRICS`` and ``ACTOR_METRICS``.
-        :raises LearnerError: where a loss or a gradient norm is not finite. Parameters never take a step
-            along such a gradient.
+        :returns: the metrics computed in this update, named as in ``CRITIC_METRICS`` and
+            ``ACTOR_METRICS``.
+        :raises LearnerError: where a loss or a gradient norm is not finite. Parameters never take
+            a step along such a gradient.
         """
         data = self._prepare(batch)
         features, metrics = self._update_critic(data)
@@ -201,10 +202,10 @@ class TD3:
                 raise LearnerError(f'{name} must be finite, got {metrics[name]} in update '
                                    f'{self.updates + 1}; that step was not taken')
 
-    # -- state -------------------------------------------------------------------------------------
+    # -- state ------------------------------------------------------------------------------------
 
     def state_dict(self) -> Dict[str, Tensor]:
-        """Return everything that the next update depends on, as flat tensors (copies, on the CPU)."""
+        """Return all that the next update depends on, as flat tensors (copies, on the CPU)."""
         state = {f'{group}.{name}': tensor for group, module in self._modules().items()
                  for name, tensor in module.state_dict().items()}
         for name, parameter, optimiser in self._optimised():
@@ -218,28 +219,32 @@ class TD3:
         """
         Go on where :meth:`state_dict` was taken.
 
-        :raises LearnerError: naming the first tensor that is missing, unknown or of another shape; nothing
-            is changed then.
+        :raises LearnerError: naming the first tensor that is missing, unknown or of another shape;
+            nothing is changed then.
         """
         self._check_state(state)
         for group, module in self._modules().items():
-            module.load_state_dict({name: state[f'{group}.{name}'] for name in module.state_dict()})
+            names = module.state_dict()
+            module.load_state_dict({name: state[f'{group}.{name}'] for name in names})
         for optimiser in (self._critic_optimiser, self._actor_optimiser):
             optimiser.state.clear()
         for name, parameter, optimiser in self._optimised():
             if f'adam.step.{name}' in state:
                 # Written like the parameter in layout and device: the fused kernel relies on it.
-                optimiser.state[parameter] = {
-                    'step': state[f'adam.step.{name}'].to(self._device, copy=True),
-                    **{key: torch.empty_like(parameter, requires_grad=False).copy_(state[f'adam.{key}.{name}'])
-                       for key in ('exp_avg', 'exp_avg_sq')}}
+                moments = {key: torch.empty_like(parameter, requires_grad=False)
+                           for key in ('exp_avg', 'exp_avg_sq')}
+                for key, moment in moments.items():
+                    moment.copy_(state[f'adam.{key}.{name}'])
+                step = state[f'adam.step.{name}'].to(self._device, copy=True)
+                optimiser.state[parameter] = {'step': step, **moments}
         self._generator.set_state(state['generator'])
         self.updates = int(state['updates'])
 
     def _check_state(self, state: Mapping[str, Tensor]) -> None:
         expected: Dict[str, Any] = {'generator': self._generator.get_state().shape, 'updates': ()}
         for group, module in self._modules().items():
-            expected.update({f'{group}.{name}': t.shape for name, t in module.state_dict().items()})
+            expected.update({f'{group}.{name}': tensor.shape
+                             for name, tensor in module.state_dict().items()})
         for name, parameter, _ in self._optimised():
             if f'adam.step.{name}' in state:
                 expected.update({f'adam.step.{name}': (), f'adam.exp_avg.{name}': parameter.shape,
@@ -248,22 +253,23 @@ class TD3:
             wanted = tuple(expected[name]) if name in expected else 'no such tensor'
             got = tuple(state[name].shape) if name in state else 'no such tensor'
             if wanted != got:
-                raise LearnerError(f'learner state {name} must be {wanted}, got {got}; it is of another '
-                                   'network')
+                raise LearnerError(f'learner state {name} must be {wanted}, got {got}; it is of '
+                                   'another network')
 
     def _modules(self) -> Dict[str, nn.Module]:
         return {'policy': self.policy, 'critic': self.critic, 'target_policy': self.target_policy,
                 'target_critic': self.target_critic}
 
     def _optimised(self) -> List[Tuple[str, nn.Parameter, torch.optim.Optimizer]]:
-        named = [(f'policy.{name}', parameter) for name, parameter in self.policy.named_parameters()]
-        named += [(f'critic.{name}', parameter) for name, parameter in self.critic.named_parameters()]
-        return [(name, parameter, self._actor_optimiser if name.startswith('policy.actor.')
-                 else self._critic_optimiser) for name, parameter in named]
+        groups = (('policy.encoder', self.policy.encoder, self._critic_optimiser),
+                  ('critic', self.critic, self._critic_optimiser),
+                  ('policy.actor', self.policy.actor, self._actor_optimiser))
+        return [(f'{group}.{name}', parameter, optimiser) for group, module, optimiser in groups
+                for name, parameter in module.named_parameters()]
 
 
 def gradient_norm(modules: Iterable[nn.Module]) -> Tensor:
-    """Return the L2 norm over all gradients of some modules: the one definition used for limit and log."""
+    """Return the L2 norm over all gradients of some modules, as limited and as logged."""
     return torch.nn.utils.get_total_norm(
         [p.grad for module in modules for p in module.parameters() if p.grad is not None])
 

@@ -1,8 +1,8 @@
 """
-Random shift: the augmentation that keeps a critic-trained encoder from overfitting to its own targets.
+Random shift: keeps a critic-trained encoder from overfitting to its own targets.
 
-DrQ (Kostrikov et al. 2020), DrQ-v2; why it matters: A-LIX (Cetin et al. 2022). Whole pixels on uint8: a gather
-of rows and one of columns, five to ten times faster than DrQ-v2's ``grid_sample``.
+DrQ (Kostrikov et al. 2020), DrQ-v2; why it matters: A-LIX (Cetin et al. 2022). Whole pixels on
+uint8: a gather of rows and one of columns, five to ten times faster than ``grid_sample``.
 """
 
 import torch
@@ -20,8 +20,9 @@ def random_shift(image: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     """
     if pad == 0:
         return image
-    offsets = torch.randint(-pad, pad + 1, (2, len(image)), generator=generator, device=image.device)
-    return shift(image, offsets[0], offsets[1])
+    down, right = torch.randint(-pad, pad + 1, (2, len(image)), generator=generator,
+                                device=image.device)
+    return shift(image, down, right)
 
 
 def shift(image: Tensor, down: Tensor, right: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """
 Checkpoints that survive a kill, a full disk and a torn file.
 
-``checkpoints/step_00002000/`` holds ``policy.safetensors`` (what drives), ``learner.safetensors`` (everything the
-next update depends on) and ``checkpoint.json`` (counters, specification, hashes of the two). A checkpoint is
-written beside, flushed to the disk and renamed, so that it is whole or not there; ``checkpoints/latest`` names the
-newest. Tensors are safetensors and the rest is JSON: reading a checkpoint can run no code.
+``checkpoints/step_00002000/`` holds ``policy.safetensors`` (what drives), ``learner.safetensors``
+(everything the next update depends on) and ``checkpoint.json`` (counters, specification, hashes of
+the two). A checkpoint is written beside, flushed to the disk and renamed, so that it is whole or
+not there; ``checkpoints/latest`` names the newest. Tensors are safetensors and the rest is JSON:
+reading a checkpoint can run no code.
 """
 
 from dataclasses import asdict
@@ -18,7 +19,6 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 import safetensors
 import safetensors.torch
 
-from av_td3_ros.config import LearnerConfig
 from av_td3_ros.datatypes import ObsSpec, SpecError
 from av_td3_ros.td3 import weights
 from av_td3_ros.td3.agent import LearnerError, TD3
@@ -61,7 +61,7 @@ class _Torn(Exception):
     """A checkpoint that is incomplete or damaged."""
 
 
-# -- writing -----------------------------------------------------------------------------------------
+# -- writing --------------------------------------------------------------------------------------
 
 
 def save(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec, *, env_step: int, version: int,
@@ -96,18 +96,13 @@ def save(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec, *, env_step: 
         replace_bytes(folder / 'latest', final.name.encode())
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise CheckpointError(f'checkpoint must be written to {final}, got {error.strerror or error}; free '
-                              'space or choose another run_dir') from None
+        reason = error.strerror or error
+        raise CheckpointError(f'checkpoint must be written to {final}, got {reason}; free space '
+                              'or choose another run_dir') from None
     _remove_parts(folder)
     for old in _newest_first(folder)[KEEP:]:
         shutil.rmtree(old, ignore_errors=True)
     return final
-
-
-def save_untrained(run_dir: Union[str, Path], obs_spec: ObsSpec, config: LearnerConfig, seed: int = 0) -> Path:
-    """Write the checkpoint of a learner that has learned nothing yet, for benchmarks and tests."""
-    agent = TD3(obs_spec, config, seed=seed)
-    return save(run_dir, agent, obs_spec, env_step=0, version=0)
 
 
 def _write(folder: Path, agent: TD3, obs_spec: ObsSpec, env_step: int, version: int,
@@ -118,8 +113,8 @@ def _write(folder: Path, agent: TD3, obs_spec: ObsSpec, env_step: int, version: 
         write_bytes(folder / name, data)
     info = {
         'format': FORMAT, 'env_step': env_step, 'update': agent.updates, 'version': version,
-        'spec': json.loads(packed.spec), 'learner': asdict(agent.config), 'extra': dict(extra or {}),
-        'replay': replay.state() if replay is not None else None,
+        'spec': json.loads(packed.spec), 'learner': asdict(agent.config),
+        'extra': dict(extra or {}), 'replay': replay.state() if replay is not None else None,
         'sha256': {name: weights.sha256(data) for name, data in files.items()}}
     write_bytes(folder / INFO, json.dumps(info, indent=2).encode())
     sync_folder(folder)
@@ -131,7 +126,7 @@ def _remove_parts(folder: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-# -- reading -----------------------------------------------------------------------------------------
+# -- reading --------------------------------------------------------------------------------------
 
 
 def latest(run_dir: Union[str, Path]) -> Optional[Path]:
@@ -157,7 +152,7 @@ def load(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec,
     folder = Path(run_dir) / 'checkpoints'
     for path, info, files in _whole(folder):
         found = _describe(path, info)
-        _check_spec(found, obs_spec, weights.spec_json(obs_spec, agent.config), info['spec'])
+        _check_spec(path, weights.spec_json(obs_spec, agent.config), info['spec'])
         try:
             if replay is not None and info['replay'] is not None:
                 replay.load(Path(run_dir) / 'replay', info['replay'])
@@ -165,23 +160,26 @@ def load(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec,
                     LOG.warning('checkpoint %s has no readable replay; it fills anew', path)
             agent.load_state_dict(safetensors.torch.load(files[LEARNER]))
         except (LearnerError, SpecError, safetensors.SafetensorError) as error:
-            raise CheckpointError(f'checkpoint {path} must fit this learner, got: {error}') from None
+            text = f'checkpoint {path} must fit this learner, got: {error}'
+            raise CheckpointError(text) from None
         return found
-    raise CheckpointError(f'a whole checkpoint must be in {folder}, got none; start without resume')
+    raise CheckpointError(f'a whole checkpoint must be in {folder}, got none; start without '
+                          'resume')
 
 
 def find(source: Union[str, Path]) -> Path:
     """
     Return the checkpoint folder that a user means.
 
-    :param source: a checkpoint folder, or a run folder, whose newest whole checkpoint is taken then.
+    :param source: a checkpoint folder, or a run folder, whose newest whole checkpoint is taken
+        then.
     :raises CheckpointError: where there is none.
     """
     source = Path(source)
     found = source if (source / INFO).is_file() else latest(source)
     if found is None:
-        raise CheckpointError(f'a checkpoint or run folder must be given, got {source}, which holds no whole '
-                              'checkpoint')
+        raise CheckpointError(f'a checkpoint or run folder must be given, got {source}, which '
+                              'holds no whole checkpoint')
     return found
 
 
@@ -190,7 +188,8 @@ def load_policy(folder: Union[str, Path], expected: Optional[ObsSpec] = None) ->
     Load a policy to drive with.
 
     :param folder: a checkpoint or run folder, as in :func:`find`.
-    :param expected: what observations look like here; None accepts what the checkpoint was trained on.
+    :param expected: what observations look like here; None accepts what the checkpoint was trained
+        on.
     :raises CheckpointError: where there is none, or it is torn or of another specification.
     """
     folder = find(folder)
@@ -204,11 +203,11 @@ def load_policy(folder: Union[str, Path], expected: Optional[ObsSpec] = None) ->
     return LoadedPolicy(policy, described.obs_spec, described.version, described.env_step)
 
 
-def _check_spec(found: Checkpoint, obs_spec: ObsSpec, expected: str, got: Mapping[str, Any]) -> None:
+def _check_spec(path: Path, expected: str, got: Mapping[str, Any]) -> None:
     wanted = json.loads(expected)
     for key in wanted:
         if got.get(key) != wanted[key]:
-            raise CheckpointError(f'checkpoint {found.path} must have {key} {wanted[key]}, got '
+            raise CheckpointError(f'checkpoint {path} must have {key} {wanted[key]}, got '
                                   f'{got.get(key)}; use the settings that it was trained with')
 
 

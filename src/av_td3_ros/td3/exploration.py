@@ -1,8 +1,9 @@
 """
-How actions vary while training: random ones during warm-up, then noise on the policy that falls linearly.
+How actions vary while training: random during warm-up, then noise on the policy that falls.
 
-The schedule is DrQ-v2's. Unlike there, noise is correlated in time (a first-order autoregressive process of
-the same standard deviation): a car at 20 Hz averages white noise away and would stay where it is.
+The schedule is DrQ-v2's. Unlike there, noise is correlated in time (a first-order autoregressive
+process of the same standard deviation): a car at 20 Hz averages white noise away and would stay
+where it is.
 """
 
 import math
@@ -53,10 +54,6 @@ class Exploration:
     def reset(self) -> None:
         """Begin an episode."""
         self._noise.reset()
-
-    def warming_up(self, env_step: int) -> bool:
-        """Return whether an environment step takes a random action."""
-        return env_step < self._config.warmup_steps
 
     def std(self, env_step: int) -> float:
         """

@@ -1,9 +1,10 @@
 """
 The networks: one image encoder, an actor and twin critics on its features.
 
-NatureCNN (Mnih et al. 2015) followed by the trunk of DrQ-v2 (Yarats et al. 2021): Linear, LayerNorm, tanh.
-The trunk bounds every feature to [-1, 1], so that neither the actor nor the critic can be driven away by
-exploding features. LayerNorm in the critics bounds extrapolation (RLPD, Ball et al. 2023).
+NatureCNN (Mnih et al. 2015) followed by the trunk of DrQ-v2 (Yarats et al. 2021): Linear,
+LayerNorm, tanh. The trunk bounds every feature to [-1, 1], so that neither the actor nor the
+critic can be driven away by exploding features. LayerNorm in the critics bounds extrapolation
+(RLPD, Ball et al. 2023).
 """
 
 import copy
@@ -53,7 +54,8 @@ class Encoder(nn.Module):
         :returns: (B, feature_size) float32, in [-1, 1].
         """
         # Only the input is laid out channels_last: convolutions follow it, and parameters stay
-        # contiguous, which safetensors and the fused optimiser need. While it is uint8: 5 times faster.
+        # contiguous, which safetensors and the fused optimiser need. While it is uint8: 5 times
+        # faster.
         pixels = image.contiguous(memory_format=torch.channels_last).float()
         return self.trunk(self.convolutions(pixels.div_(255.0).sub_(0.5)))
 
@@ -115,7 +117,7 @@ class TwinCritic(nn.Module):
         return self.q1(inputs).squeeze(1), self.q2(inputs).squeeze(1)
 
     def first(self, features: Tensor, vector: Tensor, action: Tensor) -> Tensor:
-        """Value actions by the first critic alone, which is what trains the actor: (B,) float32."""
+        """Value actions by the first critic alone, which trains the actor: (B,) float32."""
         return self.q1(torch.cat([features, vector, action], dim=1)).squeeze(1)
 
 
@@ -161,7 +163,8 @@ def initialise(module: nn.Module, generator: Optional[torch.Generator] = None) -
             nn.init.zeros_(layer.bias)
     for actor in module.modules():
         if isinstance(actor, Actor):
-            nn.init.orthogonal_(actor.layers[-1].weight, LAST_ACTOR_LAYER_GAIN, generator=generator)
+            last = actor.layers[-1]
+            nn.init.orthogonal_(last.weight, LAST_ACTOR_LAYER_GAIN, generator=generator)
 
 
 def target_of(module: nn.Module) -> nn.Module:

@@ -1,12 +1,14 @@
 """
 Replay of single frames: every image is stored once, stacks are rebuilt when sampled.
 
-One slot of the ring holds an observation (its newest frame and vector) and the step that led to it, as one
-transition message does. An episode fills consecutive slots; its first slot holds no step. Slots are named by
-an index that only grows, so that wrap-around and overwritten episodes are comparisons, not special cases.
+One slot of the ring holds an observation (its newest frame and vector) and the step that led to
+it, as one transition message does. An episode fills consecutive slots; its first slot holds no
+step. Slots are named by an index that only grows, so that wrap-around and overwritten episodes are
+comparisons, not special cases.
 
-The n-step return (Watkins 1989) and the bootstrap are worked out here and nowhere else: the learner's target is
-``reward + discount * Q(next_obs)`` as in DrQ-v2, and ``discount`` is 0 after a termination.
+The n-step return (Watkins 1989) and the bootstrap are worked out here and nowhere else: the
+learner's target is ``reward + discount * Q(next_obs)`` as in DrQ-v2, and ``discount`` is 0 after a
+termination.
 
 Not thread-safe: one thread adds and samples.
 """
@@ -24,7 +26,9 @@ from av_td3_ros.datatypes import ACTION_SIZE, ObsSpec, Outcome, SpecError
 from av_td3_ros.td3.storage import replace_bytes
 
 FORMAT = 1
-# Slots in one file: bounds the memory that saving and loading take beside the buffer (29 MB at 84x84).
+MAX_REWARD = float(np.finfo(np.float32).max)
+# Slots in one file: bounds the memory that saving and loading take beside the buffer (29 MB at
+# 84x84).
 SEGMENT_SLOTS = 4096
 BROKEN_FILE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -33,9 +37,10 @@ class Batch(NamedTuple):
     """
     Transitions for one update, as arrays.
 
-    ``image``, ``next_image``: (B, stack, height, width) uint8, oldest first. ``vector``, ``next_vector``:
-    (B, n) float32. ``action``: (B, 2) float32 in [-1, 1]. ``reward``: (B,) float32, discounted sum of up to
-    n_step rewards. ``discount``: (B,) float32, gamma^k, or 0 where the last of those k steps terminated.
+    ``image``, ``next_image``: (B, stack, height, width) uint8, oldest first. ``vector``,
+    ``next_vector``: (B, n) float32. ``action``: (B, 2) float32 in [-1, 1]. ``reward``: (B,)
+    float32, discounted sum of up to n_step rewards. ``discount``: (B,) float32, gamma^k, or 0
+    where the last of those k steps terminated.
     """
 
     image: np.ndarray
@@ -63,8 +68,8 @@ class ReplayBuffer:
         :raises SpecError: where not even one transition would fit.
         """
         if capacity <= obs_spec.stack:
-            raise SpecError(f'replay capacity must be above the stack of {obs_spec.stack} frames, got '
-                            f'{capacity}; check replay_capacity in trainer.param.yaml')
+            raise SpecError(f'replay capacity must be above the stack of {obs_spec.stack} frames, '
+                            f'got {capacity}; check replay_capacity in trainer.param.yaml')
         self._spec = obs_spec
         self._capacity = capacity
         self._n_step = n_step
@@ -77,7 +82,8 @@ class ReplayBuffer:
         self._reward = np.zeros(capacity, np.float32)
         self._terminated = np.zeros(capacity, np.bool_)
         self._first = np.zeros(capacity, np.int64)  # index of the first observation of the episode
-        # Indices of the observations from which a transition can be sampled, oldest first: a ring, too.
+        # Indices of the observations from which a transition can be sampled, oldest first: a ring,
+        # too.
         self._starts = np.zeros(capacity, np.int64)
         self._starts_head = self._starts_tail = 0
         self._count = 0    # observations ever stored: the next index
@@ -95,7 +101,7 @@ class ReplayBuffer:
         """Observations kept at most."""
         return self._capacity
 
-    # -- storing -----------------------------------------------------------------------------------
+    # -- storing ----------------------------------------------------------------------------------
 
     def begin(self, frame: np.ndarray, vector: np.ndarray) -> None:
         """
@@ -129,7 +135,7 @@ class ReplayBuffer:
         self._open = outcome is Outcome.CONTINUES
 
     def abort(self) -> None:
-        """End the open episode at its last good observation, which stays a point to bootstrap from."""
+        """End the open episode at its last good observation, from which to bootstrap."""
         self._open = False
 
     def _write(self, first: int, action: np.ndarray, reward: float, terminated: bool,
@@ -149,7 +155,7 @@ class ReplayBuffer:
         self._forget_starts()
 
     def _forget_starts(self) -> None:
-        """Drop the starts whose stack has lost a frame; the frame a stack begins at never goes back."""
+        """Drop the starts whose stack has lost a frame; later starts need later frames."""
         while self._starts_head < self._starts_tail:
             start = int(self._starts[self._starts_head % self._capacity])
             first = int(self._first[start % self._capacity])
@@ -157,14 +163,15 @@ class ReplayBuffer:
                 return
             self._starts_head += 1
 
-    # -- sampling ----------------------------------------------------------------------------------
+    # -- sampling ---------------------------------------------------------------------------------
 
     def sample(self, batch_size: int) -> Batch:
         """
         Draw transitions uniformly, with replacement.
 
-        Where the episode ends within n steps the return is shorter: a terminated one has discount 0, a
-        truncated, aborted or still running one bootstraps from its last observation with gamma^k.
+        Where the episode ends within n steps the return is shorter: a terminated one has discount
+        0, a truncated, aborted or still running one bootstraps from its last observation with
+        gamma^k.
 
         :param batch_size: transitions to draw.
         :raises SpecError: where there is none.
@@ -197,37 +204,41 @@ class ReplayBuffer:
         indices = newest[:, None] + np.arange(1 - self._spec.stack, 1)
         return self._frame[np.maximum(indices, first[:, None]) % self._capacity]
 
-    # -- checks ------------------------------------------------------------------------------------
+    # -- checks -----------------------------------------------------------------------------------
 
     def _check_observation(self, frame: np.ndarray, vector: np.ndarray) -> None:
         if getattr(frame, 'shape', None) != self._spec.frame_shape or frame.dtype != np.uint8:
-            raise SpecError(f'frame must be {self._spec.frame_shape} uint8, got {_describe(frame)}; '
-                            'check observation.param.yaml')
-        if getattr(vector, 'shape', None) != (self._spec.vector_size,) or vector.dtype != np.float32:
-            raise SpecError(f'vector must be ({self._spec.vector_size},) float32, got '
-                            f'{_describe(vector)}; check observation.param.yaml')
+            raise SpecError(f'frame must be {self._spec.frame_shape} uint8, got '
+                            f'{_describe(frame)}; check observation.param.yaml')
+        size = self._spec.vector_size
+        if getattr(vector, 'shape', None) != (size,) or vector.dtype != np.float32:
+            raise SpecError(f'vector must be ({size},) float32, got {_describe(vector)}; check '
+                            'observation.param.yaml')
         if not np.all(np.isfinite(vector)):
             raise SpecError(f'vector must be finite, got {vector.tolist()}')
 
     def _check_step(self, action: np.ndarray, reward: float,
                     outcome: Outcome) -> Tuple[np.ndarray, Outcome]:
         if not self._open:
-            raise SpecError('a step must follow begin() of its episode, got add() with no open episode')
+            raise SpecError('a step must follow begin() of its episode, got add() with none open')
         action = np.asarray(action, np.float32)
         # Written so that NaN fails, too.
         if action.shape != (ACTION_SIZE,) or not np.all(np.abs(action) <= 1.0):
-            raise SpecError(f'action must be {ACTION_SIZE} numbers in [-1, 1], got {action.tolist()}')
-        if not np.isfinite(np.float32(reward)):
-            raise SpecError(f'reward must be a finite float32, got {reward}; check the reward terms')
+            raise SpecError(f'action must be {ACTION_SIZE} numbers in [-1, 1], got '
+                            f'{action.tolist()}')
+        if not abs(reward) <= MAX_REWARD:
+            raise SpecError(f'reward must be a finite float32, got {reward}; check the reward '
+                            'terms')
         try:
             return action, Outcome(outcome)
         except ValueError:
-            raise SpecError(f'outcome must be one of {[int(o) for o in Outcome]}, got {outcome}') from None
+            known = [int(value) for value in Outcome]
+            raise SpecError(f'outcome must be one of {known}, got {outcome}') from None
 
-    # -- files -------------------------------------------------------------------------------------
+    # -- files ------------------------------------------------------------------------------------
 
     def state(self) -> Dict[str, Any]:
-        """Return what, beside the files, a later :meth:`load` needs to go on bit for bit, as JSON data."""
+        """Return what :meth:`load` needs beside the files to go on bit for bit, as JSON data."""
         return {'format': FORMAT, 'observation': self._spec.to_dict(), 'count': self._count,
                 'oldest': self._oldest, 'open': self._open, 'rng': self._rng.bit_generator.state}
 
@@ -235,8 +246,8 @@ class ReplayBuffer:
         """
         Write what is new since the last save into the folder: the cost is that of the new frames.
 
-        New frames go into new files, each complete or absent; files that hold only overwritten frames are
-        removed, so that the folder stays about as large as the buffer.
+        New frames go into new files, each complete or absent; files that hold only overwritten
+        frames are removed, so that the folder stays about as large as the buffer.
 
         :raises OSError: where it cannot be written; what was saved before stays readable.
         """
@@ -261,12 +272,12 @@ class ReplayBuffer:
         """
         Replace the contents by those of a folder.
 
-        Damaged files at the end (a torn write) are left out; one in the middle costs what is older. Files may
-        hold more than this buffer: the newest are kept.
+        Damaged files at the end (a torn write) are left out; one in the middle costs what is
+        older. Files may hold more than this buffer: the newest are kept.
 
         :param folder: written by :meth:`save`.
-        :param state: of :meth:`state` at that time, or of an earlier save: later frames are left out then.
-            None: that of the last save.
+        :param state: of :meth:`state` at that time, or of an earlier save: later frames are left
+            out then. None: that of the last save.
         :raises SpecError: where the folder is of another observation or cannot be read at all.
         """
         folder = Path(folder)
@@ -278,12 +289,12 @@ class ReplayBuffer:
             oldest = int(state['oldest'])
             np.random.default_rng().bit_generator.state = rng
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SpecError(f'replay in {folder} is unreadable: {error}; remove the folder to start '
-                            'with an empty one') from None
+            raise SpecError(f'replay in {folder} is unreadable: {error}; remove the folder to '
+                            'start with an empty one') from None
         if version != FORMAT or spec != self._spec:
             raise SpecError(f'replay in {folder} must be of format {FORMAT} and observation '
-                            f'{self._spec.digest}, got format {version} and {spec.digest}; keep the '
-                            'settings of the run or remove the folder')
+                            f'{self._spec.digest}, got format {version} and {spec.digest}; keep '
+                            'the settings of the run or remove the folder')
         self._rng.bit_generator.state = rng
         self._count = count
         self._read(folder, max(oldest, count - self._capacity))
@@ -323,12 +334,14 @@ class ReplayBuffer:
         self._oldest = wanted
 
     def _unpack(self, path: Path, segment_begin: int, begin: int, end: int) -> None:
-        """Copy the slots [begin, end) of a file into the ring, checked before anything is written."""
+        """Copy [begin, end) of a file into the ring, checked before anything is written."""
         columns = self._columns()
+        part = slice(begin - segment_begin, end - segment_begin)
         with np.load(path, allow_pickle=False) as file:
-            read = {name: file[name][begin - segment_begin:end - segment_begin] for name in columns}
+            read = {name: file[name][part] for name in columns}
         for name, array in columns.items():
-            if read[name].shape != (end - begin, *array.shape[1:]) or read[name].dtype != array.dtype:
+            shape = (end - begin, *array.shape[1:])
+            if read[name].shape != shape or read[name].dtype != array.dtype:
                 raise ValueError(f'{name} is {_describe(read[name])}')
         slots = np.arange(begin, end) % self._capacity
         for name, array in columns.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def replace_bytes(path: Path, data: bytes) -> None:
     """
-    Write a file so that a reader, also one after a crash, finds the old or the new one, never a part.
+    Write a file so that a reader, even after a crash, finds the old or the new one, whole.
 
     :raises OSError: where it cannot be written; what was there stays.
     """

@@ -88,17 +88,15 @@ class Trainer:
     @property
     def update_due(self) -> bool:
         """Whether the ratio asks for another update now."""
-        warm = self.env_steps - self.config.exploration.warmup_steps
+        warm = min(self.env_steps, self.config.steps) - self.config.exploration.warmup_steps
         return (warm > 0 and len(self.replay) >= self.config.learner.batch_size
                 and self.updates < warm * self.config.update_ratio)
 
     @property
     def steps_allowed(self) -> int:
         """Environment steps up to which experience may run ahead of the updates."""
-        if self.finished:
-            return self.env_steps
         earned = self.updates / self.config.update_ratio + self.config.max_lead
-        return self.config.exploration.warmup_steps + math.ceil(earned)
+        return min(self.config.exploration.warmup_steps + math.ceil(earned), self.config.steps)
 
     def update(self) -> None:
         """Do one update."""

@@ -1,5 +1,5 @@
 """
-Weights that travel: a policy as bytes with hash and specification, and every check before they may drive.
+Weights that travel: a policy as bytes, with hash, specification and every check.
 
 The bytes are safetensors, never pickle: reading them can run no code.
 """
@@ -37,7 +37,8 @@ class PackedPolicy(NamedTuple):
     tensors: bytes
 
 
-def pack(policy: Policy, obs_spec: ObsSpec, config: LearnerConfig, version: int = 0) -> PackedPolicy:
+def pack(policy: Policy, obs_spec: ObsSpec, config: LearnerConfig,
+         version: int = 0) -> PackedPolicy:
     """
     Make a policy ready to travel.
 
@@ -46,7 +47,8 @@ def pack(policy: Policy, obs_spec: ObsSpec, config: LearnerConfig, version: int 
     :param config: sizes of its networks.
     :param version: its number in the run.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous()
+               for name, tensor in policy.state_dict().items()}
     data = safetensors.torch.save(tensors)
     return PackedPolicy(version, sha256(data), spec_json(obs_spec, config), data)
 
@@ -123,7 +125,8 @@ def _check_spec(text: str, expected: ObsSpec) -> Dict[str, int]:
     except ConfigError as error:
         raise WeightsError(str(error)) from None
     if set(network) != set(network_sizes(config)):
-        raise WeightsError(f'network must name {sorted(network_sizes(config))}, got {sorted(network)}')
+        raise WeightsError(f'network must name {sorted(network_sizes(config))}, got '
+                           f'{sorted(network)}')
     return network_sizes(config)
 
 
@@ -132,7 +135,7 @@ def _check_tensors(got: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
         if name not in got:
             raise WeightsError(f'tensor {name} must be there, got none')
         if name not in expected:
-            raise WeightsError(f'tensor {_shown(name)} must not be there; the network has no such part')
+            raise WeightsError(f'tensor {_shown(name)} must not be there; the network has none')
         have, want = got[name], expected[name]
         if have.shape != want.shape or have.dtype != want.dtype:
             raise WeightsError(f'tensor {name} must be {tuple(want.shape)} {want.dtype}, got '
@@ -149,11 +152,12 @@ def _check_probe(policy: Policy) -> None:
                           generator=generator)
     image[0], image[1] = 0, 255
     vector = 2.0 * torch.rand((PROBE_SIZE, spec.vector_size), generator=generator) - 1.0
-    action = policy.act(image, vector)
-    # Written so that NaN fails, too.
-    if not bool((action.abs() <= 1.0).all()):
+    with torch.no_grad():
+        pre_tanh, action = policy.actor(policy.encoder(image), vector)
+    # The tanh of infinity is 1: an overflow shows only before it.
+    if not bool(torch.isfinite(pre_tanh).all() and (action.abs() <= 1.0).all()):
         raise WeightsError('actions on a probe batch must be finite and in [-1, 1], got '
-                           f'{action.flatten().tolist()[:4]} ...')
+                           f'{pre_tanh.flatten().tolist()[:4]} ... before the tanh')
 
 
 def _difference(expected: ObsSpec, got: ObsSpec) -> str:

@@ -1,0 +1,79 @@
+# `make` lists the targets. Everything is made inside the checkout; nothing is written outside it but pip's cache.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell command -v $(name) 2>/dev/null)))
+MESSAGES := $(wildcard av_td3_msgs/* av_td3_msgs/*/* carla_msgs/* carla_msgs/*/*)
+RUN_OPTIONS = $(if $(MAP),--map $(MAP)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)
+
+# A sourced ROS installation and this one must not mix.
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH PYTHONPATH PYTHONHOME ROS_DISTRO LD_LIBRARY_PATH
+export ROS_LOG_DIR := $(CURDIR)/$(VENV)/log/ros
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/cache/matplotlib
+export COLCON_HOME := $(CURDIR)/$(VENV)/colcon
+export PYTHONDONTWRITEBYTECODE :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train evaluate test test-unit test-learning bench doctor lint tables town pictures clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(VENV)/.package  ## make .venv: ROS 2, CARLA's map library, torch, our messages
+
+train: setup  ## train over the ROS 2 graph; MAP=file.xodr STEPS=n ARGS='...'
+	@$(BIN)/av-td3 train $(RUN_OPTIONS)
+
+evaluate: setup  ## drive a policy; RUN=runs/<run>
+	@$(BIN)/av-td3 evaluate $(RUN) $(if $(MAP),--map $(MAP)) $(ARGS)
+
+test: setup  ## every test but the learning ones
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-unit: setup  ## the tests of the core, which need no ROS
+	@$(BIN)/python -m pytest test/unit $(ARGS)
+
+test-learning: setup  ## three seeds, minutes each: does the return rise?
+	@$(BIN)/python -m pytest test/learning -m learning $(ARGS)
+
+bench: setup  ## speed of the graph on this machine
+	@$(BIN)/av-td3 bench graph $(ARGS)
+
+doctor: setup  ## what is installed, what is missing
+	@$(BIN)/av-td3 doctor
+
+lint: setup  ## flake8
+	@$(BIN)/python -m flake8 src test tools launch setup.py
+
+tables: setup  ## write config/*.param.yaml and the tables of the docs from the code
+	@$(BIN)/python tools/write_tables.py
+
+town: setup  ## write the shipped map again
+	@$(BIN)/python tools/make_town.py
+
+pictures: setup  ## render docs/images; MAP=Town01.xodr
+	@$(BIN)/python tools/make_pictures.py $(MAP)
+
+clean:  ## remove .venv and caches; runs/ stays
+	rm -rf $(VENV) build install log .pytest_cache .hypothesis
+
+$(VENV)/.python: tools/check_prerequisites.sh
+	@sh tools/check_prerequisites.sh "$(PYTHON)"
+	@echo 'setup 1/4: virtual environment'
+	@"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.requirements: requirements.txt constraints.txt $(VENV)/.python
+	@echo 'setup 2/4: packages (about a minute)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/.messages: $(MESSAGES) tools/build_messages.py $(VENV)/.requirements
+	@echo 'setup 3/4: messages (about a minute)'
+	@$(BIN)/python tools/build_messages.py $(VENV)
+	@touch $@
+
+$(VENV)/.package: setup.py setup.cfg $(VENV)/.messages
+	@echo 'setup 4/4: av_td3_ros'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
