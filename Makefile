@@ -65,7 +65,7 @@ $(VENV)/.python: tools/check_prerequisites.sh
 
 $(VENV)/.requirements: requirements.txt constraints.txt $(VENV)/.python
 	@echo 'setup 2/4: packages (about a minute)'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $@
 
 $(VENV)/.messages: $(MESSAGES) tools/build_messages.py $(VENV)/.requirements
@@ -75,5 +75,5 @@ $(VENV)/.messages: $(MESSAGES) tools/build_messages.py $(VENV)/.requirements
 
 $(VENV)/.package: setup.py setup.cfg $(VENV)/.messages
 	@echo 'setup 4/4: av_td3_ros'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --use-pep517 --no-deps --no-build-isolation -e .
 	@touch $@

@@ -108,8 +108,8 @@ class TD3:
         :param vector: (n,) float32.
         :returns: (2,) float32, [steering, acceleration] in [-1, 1].
         """
-        action = self.policy.act(torch.from_numpy(image[None]).to(self._device),
-                                 torch.from_numpy(vector[None]).to(self._device))
+        action = self.policy.act(torch.tensor(image[None], device=self._device),
+                                 torch.tensor(vector[None], device=self._device))
         return action[0].cpu().numpy()
 
     # -- learning ---------------------------------------------------------------------------------
