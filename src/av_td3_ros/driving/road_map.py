@@ -1,12 +1,13 @@
 """
-The road network: any OpenDRIVE file, read by ``carla.Map``.
+The road network: any OpenDRIVE file, read by ``carla.Map``, and routes through it.
 
 CARLA's axes are left-handed; they are turned right-handed here and nowhere else: everything that comes out is
 in the map frame, x forward, y left.
 """
 
+import math
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from xml.etree import ElementTree
 
 import networkx as nx
@@ -17,14 +18,43 @@ from av_td3_ros.resources import share
 
 SHIPPED = 'town'
 SPACING = 1.0
-TRIES = 200
-CLEARANCE = 5.0
+TRIES = 300
+END_CLEARANCE = 5.0
+DRIVING = 'Driving'
+NO_MARKING, NO_MARKING_CODE = 'NONE', 10
 
 Key = Tuple[int, int, int]
 
 
 class MapError(ValueError):
     """A map or a route that cannot be had; the text says what, got, expected and where to fix it."""
+
+
+class LanePoint(NamedTuple):
+    """
+    One cross-section of a lane.
+
+    ``x``, ``y``, ``z``: centre, m. ``yaw``: rad. ``width``: m. ``kind``: CARLA's lane type, such as Driving or
+    Sidewalk. ``left``, ``right``: (type, colour) of the markings. ``s``: m along the road.
+    """
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+    width: float
+    kind: str
+    left: Tuple[str, str]
+    right: Tuple[str, str]
+    s: float
+
+
+class Lane(NamedTuple):
+    """A lane section: its cross-sections in driving order."""
+
+    key: Key
+    is_junction: bool
+    points: List[LanePoint]
 
 
 class RoadMap:
@@ -46,17 +76,19 @@ class RoadMap:
             self._map = self._carla.Map(name, opendrive)
         except RuntimeError as error:
             raise MapError(f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the file') from None
-        self._lanes: Dict[Key, List[Any]] = {}
+        self._waypoints: Dict[Key, List[Any]] = {}
         self._points: Dict[Key, np.ndarray] = {}
         self._graph = nx.DiGraph()
-        self._build()
+        self._build_graph()
+        if not self._waypoints:
+            raise MapError(f'map {name} must have drivable lanes, got none; check the file')
 
     @classmethod
     def load(cls, map: str) -> 'RoadMap':
         """
         Read the shipped map, for ``'town'``, or an OpenDRIVE file.
 
-        :raises MapError: where there is no such file.
+        :raises MapError: where there is no such file, or it is no map.
         """
         path = share('maps', f'{SHIPPED}.xodr') if map == SHIPPED else Path(map)
         try:
@@ -65,7 +97,7 @@ class RoadMap:
             raise MapError(f"map must be '{SHIPPED}' or an OpenDRIVE file, got {path}: {error.strerror}; "
                            'set it with --map (simulator.map)') from None
         except UnicodeDecodeError:
-            raise MapError(f'map must be OpenDRIVE (XML), got {path}, which is no text; set it with --map '
+            raise MapError(f'map must be OpenDRIVE (XML text), got {path}; set it with --map '
                            '(simulator.map)') from None
 
     # -- lanes -----------------------------------------------------------------------------------------
@@ -74,65 +106,177 @@ class RoadMap:
         """Return whether (x, y), m, is on a driving lane."""
         return self._waypoint(x, y, project=False) is not None
 
-    def _waypoint(self, x, y, project=True):
-        return self._map.get_waypoint(self._carla.Location(x=x, y=-y), project_to_road=project,
-                                      lane_type=self._carla.LaneType.Driving)
+    def lane_at(self, x: float, y: float) -> Tuple[Key, bool, int, int]:
+        """
+        Return the driving lane nearest to a point: key, in a junction, CARLA's codes of its two markings.
 
-    def _build(self):
-        for first, second in self._map.get_topology():
-            for w in (first, second):
-                key = (w.road_id, w.section_id, w.lane_id)
-                if key in self._lanes:
-                    continue
-                pts = [w] + list(w.next_until_lane_end(SPACING))
-                self._lanes[key] = pts
-        for key, pts in self._lanes.items():
-            self._points[key] = np.array([(p.transform.location.x, -p.transform.location.y) for p in pts])
-            self._graph.add_node(key)
-        for key, pts in self._lanes.items():
-            length = float(np.hypot(*np.diff(self._points[key], axis=0).T).sum()) if len(pts) > 1 else 0.1
-            for n in pts[-1].next(0.5):
-                k = (n.road_id, n.section_id, n.lane_id)
-                if k != key and k in self._lanes:
-                    self._graph.add_edge(key, k, weight=length)
-
-    def _locate(self, x, y):
+        :param x: m. :param y: m.
+        :returns: (road, section, lane), is_junction, left marking, right marking.
+        """
         w = self._waypoint(x, y)
-        key = (w.road_id, w.section_id, w.lane_id)
-        return key, int(np.argmin(np.hypot(*(self._points[key] - (x, y)).T)))
+        return ((w.road_id, w.section_id, w.lane_id), w.is_junction, _code(w.left_lane_marking),
+                _code(w.right_lane_marking))
 
-    def plan(self, start_xy, start_yaw, goal_xy):
-        a, i = self._locate(*start_xy)
-        b, j = self._locate(*goal_xy)
-        if a == b and j > i:
-            return Route.from_points(self._points[a][i:j + 1])
-        try:
-            path = min((nx.shortest_path(self._graph, s, b, weight='weight') for s in self._graph.successors(a)), key=len)
-        except (ValueError, nx.NetworkXException):
-            raise MapError(f'no route from {start_xy} to {goal_xy}') from None
-        pts = [self._points[a][i:]] + [self._points[k] for k in path[:-1]] + [self._points[b][:j + 1]]
-        return Route.from_points(np.concatenate(pts))
+    def lanes(self) -> Iterator[Lane]:
+        """Yield every driving lane and the lanes to the right of it: shoulders, sidewalks and so on."""
+        for key, waypoints in self._waypoints.items():
+            yield Lane(key, waypoints[0].is_junction, [_point(w) for w in waypoints])
+            beside = [w.get_right_lane() for w in waypoints]
+            while any(w is not None and str(w.lane_type) != DRIVING for w in beside):
+                points = [_point(w) for w in beside if w is not None and str(w.lane_type) != DRIVING]
+                yield Lane(key, waypoints[0].is_junction, points)
+                beside = [w.get_right_lane() if w is not None else None for w in beside]
 
-    def random_route(self, rng, low, high):
-        keys = [k for k in self._lanes if not self._lanes[k][0].is_junction and len(self._lanes[k]) > 12]
-        for _ in range(TRIES):
-            a, b = (keys[i] for i in rng.integers(len(keys), size=2))
-            s = self._points[a][rng.integers(len(self._points[a]) - 6)]
-            g = self._points[b][rng.integers(5, len(self._points[b]))]
+    # -- routes ----------------------------------------------------------------------------------------
+
+    def plan(self, start: Tuple[float, float], start_yaw: float, goal: Tuple[float, float]) -> Route:
+        """
+        Return the shortest way along driving lanes.
+
+        :param start: (x, y) m; the nearest lane in the direction of ``start_yaw`` (rad) is taken.
+        :param goal: (x, y) m.
+        :raises MapError: where no lanes lead there.
+        """
+        begin, first = self._locate(*start, start_yaw)
+        end, last = self._locate(*goal)
+        if begin == end and last > first:
+            return Route.from_points(self._points[begin][first:last + 1])
+        ways = []
+        for successor in self._graph.successors(begin):
             try:
-                r = self.plan(s, 0.0, g)
+                ways.append(nx.single_source_dijkstra(self._graph, successor, end, weight='length'))
+            except nx.NetworkXNoPath:
+                continue
+        if not ways:
+            raise MapError(f'a route must lead from ({start[0]:.1f}, {start[1]:.1f}) to ({goal[0]:.1f}, '
+                           f'{goal[1]:.1f}) on map {self.name}, got none; choose another goal')
+        lanes = min(ways, key=lambda way: way[0])[1]
+        return Route.from_points(np.concatenate([
+            self._points[begin][first:], *(self._points[key] for key in lanes[:-1]),
+            self._points[end][:last + 1]]))
+
+    def random_route(self, rng: np.random.Generator, min_length: float, max_length: float) -> Route:
+        """
+        Return a shortest route between two random places on lanes outside junctions.
+
+        :param min_length: m. :param max_length: m.
+        :raises MapError: where the network has no such route.
+        """
+        keys = [key for key, points in self._points.items()
+                if not self._waypoints[key][0].is_junction and len(points) > 3 * END_CLEARANCE]
+        if not keys:
+            raise MapError(f'map {self.name} must have lanes longer than {3 * END_CLEARANCE:.0f} m, got none')
+        weights = np.array([len(self._points[key]) for key in keys], np.float64)
+        for _ in range(TRIES):
+            start, goal = rng.choice(len(keys), size=2, p=weights / weights.sum())
+            a, b = self._points[keys[start]], self._points[keys[goal]]
+            i = int(rng.integers(1, len(a) - END_CLEARANCE))
+            j = int(rng.integers(END_CLEARANCE, len(b) - 1))
+            yaw = math.atan2(a[i + 1, 1] - a[i, 1], a[i + 1, 0] - a[i, 0])
+            try:
+                route = self.plan((a[i, 0], a[i, 1]), yaw, (b[j, 0], b[j, 1]))
             except MapError:
                 continue
-            if low <= r.length <= high:
-                return r
-        raise MapError('no route of that length')
+            if route.length > max_length:
+                route = self._shortened(route, rng.uniform(min_length, max_length))
+            if route is not None and min_length <= route.length <= max_length:
+                return route
+        raise MapError(f'map {self.name} must have routes of {min_length:g} to {max_length:g} m, found none; '
+                       'change route_length_min and route_length_max in episode_manager.param.yaml')
+
+    def _shortened(self, route: Route, length: float) -> Optional[Route]:
+        """Cut a route; its part is the shortest way, too, unless the cut lies in a junction."""
+        count = int(np.searchsorted(route.distance, length))
+        x, y = route.points[count - 1]
+        if self._waypoint(x, y).is_junction:
+            return None
+        return self.plan(tuple(route.points[0]), float(route.yaw[0]), (x, y))
+
+    # -- CARLA -----------------------------------------------------------------------------------------
+
+    def _waypoint(self, x: float, y: float, project: bool = True) -> Any:
+        return self._map.get_waypoint(self._carla.Location(x=float(x), y=-float(y)), project_to_road=project,
+                                      lane_type=self._carla.LaneType.Driving)
+
+    def _build_graph(self) -> None:
+        topology = self._map.get_topology()
+        # First the starts of lanes; the ends bring in only lanes that nothing starts from.
+        for waypoint in [pair[0] for pair in topology] + [pair[1] for pair in topology]:
+            if _key(waypoint) not in self._waypoints:
+                self._waypoints[_key(waypoint)] = [waypoint, *waypoint.next_until_lane_end(SPACING)]
+        for key, lane in self._waypoints.items():
+            points = np.array([(w.transform.location.x, -w.transform.location.y) for w in lane])
+            self._points[key] = points
+            length = float(np.hypot(*np.diff(points, axis=0).T).sum()) if len(points) > 1 else 0.0
+            for following in lane[-1].next(SPACING / 2):
+                if _key(following) != key and _key(following) in self._waypoints:
+                    self._graph.add_edge(key, _key(following), length=length)
+
+    def _locate(self, x: float, y: float, yaw: Optional[float] = None) -> Tuple[Key, int]:
+        """Return the lane at a point and the index of its nearest cross-section."""
+        key = _key(self._waypoint(x, y))
+        if yaw is not None:
+            key = self._along(x, y, yaw, key)
+        if key not in self._points:
+            raise MapError(f'({x:.1f}, {y:.1f}) must be near a lane of map {self.name} that leads somewhere')
+        away = self._points[key] - (x, y)
+        return key, int(np.argmin(away[:, 0] ** 2 + away[:, 1] ** 2))
+
+    def _along(self, x: float, y: float, yaw: float, nearest: Key) -> Key:
+        """Where lanes cross, prefer the nearest one that leads in the direction of yaw."""
+        waypoint = self._waypoint(x, y)
+        if not waypoint.is_junction and math.cos(-math.radians(waypoint.transform.rotation.yaw) - yaw) > 0.0:
+            return nearest
+        best, best_cost = nearest, math.inf
+        for key, points in self._points.items():
+            away = np.hypot(points[:, 0] - x, points[:, 1] - y)
+            i = int(np.argmin(away))
+            if away[i] < 4.0:
+                direction = -math.radians(self._waypoints[key][i].transform.rotation.yaw)
+                cost = away[i] + 4.0 * (1.0 - math.cos(direction - yaw))
+                if cost < best_cost:
+                    best, best_cost = key, cost
+        return best
 
 
-def _import_carla():
-    import carla
+def _import_carla() -> Any:
+    try:
+        import carla
+    except ImportError as error:
+        raise MapError(f'the carla library must be importable to read maps, got: {error}; pip install '
+                       'carla==0.9.16 (x86-64, Python 3.10 to 3.12)') from None
     return carla
 
 
-def _check(name, text):
-    if not text.lstrip().startswith('<'):
-        raise MapError(f'map {name} must be OpenDRIVE, got something else')
+def _check(name: str, opendrive: str) -> None:
+    """Say in one line what CARLA's reader would only hint at, or die of."""
+    try:
+        root = ElementTree.fromstring(opendrive)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise MapError(f'map {name} must be OpenDRIVE (XML), got broken XML: {error}; check the file') from None
+    if root.tag.rpartition('}')[2] != 'OpenDRIVE':
+        raise MapError(f'map {name} must be OpenDRIVE, got XML of <{root.tag}>; check the file')
+    if not any(lane.get('type') == 'driving' for lane in root.iter('lane')):
+        raise MapError(f'map {name} must have drivable lanes, got none among {len(root.findall("road"))} roads; '
+                       'check the file')
+
+
+def _key(waypoint: Any) -> Key:
+    return waypoint.road_id, waypoint.section_id, waypoint.lane_id
+
+
+def _point(waypoint: Any) -> LanePoint:
+    place = waypoint.transform
+    return LanePoint(
+        place.location.x, -place.location.y, place.location.z, -math.radians(place.rotation.yaw),
+        waypoint.lane_width, str(waypoint.lane_type), _marking(waypoint.left_lane_marking),
+        _marking(waypoint.right_lane_marking), waypoint.s)
+
+
+def _marking(marking: Any) -> Tuple[str, str]:
+    return (str(marking.type), str(marking.color)) if marking is not None else (NO_MARKING, '')
+
+
+def _code(marking: Any) -> int:
+    """Return a marking as ``CarlaLaneInvasionEvent`` codes it, 0 to 10."""
+    return int(marking.type) if marking is not None else NO_MARKING_CODE
