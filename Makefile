@@ -57,11 +57,16 @@ pictures: setup  ## render docs/images; MAP=Town01.xodr
 clean:  ## remove .venv and caches; runs/ stays
 	rm -rf $(VENV) build install log .pytest_cache .hypothesis
 
-$(VENV)/.python: tools/check_prerequisites.sh
+# A virtual environment names its own folder: one that was moved or copied here would run the code it came from.
+ifneq ($(shell cat $(VENV)/.python 2>/dev/null),$(CURDIR))
+.PHONY: $(VENV)/.python
+endif
+
+$(VENV)/.python: | tools/check_prerequisites.sh
 	@sh tools/check_prerequisites.sh "$(PYTHON)"
 	@echo 'setup 1/4: virtual environment'
-	@"$(PYTHON)" -m venv $(VENV)
-	@touch $@
+	@"$(PYTHON)" -m venv $(if $(wildcard $(VENV)/.python),--clear) $(VENV)
+	@echo '$(CURDIR)' >$@
 
 $(VENV)/.requirements: requirements.txt constraints.txt $(VENV)/.python
 	@echo 'setup 2/4: packages (about a minute)'

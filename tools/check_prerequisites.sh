@@ -13,6 +13,8 @@ version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/nul
     fail "Python must be 3.11 (the pinned versions are for it), got $version from $1; name another: make PYTHON=/path/to/python3.11"
 "$1" -c 'import venv, ensurepip' 2>/dev/null ||
     fail "Python must come with venv, $1 does not; install python3.11-venv"
+"$1" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null ||
+    fail "Python must come with its headers to build the messages, $1 has no Python.h; install python3.11-dev"
 for tool in cmake make git; do
     command -v "$tool" >/dev/null || fail "$tool must be installed to build the messages, got none"
 done

@@ -160,9 +160,13 @@ def test_silence_brakes_once_per_frame_in_lock_step_and_data_brings_it_back(ros,
     status.frame = 2
     talker.say('status', status)
     ros.until(lambda: policy.commands == 2)
+    talker.say('observation', observation(1))  # of a frame that the watchdog has braked for
+    ros.until(lambda: 'no observation' not in policy.health()[1])
+    assert (policy.commands, policy.observations) == (2, 0)
     status.frame = 3
     talker.say('status', status)
-    talker.say('observation', observation(1))
+    ros.until(lambda: policy._frame == 3)
+    talker.say('observation', observation(2))
     ros.until(lambda: policy.observations == 1)
     assert policy.commands == 3 and policy.health()[0] == b'\x00'
 

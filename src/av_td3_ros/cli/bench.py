@@ -16,6 +16,7 @@ from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
 
 WARM_UP = 3.0
+ATTEMPTS = 5
 
 
 def add_parser(commands: Any) -> None:
@@ -62,7 +63,7 @@ def measure(config: RunConfig, folder: Path, seconds: float) -> Dict[str, Any]:
     from geometry_msgs.msg import PoseStamped
     from av_td3_ros.bridge.topics import topic_name
     from av_td3_ros.driving.road_map import RoadMap
-    from av_td3_ros.nodes.supervisor import Supervisor
+    from av_td3_ros.nodes.supervisor import GraphError, Supervisor
     from av_td3_ros.td3 import checkpoint
     from av_td3_ros.td3.agent import TD3
 
@@ -75,8 +76,14 @@ def measure(config: RunConfig, folder: Path, seconds: float) -> Dict[str, Any]:
     goal.header.frame_id = 'map'
     goal.pose.position.x, goal.pose.position.y = (float(value) for value in route.points[-1])
     with Supervisor(config, 'bench', folder) as graph:
-        graph.publish(topic_name('goal', config.role_name), goal)
-        graph.spin(lambda: False, WARM_UP)
+        for _ in range(ATTEMPTS):
+            graph.publish(topic_name('goal', config.role_name), goal)
+            graph.spin(lambda: False, WARM_UP)
+            if 'command_latency_p50_ms' in graph.health.get('simulator', {}):
+                break
+        else:
+            raise GraphError('the graph must answer frames with commands, got none; simulator: '
+                             f'{graph.health.get("simulator")}, perception: {graph.health.get("perception")}')
         before = dict(graph.health['simulator'])
         graph.spin(lambda: False, seconds)
         after = dict(graph.health['simulator'])
@@ -85,6 +92,7 @@ def measure(config: RunConfig, folder: Path, seconds: float) -> Dict[str, Any]:
     return {'steps_per_second': frames / duration, 'frames': frames, 'seconds': duration,
             'commands': int(after['commands']) - int(before['commands']),
             'timeouts': int(after['timeouts']) - int(before['timeouts']),
+            'late_commands': int(after['late_commands']) - int(before['late_commands']),
             'latency_p50_ms': float(after['command_latency_p50_ms']),
             'latency_p99_ms': float(after['command_latency_p99_ms'])}
 

@@ -149,6 +149,7 @@ def accounts(graph: Any, first_step: Any) -> dict:
         'seconds_to_first_step': first_step,
         'frames': int(simulator.get('frames', 0)), 'commands': int(simulator.get('commands', 0)),
         'command_timeouts': int(simulator.get('timeouts', 0)),
+        'late_commands': int(simulator.get('late_commands', 0)),
         'transitions_sent': int(manager.get('transitions_sent', 0)),
         'transitions_received': status.transitions_received if status else 0,
         'transitions_stored': status.transitions_stored if status else 0,

@@ -8,11 +8,11 @@ in the map frame, x forward, y left.
 import math
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
-from xml.etree import ElementTree
 
 import networkx as nx
 import numpy as np
 
+from av_td3_ros.driving.opendrive import Key, lanes_beside, MapError, read
 from av_td3_ros.driving.route import Route
 from av_td3_ros.resources import share
 
@@ -20,14 +20,7 @@ SHIPPED = 'town'
 SPACING = 1.0
 TRIES = 300
 END_CLEARANCE = 5.0
-DRIVING = 'Driving'
 NO_MARKING, NO_MARKING_CODE = 'NONE', 10
-
-Key = Tuple[int, int, int]
-
-
-class MapError(ValueError):
-    """A map or a route that cannot be had; the text says what, got, expected and where to fix it."""
 
 
 class LanePoint(NamedTuple):
@@ -57,6 +50,27 @@ class Lane(NamedTuple):
     points: List[LanePoint]
 
 
+class LanePosition(NamedTuple):
+    """
+    Where a point is on a lane.
+
+    ``left``: m to the left of its centre. ``width``: of the lane, m. ``left_marking``, ``right_marking``: as
+    ``CarlaLaneInvasionEvent`` codes them, 0 to 10.
+    """
+
+    key: Key
+    is_junction: bool
+    left: float
+    width: float
+    left_marking: int
+    right_marking: int
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the point is beside the lane."""
+        return abs(self.left) > self.width / 2
+
+
 class RoadMap:
     """Lanes, and routes along them."""
 
@@ -71,7 +85,7 @@ class RoadMap:
         self.name = name
         self.opendrive = opendrive
         self._carla = _import_carla()
-        _check(name, opendrive)
+        self._root = read(name, opendrive)
         try:
             self._map = self._carla.Map(name, opendrive)
         except RuntimeError as error:
@@ -106,26 +120,29 @@ class RoadMap:
         """Return whether (x, y), m, is on a driving lane."""
         return self._waypoint(x, y, project=False) is not None
 
-    def lane_at(self, x: float, y: float) -> Tuple[Key, bool, int, int]:
+    def lane_at(self, x: float, y: float) -> LanePosition:
         """
-        Return the driving lane nearest to a point: key, in a junction, CARLA's codes of its two markings.
+        Return where a point is on the driving lane nearest to it.
 
         :param x: m. :param y: m.
-        :returns: (road, section, lane), is_junction, left marking, right marking.
         """
         w = self._waypoint(x, y)
-        return ((w.road_id, w.section_id, w.lane_id), w.is_junction, _code(w.left_lane_marking),
-                _code(w.right_lane_marking))
+        place, yaw = w.transform.location, -math.radians(w.transform.rotation.yaw)
+        left = (y + place.y) * math.cos(yaw) - (x - place.x) * math.sin(yaw)
+        return LanePosition(_key(w), w.is_junction, left, w.lane_width, _code(w.left_lane_marking),
+                            _code(w.right_lane_marking))
 
     def lanes(self) -> Iterator[Lane]:
-        """Yield every driving lane and the lanes to the right of it: shoulders, sidewalks and so on."""
+        """Yield every driving lane, then shoulders, sidewalks and what else lies beside them."""
         for key, waypoints in self._waypoints.items():
             yield Lane(key, waypoints[0].is_junction, [_point(w) for w in waypoints])
-            beside = [w.get_right_lane() for w in waypoints]
-            while any(w is not None and str(w.lane_type) != DRIVING for w in beside):
-                points = [_point(w) for w in beside if w is not None and str(w.lane_type) != DRIVING]
-                yield Lane(key, waypoints[0].is_junction, points)
-                beside = [w.get_right_lane() if w is not None else None for w in beside]
+        for key, begin, end in lanes_beside(self._root):
+            places = np.linspace(begin, end, max(math.ceil((end - begin) / SPACING) + 1, 2))
+            found = [self._map.get_waypoint_xodr(key[0], key[2], float(s)) for s in places]
+            waypoints = [w for w in found if w is not None]
+            if len(waypoints) > 1:
+                points = [_point(w) for w in waypoints]
+                yield Lane(key, waypoints[0].is_junction, points if key[2] < 0 else points[::-1])
 
     # -- routes ----------------------------------------------------------------------------------------
 
@@ -248,19 +265,6 @@ def _import_carla() -> Any:
     return carla
 
 
-def _check(name: str, opendrive: str) -> None:
-    """Say in one line what CARLA's reader would only hint at, or die of."""
-    try:
-        root = ElementTree.fromstring(opendrive)
-    except (ElementTree.ParseError, ValueError) as error:
-        raise MapError(f'map {name} must be OpenDRIVE (XML), got broken XML: {error}; check the file') from None
-    if root.tag.rpartition('}')[2] != 'OpenDRIVE':
-        raise MapError(f'map {name} must be OpenDRIVE, got XML of <{root.tag}>; check the file')
-    if not any(lane.get('type') == 'driving' for lane in root.iter('lane')):
-        raise MapError(f'map {name} must have drivable lanes, got none among {len(root.findall("road"))} roads; '
-                       'check the file')
-
-
 def _key(waypoint: Any) -> Key:
     return waypoint.road_id, waypoint.section_id, waypoint.lane_id
 
@@ -278,5 +282,4 @@ def _marking(marking: Any) -> Tuple[str, str]:
 
 
 def _code(marking: Any) -> int:
-    """Return a marking as ``CarlaLaneInvasionEvent`` codes it, 0 to 10."""
     return int(marking.type) if marking is not None else NO_MARKING_CODE

@@ -6,6 +6,7 @@ reported and the old weights drive on. Nothing here waits for a trainer.
 """
 
 from av_td3_msgs.msg import Observation, PolicyStatus, PolicyWeights
+from builtin_interfaces.msg import Time
 from carla_msgs.msg import CarlaStatus
 import numpy as np
 
@@ -36,8 +37,7 @@ class PolicyNode(GraphNode):
         self.version = self.adopted = self.refused = self.commands = self.observations = 0
         self._last_refusal = self._fault = ''
         self._latency_sum, self._latency_count = 0.0, 0
-        self._frame = self._braked_frame = -1
-        self._commanded_frame = -1
+        self._frame = self._commanded_frame = -1
         self._running = True
         self._observed_at = now()
         if self.config.checkpoint:
@@ -60,7 +60,7 @@ class PolicyNode(GraphNode):
 
     def halt(self) -> None:
         """Leave the car braking."""
-        if self._frame > self._commanded_frame or self._frame < 0:
+        if self._frame > self._commanded_frame or (self._frame < 0 and self.observations):
             self._command(self._gate.brake())
 
     def health(self) -> Health:
@@ -107,14 +107,14 @@ class PolicyNode(GraphNode):
     def on_observation(self, msg: Observation) -> None:
         """Act on one frame."""
         begun = self._observed_at = now()
-        if self._braked_frame == self._frame >= 0:
-            return  # too late: the watchdog has commanded this frame already
+        if self._commanded_frame == self._frame >= 0:
+            return  # too late: this frame has had its command, from the watchdog
         drive = msg.drive and self._behaviour.ready
         action = self._choose(msg) if drive else self._brake(msg)
         reply = convert.to_action_msg(msg, self.version, action)
         reply.drive = drive and not self._fault
         self._action_pub.publish(reply)
-        self._command(action)
+        self._command(action, msg.header.stamp)
         self.observations += 1
         self._latency_sum += now() - begun
         self._latency_count += 1
@@ -142,21 +142,26 @@ class PolicyNode(GraphNode):
             self.get_logger().warning('no weights yet: braking', throttle_duration_sec=5.0)
         return self._gate.brake()
 
-    def _command(self, action: tuple) -> None:
-        self._command_pub.publish(convert.to_control_msg(to_control(action),
-                                                         self.get_clock().now().to_msg()))
+    def _command(self, action: tuple, stamp: Time = Time()) -> None:
+        # The stamp is that of the frame which is answered; nought for a brake that answers none.
+        self._command_pub.publish(convert.to_control_msg(to_control(action), stamp))
         self.commands += 1
         self._commanded_frame = self._frame
 
     def _watch(self) -> None:
-        """Brake where observations stay out; never a second command for a frame in lock-step."""
+        """
+        Brake where observations stay out.
+
+        In lock-step a frame gets one command: a second one would be taken for the next frame's, and from then
+        on every command would come one tick late. Without a simulation's frame count, brake again and again, but
+        not before the first observation: the car has not been driven yet.
+        """
         silent = now() - self._observed_at
         if not self.active or not self._running or silent < self.config.gate.observation_timeout:
             return
-        if self._frame > self._commanded_frame or self._frame < 0:
+        if self._frame > self._commanded_frame or (self._frame < 0 and self.observations):
             self.get_logger().error(f'no observation for {silent:.1f} s: braking', throttle_duration_sec=5.0)
             self._command(self._gate.brake())
-            self._braked_frame = self._frame
 
     def _report(self) -> None:
         mean = self._latency_sum / self._latency_count if self._latency_count else 0.0

@@ -51,7 +51,7 @@ class SimulatorNode(GraphNode):
         self._latencies: Deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._goal: Optional[Tuple[float, float]] = None
         self._last_xy: Optional[Tuple[float, float]] = None
-        self.frames = self.commands = self.timeouts = 0
+        self.frames = self.commands = self.timeouts = self.late_commands = 0
         self._pubs = {key: self.publisher(key) for key in (
             'clock', 'status', 'world_info', 'actor_list', 'image', 'camera_info', 'odometry', 'speedometer',
             'vehicle_status', 'vehicle_info', 'collision', 'lane_invasion', 'waypoints')}
@@ -82,11 +82,14 @@ class SimulatorNode(GraphNode):
     def health(self) -> Health:
         """Count frames and the commands that answered them."""
         values = {'frames': self.frames, 'commands': self.commands, 'timeouts': self.timeouts,
+                  'late_commands': self.late_commands,
                   'simulated_time': f'{self._world.time:.2f}', 'paused': self._paused,
                   **self._latency()}
         silent = now() - self._published_at
         if self.active and self._awaiting and silent > self.config.control_timeout + 0.2:
             return ERROR, f'no command for {silent:.1f} s', values
+        if self.late_commands:
+            return WARN, f'{self.late_commands} commands answered an earlier frame: the graph runs late', values
         if self.timeouts:
             return WARN, f'{self.timeouts} frames went without a command', values
         return OK, 'paused' if self._paused else 'ticking', values
@@ -105,6 +108,8 @@ class SimulatorNode(GraphNode):
         if not self._started:
             return
         self.commands += 1
+        answered = convert.to_ns(msg.header.stamp)
+        self.late_commands += 0 < answered < self._world.frame * self._period_ns
         if self._awaiting:
             self._latencies.append(now() - self._imaged_at)
         if self.config.wait_for_vehicle_control_command:

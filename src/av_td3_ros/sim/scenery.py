@@ -5,7 +5,7 @@ Footprints are circles and oriented boxes; whether a vehicle touches one is exac
 """
 
 import math
-from typing import List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -15,7 +15,8 @@ from av_td3_ros.driving.road_map import Lane, RoadMap
 
 LAMP_EVERY, TREE_EVERY, HOUSE_EVERY = 28.0, 11.0, 17.0
 LAMP_RADIUS, TRUNK_RADIUS = 0.12, 0.25
-HOUSE_CLEARANCE, TREE_CLEARANCE, LAMP_CLEARANCE = 5.5, 3.2, 2.3
+# Between a footprint and the edge of the nearest driving lane.
+HOUSE_CLEARANCE, TREE_CLEARANCE, LAMP_CLEARANCE = 3.5, 2.2, 0.5
 
 
 class Item(NamedTuple):
@@ -50,11 +51,13 @@ class Scenery:
         lanes = list(road_map.lanes())
         self._keep_free(lanes)
         self.items: List[Item] = []
-        by_key = {}
+        outermost: Dict[Tuple[int, int, bool], Lane] = {}
         for lane in lanes:
-            if not lane.is_junction:
-                by_key[lane.key] = lane  # the last of a key is the outermost to the right
-        for lane in by_key.values():
+            road, section, number = lane.key
+            side = road, section, number > 0
+            if not lane.is_junction and (side not in outermost or abs(number) > abs(outermost[side].key[2])):
+                outermost[side] = lane
+        for lane in outermost.values():
             self._line(lane)
         self._index()
 
@@ -108,7 +111,7 @@ class Scenery:
 
     def _far_from_road(self, item: Item, clearance: float) -> bool:
         distance, _ = self._road.query(_outline(item))
-        return bool(distance.min() > clearance)
+        return bool(distance.min() > self._half_width + clearance)
 
     def _free(self, item: Item) -> bool:
         return all(math.hypot(item.x - other.x, item.y - other.y) > item.radius + other.radius

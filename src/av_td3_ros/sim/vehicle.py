@@ -51,6 +51,11 @@ class Vehicle:
         if speed == 0.0:
             self._steer = 0.0
 
+    def stop(self, acceleration: float) -> None:
+        """Stop dead, as against a wall; ``acceleration`` (m/s^2) is what that took."""
+        self.set_velocity(0.0, 0.0)
+        self.acceleration = acceleration
+
     def step(self, control: Control, duration: float) -> None:
         """
         Drive for a while with one control.

@@ -5,13 +5,13 @@ Deterministic: the same seed and controls give the same states and images, bit f
 """
 
 import math
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from av_td3_ros.config import SimulatorConfig
-from av_td3_ros.datatypes import Control, Pose, VehicleState
-from av_td3_ros.driving.road_map import Key, RoadMap
+from av_td3_ros.datatypes import Control, Pose, VehicleState, wrap_angle
+from av_td3_ros.driving.road_map import LanePosition, RoadMap
 from av_td3_ros.sim.scenery import Scenery
 from av_td3_ros.sim.vehicle import Vehicle
 
@@ -70,7 +70,7 @@ class World:
 
     def teleport(self, pose: Pose) -> None:
         """Put the vehicle somewhere on the ground; it keeps its velocity, as in CARLA."""
-        self.vehicle.place(Pose(pose.x, pose.y, 0.0, pose.yaw))
+        self.vehicle.place(Pose(pose.x, pose.y, 0.0, wrap_angle(pose.yaw)))
         self._beside = self._lanes_beside()
 
     def set_velocity(self, speed: float, yaw_rate: float) -> None:
@@ -101,31 +101,40 @@ class World:
 
     def _collide(self, before: VehicleState) -> List[Collision]:
         """Stop the vehicle where it would drive into something."""
-        params, state = self.vehicle.params, self.vehicle.state
-        if self.scenery.collides(state.pose, params.length, params.width) is None:
+        vehicle, state = self.vehicle, self.vehicle.state
+        if self.scenery.collides(state.pose, vehicle.params.length, vehicle.params.width) is None:
             return []
-        if self.scenery.collides(before.pose, params.length, params.width) is None:
-            self.vehicle.place(before.pose)
-        self.vehicle.set_velocity(0.0, 0.0)
+        if self.scenery.collides(before.pose, vehicle.params.length, vehicle.params.width) is None:
+            vehicle.place(before.pose)
+        vehicle.stop(-before.speed / self._config.fixed_delta_seconds)
         if state.speed == 0.0:
             return []
-        lost = -params.mass * state.speed
+        lost = -vehicle.params.mass * state.speed
         return [Collision(SCENERY_ID, (lost * math.cos(state.pose.yaw), lost * math.sin(state.pose.yaw), 0.0))]
 
-    def _lanes_beside(self) -> List[Tuple[Key, bool, int, int]]:
+    def _lanes_beside(self) -> Tuple[LanePosition, LanePosition]:
         """Return the lanes under the left and the right side of the vehicle."""
         pose, half = self.vehicle.state.pose, self.vehicle.params.width / 2
         dx, dy = -half * math.sin(pose.yaw), half * math.cos(pose.yaw)
-        return [self.road_map.lane_at(pose.x + side * dx, pose.y + side * dy) for side in (1.0, -1.0)]
+        return (self.road_map.lane_at(pose.x + dx, pose.y + dy),
+                self.road_map.lane_at(pose.x - dx, pose.y - dy))
 
     def _invade(self) -> List[int]:
         """Return the markings that a side of the vehicle has crossed in this tick, CARLA's codes."""
         last, self._beside = self._beside, self._lanes_beside()
-        crossed: List[int] = []
-        for (key, in_junction, left, right), now in zip(last, self._beside):
-            if in_junction or now[1] or key[:2] != now[0][:2] or key == now[0]:
-                continue
-            # Lane numbers grow to the left; driving direction follows their sign.
-            to_left = (now[0][2] > key[2]) == (key[2] < 0)
-            crossed.append(left if to_left else right)
-        return crossed
+        crossings = (_crossed(before, after) for before, after in zip(last, self._beside))
+        return [code for code in crossings if code is not None]
+
+
+def _crossed(before: LanePosition, after: LanePosition) -> Optional[int]:
+    """Return the marking between two places, CARLA's code, or None."""
+    if before.is_junction or after.is_junction or before.key[:2] != after.key[:2]:
+        return None
+    if before.key != after.key:
+        # Lane numbers grow to the left of the road; driving direction follows their sign.
+        to_left = (after.key[2] > before.key[2]) == (before.key[2] < 0)
+    elif before.is_off != after.is_off:
+        to_left = (after if after.is_off else before).left > 0.0
+    else:
+        return None
+    return before.left_marking if to_left else before.right_marking
