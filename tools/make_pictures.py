@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / 'docs' / 'images'
 TOWN01 = ROOT.parent / 'shared' / 'maps' / 'Town01.xodr'
 # The route of the picture and how far along it the camera stands, by map.
-SEEDS = {'town': (7, 18.0), 'Town01': (3, 40.0)}
+SEEDS = {'town': (7, 60.0), 'Town01': (3, 20.0)}
 STACK_ENLARGED = 3
 
 
@@ -79,10 +79,12 @@ def map_picture(road_map: RoadMap, name: str) -> None:
         colour = GROUND.get(lane.points[0].kind)
         if colour is not None:
             axes.add_collection(PolyCollection([outline], facecolor=colour, edgecolor=colour, linewidth=0.4))
-        for marking, edge in ((lane.points[-1].left, strip[:, :2] + side), (lane.points[-1].right, strip[:, :2] - side)):
-            if marking[0] in ('Broken', 'Solid') and not lane.is_junction:
+        middle = lane.points[len(lane.points) // 2]
+        for marking, edge in ((middle.left, strip[:, :2] + side), (middle.right, strip[:, :2] - side)):
+            again = lane.key[2] == 1 and marking is middle.left  # painted by the lane that comes the other way
+            if marking[0] in ('Broken', 'Solid') and not lane.is_junction and not again:
                 axes.add_collection(LineCollection([edge], colors=[PAINT.get(marking[1], WHITE)], linewidth=0.8,
-                                                   linestyles='--' if marking[0] == 'Broken' else '-'))
+                                                   linestyles=(0, (4, 3)) if marking[0] == 'Broken' else '-'))
     route = road_map.random_route(np.random.default_rng(SEEDS[name][0]), 200.0, 300.0)
     axes.plot(*route.points.T, color='#00b7ff', linewidth=3.0, label=f'a route, {route.length:.0f} m')
     axes.plot(*route.points[0], 'o', color='#00b7ff', markersize=9)

@@ -4,10 +4,12 @@ The node graph as data: which nodes make a graph, in which order they start, and
 The launch files and ``av-td3`` are both made from this.
 """
 
+import os
 from typing import Any, Dict, NamedTuple, Tuple
 
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import to_flat
+from av_td3_ros.resources import share
 
 NAMESPACE = 'av_td3'
 
@@ -47,10 +49,13 @@ GRAPHS: Dict[str, Tuple[NodeSpec, ...]] = {
     'bench': (POLICY, PERCEPTION, SIMULATOR),
 }
 
+# Fast DDS 3 (Kilted) renamed the variable, and warns of the old name.
+PROFILE = ('FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS') + '_DEFAULT_PROFILES_FILE'
+
 # Settings that suit large images and short ticks; what the user has set stays as it is.
 ENVIRONMENT = {
     # Camera images do not fit Fast DDS's default shared-memory segment and would leave as UDP fragments.
-    'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA',
+    PROFILE: str(share('config', 'fastdds.xml')),
     # A camera image is a fresh block of memory for every copy on its way. Handing it back to the system each
     # time costs more than the copy: 800x600 went from 91 to 159 frames/s by keeping it.
     'MALLOC_MMAP_THRESHOLD_': str(256 * 2**20),

@@ -40,9 +40,9 @@ class Graph:
         return self.take(m.acted(m.episode_id if episode is None else episode,
                                  m.step_id if step is None else step, 7, drive, steering, acceleration))
 
-    def see(self, step=None, episode=None):
+    def see(self, step=None, episode=None, stamp=None):
         m = self.machine
-        return self.take(m.observed(m.episode_id if episode is None else episode,
+        return self.take(m.observed(self.stamp if stamp is None else stamp, m.episode_id if episode is None else episode,
                                     m.step_id if step is None else step, FRAME, VECTOR))
 
     def run(self, steps):
@@ -120,9 +120,10 @@ def test_reward_terms_sum_to_the_reward_and_the_return():
 def test_order_of_action_and_observation_and_next_frame_does_not_matter():
     graph = Graph().start()
     graph.act()
+    stamp = graph.stamp
     graph.frame(x=0.3)
     assert len(graph.of(Experience)) == 0
-    graph.see(step=0)
+    graph.see(step=0, stamp=stamp)
     assert [s.step_id for s in graph.of(Experience)] == [0]
     assert graph.machine.step_id == 1
     assert aborted(graph) == []
@@ -165,6 +166,7 @@ def test_the_time_limit_truncates():
     (lambda g: (g.see(), g.act(acceleration=1.5)), 'action must lie in [-1, 1]'),
     (lambda g: (g.see(), g.act(), g.frame(ticks=-30)), 'clock set back'),
     (lambda g: (g.see(), g.act(episode=9)), 'action of episode 9'),
+    (lambda g: (g.act(), g.see(stamp=g.stamp - TICK)), 'observation 1.0 ticks away from its frame'),
 ])
 def test_every_fault_aborts_by_name_and_stores_nothing_of_the_broken_step(fault, reason):
     graph = Graph().start().run(5)
@@ -202,6 +204,15 @@ def test_stale_messages_of_an_ended_episode_are_ignored():
     graph.act(episode=1, step=2)
     graph.see(episode=1, step=2)
     assert len(graph.of(Ended)) == before and graph.machine.episode_id == 2
+
+
+def test_a_late_observation_of_the_reset_is_not_taken_for_the_first_step():
+    graph = Graph().start()
+    graph.see(stamp=graph.stamp - TICK)  # same episode, step 0: numbered before the episode began
+    graph.see()
+    graph.act()
+    graph.frame(x=0.3)
+    assert aborted(graph) == [] and graph.machine.step_id == 1
 
 
 def test_collisions_count_from_the_first_frame_on():

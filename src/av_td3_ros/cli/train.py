@@ -65,7 +65,7 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
 
     def show(trainer: Any) -> None:
         progress.show(line(trainer.env_steps, config.trainer.steps, trainer.steps_per_second, trainer.updates,
-                           trainer.updates_per_second, trainer.return_mean, trainer.version, trainer.version))
+                           trainer.updates_per_second, trainer.return_mean))
 
     trainer = train(config, run_folder, show)
     progress.end(f'finished: {trainer.env_steps} steps, {trainer.updates} updates, return of the last 20 '
@@ -127,17 +127,17 @@ def status_line(graph: Any) -> str:
     """Return the progress of a graph as one line."""
     status = graph.status
     adopted = graph.policy_status.policy_version if graph.policy_status else 0
-    return line(status.env_steps, status.env_steps_target, status.steps_per_second, status.updates,
-                status.updates_per_second, status.return_mean, adopted, status.policy_version)
+    return (line(status.env_steps, status.env_steps_target, status.steps_per_second, status.updates,
+                 status.updates_per_second, status.return_mean)
+            + f' | weights v{adopted} of v{status.policy_version}')
 
 
-def line(steps: int, target: int, rate: float, updates: int, update_rate: float, return_mean: float,
-         adopted: int, published: int) -> str:
+def line(steps: int, target: int, rate: float, updates: int, update_rate: float, return_mean: float) -> str:
     """Return one line of progress."""
     left = (target - steps) / rate if rate > 0 else float('nan')
     shown = f'{return_mean:7.1f}' if return_mean == return_mean else '      -'
     return (f'{steps:6d}/{target} steps  {rate:5.1f}/s  {common.clock(left):>5} left | {updates:6d} updates '
-            f'{update_rate:5.1f}/s | return {shown} | weights v{adopted} of v{published}')
+            f'{update_rate:5.1f}/s | return {shown}')
 
 
 def accounts(graph: Any, first_step: Any) -> dict:

@@ -129,6 +129,7 @@ class EpisodeMachine:
         self._route: Optional[Tuple[int, Route]] = None
         self._last_stamp: Optional[int] = None
         self._asked_stamp: Optional[int] = None
+        self._begun_stamp = self._state_stamp = 0
         self._settled = 0
         self._collided = False
         self._lane_invasions = 0
@@ -181,20 +182,26 @@ class EpisodeMachine:
         self._version = policy_version
         return self._advance()
 
-    def observed(self, episode_id: int, step_id: int, frame: np.ndarray, vector: np.ndarray) -> List[Effect]:
+    def observed(self, stamp: int, episode_id: int, step_id: int, frame: np.ndarray,
+                 vector: np.ndarray) -> List[Effect]:
         """
         Take the observation that perception made of the current frame.
 
+        :param stamp: of the camera image, ns; half a tick off at most.
         :param frame: newest grey frame, (height, width) uint8.
         :param vector: (n,) float32.
         """
-        if self.phase is Phase.RESETTING or episode_id < self.episode_id:
-            return []
+        early = self._begun_stamp - stamp > self._period * NANOSECONDS / 2
+        if self.phase is Phase.RESETTING or episode_id < self.episode_id or early:
+            return []  # of the reset before this episode, or of the episode before that
         if (episode_id, step_id) != (self.episode_id, self.step_id):
             return self._abort(f'observation of episode {episode_id} step {step_id}, expected '
                                f'{self.episode_id} step {self.step_id}')
         if self._seen:
             return self._abort(f'repeated observation at step {step_id}')
+        ticks = abs(stamp - self._state_stamp) / (self._period * NANOSECONDS)
+        if ticks > 0.5:
+            return self._abort(f'observation {ticks:.1f} ticks away from its frame at step {step_id}')
         self._seen = True
         effects: List[Effect] = []
         if self.mode is Mode.TRAINING and self._experience is not None:
@@ -203,7 +210,7 @@ class EpisodeMachine:
 
     def collided(self, stamp: int) -> None:
         """Take a collision event; events may come a tick late, those from before the episode are dropped."""
-        if self.phase is Phase.RUNNING and stamp > self._asked_stamp:
+        if self.phase is Phase.RUNNING and stamp > self._begun_stamp:
             self._collided = True
 
     def lane_invaded(self) -> None:
@@ -277,7 +284,7 @@ class EpisodeMachine:
 
     def _begin_episode(self, frame: _Frame) -> List[Effect]:
         self.phase, self.mode, self.step_id = Phase.RUNNING, self.next_mode, 0
-        self._asked_stamp = frame.stamp
+        self._begun_stamp = frame.stamp
         self._episode = Episode(self._config, self._route[1], frame.state, self._period)
         self._experience = Experience(frame.stamp, self.episode_id, 0, 0, (0.0, 0.0), 0.0, Outcome.CONTINUES,
                                       None, None)
@@ -291,6 +298,7 @@ class EpisodeMachine:
         self.step_id = 0
         self._wanted = self._route = self._episode = self._action = self._experience = None
         self._settled = self._version = 0
+        self._asked_stamp = None
         self._seen = False
         return []
 
@@ -314,6 +322,7 @@ class EpisodeMachine:
     def _state(self, frame: _Frame, reward: float = 0.0, terms: Optional[Dict[str, float]] = None,
                position: Optional[RoutePosition] = None, steering: float = 0.0) -> FrameState:
         episode = self._episode
+        self._state_stamp = frame.stamp
         return FrameState(
             frame.stamp, self.episode_id, self.step_id, self.phase, self.mode, self._version,
             self._route[0] if self._route else 0, steering, reward, terms or {},

@@ -84,16 +84,16 @@ class RoadMap:
         """
         self.name = name
         self.opendrive = opendrive
+        self._waypoints: Dict[Key, List[Any]] = {}
+        self._points: Dict[Key, np.ndarray] = {}
+        self._graph = nx.DiGraph()
         self._carla = _import_carla()
         self._root = read(name, opendrive)
         try:
             self._map = self._carla.Map(name, opendrive)
-        except RuntimeError as error:
+            self._build_graph()
+        except (RuntimeError, IndexError) as error:
             raise MapError(f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the file') from None
-        self._waypoints: Dict[Key, List[Any]] = {}
-        self._points: Dict[Key, np.ndarray] = {}
-        self._graph = nx.DiGraph()
-        self._build_graph()
         if not self._waypoints:
             raise MapError(f'map {name} must have drivable lanes, got none; check the file')
 
@@ -223,7 +223,10 @@ class RoadMap:
                 self._waypoints[_key(waypoint)] = [waypoint, *waypoint.next_until_lane_end(SPACING)]
         for key, lane in self._waypoints.items():
             points = np.array([(w.transform.location.x, -w.transform.location.y) for w in lane])
+            if not np.isfinite(points).all():
+                raise MapError(f'map {self.name} must have finite geometry, got lane {key} without; check the file')
             self._points[key] = points
+            self._graph.add_node(key)
             length = float(np.hypot(*np.diff(points, axis=0).T).sum()) if len(points) > 1 else 0.0
             for following in lane[-1].next(SPACING / 2):
                 if _key(following) != key and _key(following) in self._waypoints:

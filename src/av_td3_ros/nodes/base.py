@@ -120,6 +120,7 @@ class GraphNode(LifecycleNode):
         result = super().on_activate(state)
         self.active = True
         self.start()
+        self.diagnose()
         return result
 
     def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
@@ -145,6 +146,7 @@ class GraphNode(LifecycleNode):
     def diagnose(self) -> None:
         """Publish this node's health."""
         level, message, values = self.health()
+        values = {'state': 'active' if self.active else 'inactive', 'pid': os.getpid(), **values}
         status = DiagnosticStatus(
             level=level, name=f'{self.NAME}: health', message=message, hardware_id=self.get_namespace(),
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])

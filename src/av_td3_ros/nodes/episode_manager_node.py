@@ -142,7 +142,8 @@ class EpisodeManagerNode(GraphNode):
                                                 f'{stack} x {height} x {width}'))
             return
         frame = np.frombuffer(msg.image, np.uint8)[-height * width:].reshape(height, width)
-        self._carry_out(self._machine.observed(msg.episode_id, msg.step_id, frame, vector))
+        self._carry_out(self._machine.observed(convert.to_ns(msg.header.stamp), msg.episode_id, msg.step_id,
+                                               frame, vector))
 
     def on_odometry(self, msg: Odometry) -> None:
         """Take the vehicle state of a new frame."""

@@ -29,6 +29,7 @@ from av_td3_ros.sim.world import World
 EGO_ID = 100
 ROUTE_JUMP = 2.0
 LATENCIES_KEPT = 2000
+SETTLE = 0.7
 
 
 class SimulatorNode(GraphNode):
@@ -48,6 +49,7 @@ class SimulatorNode(GraphNode):
         self._step_once = False
         self._published_at = 0.0
         self._imaged_at = 0.0
+        self._met_at = math.inf
         self._latencies: Deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._goal: Optional[Tuple[float, float]] = None
         self._last_xy: Optional[Tuple[float, float]] = None
@@ -146,11 +148,13 @@ class SimulatorNode(GraphNode):
         if not self.active:
             return
         if not self._started:
-            if self._pubs['image'].get_subscription_count() and self.count_publishers(
-                    self._name('vehicle_control_cmd')):
+            met = self._pubs['image'].get_subscription_count() and self.count_publishers(
+                self._name('vehicle_control_cmd'))
+            self._met_at = min(self._met_at, now()) if met else math.inf
+            if now() - self._met_at > SETTLE:  # the others are being discovered, too
                 self._started = True
                 self._tick()
-            else:
+            elif not met:
                 self.get_logger().info('waiting for perception and policy', throttle_duration_sec=5.0)
         elif self._awaiting and not self._paused and (
                 now() - self._published_at > self.config.control_timeout):

@@ -5,6 +5,7 @@ Order matters: who listens is active before who speaks, and the world comes last
 already finds everybody. At the end the world is paused first, so that every frame has had its command.
 """
 
+from dataclasses import replace
 import os
 from pathlib import Path
 import signal
@@ -16,8 +17,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
 from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
 from av_td3_msgs.srv import SetPaused
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -26,13 +26,16 @@ import yaml
 
 from av_td3_ros import graph
 from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_qos
-from av_td3_ros.config import RunConfig
+from av_td3_ros.config import RunConfig, TrainerConfig
 from av_td3_ros.nodes import shared_memory
 from av_td3_ros.nodes.base import SUPERVISED
 from av_td3_ros.options import to_flat
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
+CALL_PERIOD = 1.0
+DISCOVERY_TIME = 1.5
+TWIN_TIMEOUT = 5.0
 MAX_RESTARTS = 3
 
 
@@ -52,6 +55,11 @@ class Member:
         self._environment = environment
         self._output: Optional[TextIO] = None
         self.process: Optional[subprocess.Popen] = None
+
+    def write_parameters(self, config: Any) -> None:
+        """Write the parameter file that the process reads at its start."""
+        values = {'/**': {'ros__parameters': {'autostart': True, **_nested(to_flat(config))}}}
+        self._params.write_text(yaml.safe_dump(values))
 
     def spawn(self) -> None:
         """Start the process, in a session of its own so that Ctrl-C reaches the supervisor alone."""
@@ -111,10 +119,9 @@ class Supervisor:
         environment = {**os.environ, 'PYTHONUNBUFFERED': '1', SUPERVISED: '1'}
         self.members = {}
         for spec in graph.nodes(kind):
-            file = params / spec.file
-            values = _nested(to_flat(getattr(run, spec.name)))
-            file.write_text(yaml.safe_dump({'/**': {'ros__parameters': values}}))
-            self.members[spec.name] = Member(spec, file, logs / f'{spec.name}.log', environment)
+            self.members[spec.name] = Member(spec, params / spec.file, logs / f'{spec.name}.log', environment)
+            self.members[spec.name].write_parameters(getattr(run, spec.name))
+        self._run = run
         self._shared_memory = shared_memory.snapshot()
 
     def __enter__(self) -> 'Supervisor':
@@ -171,9 +178,10 @@ class Supervisor:
             self._node.get_logger().warning(f'{member.spec.name} ended with exit code {code}: starting it '
                                             f'again ({member.restarts} of {MAX_RESTARTS})')
             member.terminate(0.0)
+            if member.spec is graph.TRAINER:
+                member.write_parameters(self._resumed(self._run.trainer))
             member.spawn()
-            self._configure([member])
-            self._activate(member)
+            self._await_active([member])
 
     def pause(self, paused: bool) -> None:
         """Pause the world or let it go on."""
@@ -196,8 +204,8 @@ class Supervisor:
         for name in ('simulator', 'episode_manager', 'perception', 'policy', 'trainer'):
             member = self.members.get(name)
             if member is not None and member.alive():
-                self._change_state(member, Transition.TRANSITION_DEACTIVATE, 60.0)
-        self.spin(lambda: False, 0.3)
+                member.process.send_signal(signal.SIGTERM)
+                self.spin(lambda: not member.alive(), STOP_TIMEOUT)
 
     def close(self) -> None:
         """End every process and remove what the killed ones left in shared memory."""
@@ -215,70 +223,66 @@ class Supervisor:
     # -- starting --------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        for member in self.members.values():
-            member.spawn()
-        self._configure(list(self.members.values()))
-        for member in self.members.values():
-            self._activate(member)
+        """The world comes last, so that its first frame finds everybody."""
+        members = list(self.members.values())
+        world = [member for member in members if member.spec is graph.SIMULATOR]
+        listeners = [member for member in members if member not in world]
+        for batch in (listeners, world):
+            for member in batch:
+                member.spawn()
+            self._await_active(batch)
 
-    def _configure(self, members: Sequence[Member]) -> None:
-        clients = {}
+    def _await_active(self, members: Sequence[Member]) -> None:
+        """
+        Wait until every member says that it is active.
+
+        :raises GraphError: where one refuses its configuration, or takes too long.
+        """
+        def settled() -> bool:
+            return all(self._active(member) or not member.alive() for member in members)
+
+        in_time = self.spin(settled, START_TIMEOUT)
         for member in members:
-            clients[member.spec.name] = self._node.create_client(ChangeState, _service(member, 'change_state'))
-        waiting = {member.spec.name: member for member in members}
-        futures: Dict[str, Any] = {}
-        end = time.monotonic() + START_TIMEOUT
-        while waiting and time.monotonic() < end:
-            self._executor.spin_once(timeout_sec=0.02)
-            for name, member in list(waiting.items()):
-                if not member.alive():
-                    raise GraphError(member.last_error())
-                if name not in futures and clients[name].service_is_ready():
-                    request = ChangeState.Request()
-                    request.transition.id = Transition.TRANSITION_CONFIGURE
-                    futures[name] = clients[name].call_async(request)
-                elif name in futures and futures[name].done():
-                    if not futures[name].result().success:
-                        raise GraphError(member.last_error())
-                    del waiting[name]
-        for client in clients.values():
-            self._node.destroy_client(client)
-        if waiting:
-            name, member = next(iter(waiting.items()))
-            raise GraphError(f'{name} was not ready within {START_TIMEOUT:g} s: {member.last_error()}')
+            if not member.alive():
+                raise GraphError(member.last_error())
+            if not in_time and not self._active(member):
+                raise GraphError(f'{member.spec.name} was not active within {START_TIMEOUT:g} s: '
+                                 f'{member.last_error()}')
 
-    def _activate(self, member: Member) -> None:
-        if not self._change_state(member, Transition.TRANSITION_ACTIVATE, START_TIMEOUT):
-            raise GraphError(f'{member.spec.name} did not become active: {member.last_error()}')
-
-    def _change_state(self, member: Member, transition: int, timeout: float) -> bool:
-        request = ChangeState.Request()
-        request.transition.id = transition
-        reply = self._call(ChangeState, _service(member, 'change_state'), request, timeout)
-        return bool(reply and reply.success)
+    def _active(self, member: Member) -> bool:
+        """By its process id: a process that was killed may still seem to be there for seconds."""
+        health = self.health.get(member.spec.name, {})
+        return health.get('pid') == str(member.process.pid) and health.get('state') == 'active'
 
     def _call(self, kind: Any, name: str, request: Any, timeout: float) -> Any:
+        """Call a service; ask again where no answer comes, as when the first went to a killed process."""
         client = self._node.create_client(kind, name)
         try:
-            if not self.spin(client.service_is_ready, timeout):
-                return None
-            future = client.call_async(request)
-            return future.result() if self.spin(future.done, timeout) else None
+            end = time.monotonic() + timeout
+            while time.monotonic() < end:
+                if self.spin(client.service_is_ready, CALL_PERIOD):
+                    future = client.call_async(request)
+                    if self.spin(future.done, CALL_PERIOD):
+                        return future.result()
+            return None
         finally:
             self._node.destroy_client(client)
 
     def _refuse_twin(self) -> None:
         """A live graph answers its lifecycle service; the traces of a killed one do not."""
-        client = self._node.create_client(GetState, f'/{graph.NAMESPACE}/policy/get_state')
-        try:
-            if self.spin(client.service_is_ready, 0.7):
-                future = client.call_async(GetState.Request())
-                if self.spin(future.done, 2.0):
-                    domain = os.environ.get('ROS_DOMAIN_ID', '0')
-                    raise GraphError(f'ROS domain must hold one graph, got a second /{graph.NAMESPACE} graph on '
-                                     f'domain {domain}; stop the other or set ROS_DOMAIN_ID to a free number')
-        finally:
-            self._node.destroy_client(client)
+        def seen() -> bool:
+            return ('policy', f'/{graph.NAMESPACE}') in self._node.get_node_names_and_namespaces()
+
+        name = f'/{graph.NAMESPACE}/policy/get_state'
+        if self.spin(seen, DISCOVERY_TIME) and self._call(GetState, name, GetState.Request(), TWIN_TIMEOUT):
+            domain = os.environ.get('ROS_DOMAIN_ID', '0')
+            raise GraphError(f'ROS domain must hold one graph, got a second /{graph.NAMESPACE} graph on domain '
+                             f'{domain}; stop the other or set ROS_DOMAIN_ID to a free number')
+
+    @staticmethod
+    def _resumed(config: TrainerConfig) -> TrainerConfig:
+        """A trainer that is started again goes on from what it saved, if it saved anything."""
+        return replace(config, resume=any(Path(config.run_dir, 'checkpoints').glob('step_*')))
 
     # -- listening -------------------------------------------------------------------------------------
 
@@ -307,10 +311,6 @@ class Supervisor:
             return answered
         sent = int(manager.get('transitions_sent', -1))
         return answered and self.status is not None and self.status.transitions_received >= sent
-
-
-def _service(member: Member, name: str) -> str:
-    return f'/{graph.NAMESPACE}/{member.spec.name}/{name}'
 
 
 def _nested(flat: Dict[str, Any]) -> Dict[str, Any]:

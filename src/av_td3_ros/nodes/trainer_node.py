@@ -5,6 +5,7 @@ Callbacks only enqueue. One worker thread owns replay, networks and gradients. T
 starved: the trainer tells how far experience may run ahead of the updates.
 """
 
+import os
 import queue
 import threading
 from typing import Any, Optional
@@ -16,7 +17,7 @@ from av_td3_ros.bridge import convert
 from av_td3_ros.config import TrainerConfig
 from av_td3_ros.datatypes import Outcome
 from av_td3_ros.nodes.base import (ERROR, EXIT_FAULT, EXIT_OK, GraphNode, Health, OK, WARN,
-                                   main as run_main)
+                                   main as run_main, SUPERVISED)
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3.intake import Intake, Verdict
@@ -193,8 +194,8 @@ class TrainerNode(GraphNode):
             update_ratio=trainer.update_ratio, return_mean=trainer.return_mean, message=self._failure)
         msg.header.stamp = self.get_clock().now().to_msg()
         self._status_pub.publish(msg)
-        if finished and self.get_parameter('autostart').value:
-            self.finish(EXIT_OK)
+        if finished and SUPERVISED not in os.environ:
+            self.finish(EXIT_OK)  # by itself under a launch file; a supervisor ends the graph in order
 
 
 def main() -> None:

@@ -7,19 +7,22 @@ stands on it is depth-tested. Everything is cut into tiles, so that what is behi
 
 from collections import defaultdict
 import math
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from panda3d.core import (CullBinManager, Geom, GeomNode, GeomTriangles, GeomVertexData, GeomVertexFormat,
                           GeomVertexWriter, NodePath)
 
-from av_td3_ros.driving.road_map import Lane, LanePoint, NO_MARKING, RoadMap
+from av_td3_ros.driving.road_map import Key, Lane, LanePoint, NO_MARKING, RoadMap
 from av_td3_ros.sim.scenery import Item, Scenery
 
 TILE = 40.0
-LINE_WIDTH = 0.14
+LINE_WIDTH, KERB_WIDTH = 0.14, 0.22
 DASH, GAP = 3.0, 4.5
 LONGEST_STRAIGHT = 12.0
+# Neighbouring strips overlap by this much, so that no hair of grass shows between them.
+OVERLAP = 0.04
 BEND = 0.02
+STOREY, WINDOW_EVERY, RELIEF = 2.9, 2.4, 0.1
 
 Colour = Tuple[float, float, float]
 Point = Tuple[float, float, float]
@@ -38,6 +41,8 @@ ROOF: Colour = (0.32, 0.24, 0.22)
 TRUNK: Colour = (0.34, 0.25, 0.17)
 CROWN: Colour = (0.20, 0.42, 0.18)
 POLE: Colour = (0.30, 0.31, 0.33)
+# Light on the four sides of a box.
+SHADES = (1.0, 0.82, 0.92, 0.74)
 LAMP: Colour = (0.96, 0.94, 0.80)
 
 # Drawn in this order; within the ground, later covers earlier.
@@ -79,11 +84,12 @@ class Scene:
         """Build the street."""
         self._meshes: Dict[Tuple[str, int, int], Mesh] = defaultdict(Mesh)
         lanes = list(road_map.lanes())
+        keys = {lane.key for lane in lanes}
         self._grass(lanes)
         for lane in lanes:
-            self._lane(lane)
+            self._lane(lane, keys)
             if not lane.is_junction and lane.points[0].kind == 'Driving':
-                self._paint(lane)
+                self._paint(lane, keys)
         for item in scenery.items:
             self._item(item)
         self.root = NodePath('street')
@@ -101,23 +107,30 @@ class Scene:
                 [(x, y, 0.0), (x + TILE, y, 0.0), (x + TILE, y + TILE, 0.0), (x, y + TILE, 0.0)],
                 _shaded(GRASS, shade))
 
-    def _lane(self, lane: Lane) -> None:
+    def _lane(self, lane: Lane, keys: Set[Key]) -> None:
         kind = lane.points[0].kind
         colour = GROUND.get(kind)
         if colour is None:
             return
         layer = 'road' if kind == 'Driving' else 'beside'
         points = _straightened(lane.points)
+        road, section, number = lane.key
+        inside = (road, section, number - (1 if number > 0 else -1))
+        kerb = 1.0 if inside in keys else -1.0
         for a, b in zip(points, points[1:]):
             if math.hypot(b.x - a.x, b.y - a.y) > 2 * LONGEST_STRAIGHT:
                 continue
-            self._strip(layer, a, b, a.width / 2, -a.width / 2, colour)
+            self._strip(layer, a, b, a.width / 2 + OVERLAP, -a.width / 2 - OVERLAP, colour)
             if kind == 'Sidewalk':
-                self._strip('beside', a, b, a.width / 2, a.width / 2 - 0.22, KERB)
+                edge = kerb * a.width / 2
+                self._strip('beside', a, b, edge, edge - kerb * KERB_WIDTH, KERB)
 
-    def _paint(self, lane: Lane) -> None:
+    def _paint(self, lane: Lane, keys: Set[Key]) -> None:
+        road, section, number = lane.key
         for side, sign in (('left', 1.0), ('right', -1.0)):
             points = lane.points
+            if side == 'left' and number == 1 and (road, section, -1) in keys:
+                continue  # the middle of the road belongs to the lane that comes the other way
             if getattr(points[len(points) // 2], side)[0].startswith('Broken'):
                 self._dashes(points, side, sign)
             else:
@@ -150,11 +163,11 @@ class Scene:
         if item.kind == 'house':
             _house(mesh, item)
         elif item.kind == 'tree':
-            _box(mesh, item, 0.0, 0.35 * item.height, 1.0, _shaded(TRUNK, 0.9 + 0.2 * item.tint))
+            _box(mesh, item, 0.0, 0.35 * item.height, _shaded(TRUNK, 0.9 + 0.2 * item.tint))
             _crown(mesh, item)
         else:
-            _box(mesh, item, 0.0, item.height, 1.0, POLE)
-            _box(mesh, item._replace(length=0.9, width=0.3), item.height - 0.15, item.height, 1.0, LAMP)
+            _box(mesh, item, 0.0, item.height, POLE)
+            _box(mesh, item._replace(length=0.9, width=0.3), item.height - 0.15, item.height, LAMP)
 
     def _attach(self) -> None:
         bins = CullBinManager.getGlobalPtr()
@@ -173,15 +186,21 @@ class Scene:
 
 def _house(mesh: Mesh, item: Item) -> None:
     wall = WALLS[int(item.tint * len(WALLS))]
-    _box(mesh, item, 0.0, item.height, 1.0, wall, top=ROOF)
-    floor = 1.0
-    while floor + 1.6 < item.height:
-        _box(mesh, item._replace(length=item.length + 0.06, width=item.width + 0.06), floor, floor + 1.2, 1.0,
-             WINDOW, top=None)
-        floor += 2.9
-    for corner in _corners(item, 1.0):  # piers between the windows' bands
-        mesh.polygon([(corner[0] - 0.2, corner[1], 0.0), (corner[0] + 0.2, corner[1], 0.0),
-                      (corner[0] + 0.2, corner[1], item.height), (corner[0] - 0.2, corner[1], item.height)], wall)
+    _box(mesh, item, 0.0, item.height, wall, top=ROOF)
+    corners = _corners(item)
+    for k in range(4):
+        (x0, y0), (x1, y1) = corners[k], corners[(k + 1) % 4]
+        outwards = (y1 - y0, x0 - x1)
+        length = math.hypot(*outwards)
+        count = max(int(length / WINDOW_EVERY), 1)
+        out_x, out_y = (RELIEF * value / length for value in outwards)
+        for column in range(count):
+            a, b = ((column + 0.5 + half) / count for half in (-0.25, 0.25))
+            ends = [(x0 + share * (x1 - x0) + out_x, y0 + share * (y1 - y0) + out_y) for share in (a, b)]
+            floor = 1.0
+            while floor + 1.6 < item.height:
+                _wall(mesh, *ends, floor, floor + 1.3, _shaded(WINDOW, SHADES[k]))
+                floor += STOREY
 
 
 def _crown(mesh: Mesh, item: Item) -> None:
@@ -196,20 +215,22 @@ def _crown(mesh: Mesh, item: Item) -> None:
         mesh.polygon([near, far, (item.x, item.y, low)], _shaded(colour, 0.75))
 
 
-def _box(mesh: Mesh, item: Item, low: float, high: float, scale: float, colour: Colour,
-         top: Any = 'same') -> None:
-    corners = _corners(item, scale)
+def _box(mesh: Mesh, item: Item, low: float, high: float, colour: Colour, top: Optional[Colour] = None) -> None:
+    corners = _corners(item)
     for k in range(4):
-        (x0, y0), (x1, y1) = corners[k], corners[(k + 1) % 4]
-        mesh.polygon([(x0, y0, low), (x1, y1, low), (x1, y1, high), (x0, y0, high)],
-                     _shaded(colour, (1.0, 0.82, 0.92, 0.74)[k]))
-    if top is not None:
-        mesh.polygon([(x, y, high) for x, y in corners], colour if top == 'same' else top)
+        _wall(mesh, corners[k], corners[(k + 1) % 4], low, high, _shaded(colour, SHADES[k]))
+    mesh.polygon([(x, y, high) for x, y in corners], top or colour)
 
 
-def _corners(item: Item, scale: float) -> List[Tuple[float, float]]:
+def _wall(mesh: Mesh, a: Tuple[float, float], b: Tuple[float, float], low: float, high: float,
+          colour: Colour) -> None:
+    mesh.polygon([(*a, low), (*b, low), (*b, high), (*a, high)], colour)
+
+
+def _corners(item: Item) -> List[Tuple[float, float]]:
+    """Corners of the footprint, counter-clockwise."""
     cos, sin = math.cos(item.yaw), math.sin(item.yaw)
-    a, b = scale * item.length / 2, scale * item.width / 2
+    a, b = item.length / 2, item.width / 2
     return [(item.x + u * cos - v * sin, item.y + u * sin + v * cos)
             for u, v in ((a, b), (-a, b), (-a, -b), (a, -b))]
 

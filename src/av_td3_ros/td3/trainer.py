@@ -15,6 +15,7 @@ import torch
 
 from av_td3_ros.config import TrainerConfig
 from av_td3_ros.datatypes import Outcome
+from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3 import checkpoint, weights
 from av_td3_ros.td3.agent import TD3
@@ -34,6 +35,7 @@ class Trainer:
         Make a learner, or go on from the newest checkpoint where ``config.resume`` is set.
 
         :raises CheckpointError: where the checkpoint is of another network or specification.
+        :raises ConfigError: where the folder holds another run's checkpoints.
         """
         torch.set_num_threads(config.threads or min(torch.get_num_threads(), MAX_THREADS))
         self.config = config
@@ -51,6 +53,9 @@ class Trainer:
         self._published_at = self._saved_at = 0
         if config.resume:
             self._resume()
+        elif checkpoint.latest(run.path) is not None:
+            raise ConfigError(f'run folder must be new, got {run.path}, which holds checkpoints; go on with '
+                              '--resume (resume in trainer.param.yaml) or choose another folder')
 
     # -- experience ------------------------------------------------------------------------------------
 

@@ -1,0 +1,121 @@
+"""The whole graph learns over real DDS; it survives the death of its trainer; it leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from av_td3_msgs.msg import TrainingStatus
+import pytest
+
+from av_td3_ros.config import build_run
+from av_td3_ros.nodes.supervisor import GraphError, Supervisor
+from av_td3_ros.td3 import checkpoint
+
+SMALL = {
+    'observation.height': 36, 'observation.width': 36, 'simulator.image_width': 96, 'simulator.image_height': 54,
+    'trainer.learner.batch_size': 16, 'trainer.learner.hidden_size': 32, 'trainer.learner.feature_size': 16,
+    'trainer.exploration.warmup_steps': 50, 'trainer.publish_every': 10, 'trainer.checkpoint_every': 50,
+    'trainer.threads': 1, 'trainer.log_every': 10, 'episode_manager.termination.max_steps': 60,
+    'policy.gate.max_steering_rate': 40.0}
+
+
+def config(folder, **values):
+    return build_run({**SMALL, 'trainer.run_dir': str(folder), **values}, 'test')
+
+
+def wait(graph, predicate, timeout=60.0):
+    assert graph.spin(predicate, timeout), f'not within {timeout} s: {graph.status}'
+
+
+def test_it_trains_and_accounts_for_everything(tmp_path, nothing_left):
+    command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'train', '--steps', '400', '--run-dir', str(tmp_path)]
+    for key, value in SMALL.items():
+        command += ['--set', f'{key}={value}']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    graph = summary['graph']
+    assert summary['env_steps'] >= 400 and summary['updates'] >= 0.75 * 350
+    assert graph['frames'] == graph['commands'] > 400
+    assert graph['transitions_sent'] == graph['transitions_received'] == graph['transitions_stored'] > 400
+    assert graph['transitions_lost'] == graph['transitions_duplicated'] == graph['late_commands'] == 0
+    assert graph['episodes_aborted'] == 0 and graph['command_timeouts'] == 0
+    assert graph['versions_adopted'] >= 20 and graph['versions_refused'] == 0
+    assert summary['update_ratio'] == pytest.approx(0.75, rel=0.1)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {'config.yaml', 'summary.json', 'episodes.csv', 'curves.png', 'checkpoints', 'logs'} <= names
+    assert any(name.startswith('events.out') for name in names)
+    assert checkpoint.load_policy(tmp_path).version > 0
+
+
+def test_a_killed_trainer_stops_neither_the_car_nor_the_run(tmp_path, nothing_left):
+    with Supervisor(config(tmp_path), 'training', tmp_path) as graph:
+        wait(graph, lambda: graph.status is not None and graph.status.updates > 40)
+        wait(graph, lambda: any((tmp_path / 'checkpoints').glob('step_*')))
+        trainer = graph.members['trainer']
+        os.kill(trainer.process.pid, signal.SIGKILL)
+        trainer.process.wait()
+        killed_at = dict(graph.health['simulator'])
+        adopted = graph.policy_status.adopted
+        wait(graph, lambda: graph.health['simulator']['stamp'] > killed_at['stamp'] + 3.0)
+        alone = graph.health['simulator']
+        assert int(alone['frames']) > int(killed_at['frames']) + 20  # it drove on
+        graph.status = None
+        graph.revive()
+        assert trainer.restarts == 1
+        wait(graph, lambda: graph.status is not None and graph.status.env_steps >= 50)
+        wait(graph, lambda: graph.policy_status.adopted > adopted + 2)
+        assert graph.status.updates > 0 and graph.status.phase == TrainingStatus.TRAINING
+        graph.finish()
+        simulator = graph.health['simulator']
+        assert int(simulator['timeouts']) == 0  # not one control tick was missed
+        assert simulator['frames'] == simulator['commands'] and simulator['late_commands'] == '0'
+
+
+def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):
+    options = [part for key, value in SMALL.items() for part in ('--set', f'{key}={value}')]
+    base = [sys.executable, '-u', '-m', 'av_td3_ros.cli.main', 'train']
+    process = subprocess.Popen([*base, '--steps', '100000', '--run-dir', str(tmp_path), *options],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        end = time.monotonic() + 90
+        while not any((tmp_path / 'checkpoints').glob('step_*')):
+            assert process.poll() is None and time.monotonic() < end
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output
+    first = json.loads((tmp_path / 'summary.json').read_text())
+    assert first['stopped_by_user'] and first['env_steps'] >= 50
+    steps = first['env_steps'] + 100
+    done = subprocess.run([*base, '--resume', str(tmp_path), '--steps', str(steps)], capture_output=True,
+                          text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    second = json.loads((tmp_path / 'summary.json').read_text())
+    assert steps <= second['env_steps'] < steps + 50
+    assert second['updates'] > first['updates'] and second['version'] > first['version']
+
+
+def test_a_second_graph_on_the_domain_is_refused(tmp_path, domain):
+    with Supervisor(config(tmp_path / 'a'), 'training', tmp_path / 'a'):
+        done = subprocess.run(
+            [sys.executable, '-m', 'av_td3_ros.cli.main', 'train', '--run-dir', str(tmp_path / 'b')],
+            capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f'ROS domain must hold one graph, got a second /av_td3 graph on domain {domain}' in done.stderr
+
+
+@pytest.mark.parametrize('values, text', [
+    ({'simulator.map': '/no/such/map.xodr'}, 'No such file'),
+    ({'policy.checkpoint': '/no/such/checkpoint'}, '/no/such/checkpoint'),
+])
+def test_what_a_node_refuses_ends_the_graph_with_its_line(tmp_path, nothing_left, values, text):
+    with pytest.raises(GraphError) as error:
+        with Supervisor(config(tmp_path, **values), 'training', tmp_path):
+            pass
+    assert text in str(error.value) and '\n' not in str(error.value)
