@@ -63,15 +63,15 @@ def stack_picture() -> None:
     world.close()
     gap = np.full((frames[0].shape[0], 2), 255, np.uint8)
     row = np.hstack([part for frame in frames for part in (frame, gap)][:-1])
-    pyplot.imsave(IMAGES / 'stack_84.png', row.repeat(STACK_ENLARGED, 0).repeat(STACK_ENLARGED, 1), cmap='gray',
-                  vmin=0, vmax=255)
+    enlarged = row.repeat(STACK_ENLARGED, 0).repeat(STACK_ENLARGED, 1)
+    pyplot.imsave(IMAGES / 'stack_84.png', enlarged, cmap='gray', vmin=0, vmax=255)
 
 
 def map_picture(road_map: RoadMap, name: str) -> None:
     """Save the map from above, with a route."""
     figure, axes = pyplot.subplots(figsize=(9, 9), dpi=100)
     axes.set_facecolor(GRASS)
-    lanes = sorted(road_map.lanes(), key=lambda lane: lane.points[0].kind == 'Driving')
+    lanes = sorted(road_map.lanes, key=lambda lane: lane.points[0].kind == 'Driving')
     for lane in lanes:
         strip = np.array([(p.x, p.y, p.yaw, p.width / 2) for p in lane.points])
         side = np.stack([-np.sin(strip[:, 2]), np.cos(strip[:, 2])], axis=1) * strip[:, 3:]
@@ -81,9 +81,11 @@ def map_picture(road_map: RoadMap, name: str) -> None:
             axes.add_collection(PolyCollection([outline], facecolor=colour, edgecolor=colour, linewidth=0.4))
         middle = lane.points[len(lane.points) // 2]
         for marking, edge in ((middle.left, strip[:, :2] + side), (middle.right, strip[:, :2] - side)):
-            again = lane.key[2] == 1 and marking is middle.left  # painted by the lane that comes the other way
+            # The middle of the road belongs to the lane that comes the other way.
+            again = lane.key[2] == 1 and marking is middle.left
             if marking[0] in ('Broken', 'Solid') and not lane.is_junction and not again:
-                axes.add_collection(LineCollection([edge], colors=[PAINT.get(marking[1], WHITE)], linewidth=0.8,
+                axes.add_collection(LineCollection([edge], colors=[PAINT.get(marking[1], WHITE)],
+                                                   linewidth=0.8,
                                                    linestyles=(0, (4, 3)) if marking[0] == 'Broken' else '-'))
     route = road_map.random_route(np.random.default_rng(SEEDS[name][0]), 200.0, 300.0)
     axes.plot(*route.points.T, color='#00b7ff', linewidth=3.0, label=f'a route, {route.length:.0f} m')

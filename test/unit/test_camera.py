@@ -68,7 +68,8 @@ def where(image, colour):
 def test_a_post_stands_where_the_intrinsics_say(size, fov_deg, y):
     width, height = size
     fx = width / (2.0 * math.tan(math.radians(fov_deg) / 2.0))
-    image = shot(scene_of(post(8.0, y, half=0.2, low=0.5, high=2.5)), width=width, height=height, fov_deg=fov_deg)
+    scene = scene_of(post(8.0, y, half=0.2, low=0.5, high=2.5))
+    image = shot(scene, width=width, height=height, fov_deg=fov_deg)
     row, column = where(image, RED_BGRA)
     assert column == pytest.approx(width / 2 - fx * y / 8.0, abs=0.6)  # left is left
     assert row == pytest.approx(height / 2, abs=0.6)  # its middle is at the height of the eye
@@ -150,7 +151,8 @@ def test_cameras_can_be_opened_and_closed_again_and_again(street):
         assert np.array_equal(shot(street.scene, pose), first)
 
 
-def test_rendering_prints_nothing():
+def test_rendering_prints_nothing_even_without_an_environment():
+    # CARLA's library needs HOME; a service may have none.
     code = ('from av_td3_ros.config import SimulatorConfig\nfrom av_td3_ros.sim.world import World\n'
             'world = World(SimulatorConfig(image_width=84, image_height=84)); world.image(); world.close()')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60,

@@ -91,7 +91,7 @@ def test_on_road(town):
 
 
 def test_sidewalks_lie_beside_the_lanes(town):
-    lanes = {lane.key: lane for lane in town.lanes()}
+    lanes = {lane.key: lane for lane in town.lanes}
     walk = lanes[1, 0, -2]
     assert {point.kind for point in walk.points} == {'Sidewalk'}
     assert {round(point.y, 3) for point in walk.points} == {-4.5}
@@ -155,7 +155,8 @@ def test_a_goal_behind_on_the_same_lane_is_reached_round_the_block(town):
 
 
 def test_impossible_lengths_are_refused(town):
-    with pytest.raises(MapError, match='must have routes of 90000 to 99000 m, found none; change route_length'):
+    message = 'must have routes of 90000 to 99000 m, found none; change route_length'
+    with pytest.raises(MapError, match=message):
         town.random_route(np.random.default_rng(0), 90000.0, 99000.0)
 
 
@@ -190,7 +191,8 @@ def test_what_is_no_map_is_refused_in_one_line(broken, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(MapError, match=r"map must be 'town' or an OpenDRIVE file, got .*nowhere.xodr: No such file"):
+    message = r"map must be 'town' or an OpenDRIVE file, got .*nowhere.xodr: No such file"
+    with pytest.raises(MapError, match=message):
         RoadMap.load(str(tmp_path / 'nowhere.xodr'))
 
 

@@ -48,7 +48,7 @@ def lonely(world, kind):
 
 
 def test_it_starts_on_a_lane_at_rest():
-    for seed in range(5):
+    for seed in range(3):
         world = World(SimulatorConfig(seed=seed))
         pose = world.state.pose
         position = world.road_map.lane_at(pose.x, pose.y)
@@ -83,7 +83,7 @@ def test_a_lamp_stops_the_car(world):
         hits += world.collisions
         front = world.state.pose.x + 2.3 * math.cos(lamp.yaw), world.state.pose.y + 2.3 * math.sin(lamp.yaw)
         assert (lamp.x - front[0]) * math.cos(lamp.yaw) + (lamp.y - front[1]) * math.sin(lamp.yaw) > 0.0
-        if hits and len(hits) == 1 and world.collisions:
+        if world.collisions:
             assert world.acceleration == pytest.approx(-8.0 / 0.05, rel=0.02)
     assert len(hits) == 1
     assert world.state.speed == 0.0
@@ -101,7 +101,7 @@ def test_nothing_can_be_driven_through(world):
     assert 2.3 < away < 3.0
 
 
-def test_it_can_reverse_its_fate_by_steering_away_by_teleport(world):
+def test_a_teleport_frees_the_car_from_what_it_hit(world):
     tree = lonely(world, 'tree')
     world.teleport(facing(tree, 0.2))
     world.tick(Control(throttle=1.0))
@@ -139,11 +139,12 @@ def test_scenery_keeps_off_the_road(shared):
     for item in items:
         for turn in np.linspace(0.0, 2 * math.pi, 8, endpoint=False):
             reach = item.radius if item.kind != 'house' else item.width / 2
-            assert not shared.road_map.on_road(item.x + reach * math.cos(turn), item.y + reach * math.sin(turn))
+            x, y = item.x + reach * math.cos(turn), item.y + reach * math.sin(turn)
+            assert not shared.road_map.on_road(x, y)
 
 
 def test_every_lane_is_free(shared):
-    for lane in shared.road_map.lanes():
+    for lane in shared.road_map.lanes:
         for point in lane.points[::4]:
             if point.kind == 'Driving':
                 assert shared.scenery.collides(Pose(point.x, point.y, 0.0, point.yaw), 4.6, 1.9) is None

@@ -29,14 +29,16 @@ def read(name: str, opendrive: str) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(opendrive)
     except (ElementTree.ParseError, ValueError) as error:
-        raise MapError(f'map {name} must be OpenDRIVE (XML), got broken XML: {error}; check the file') from None
+        raise MapError(f'map {name} must be OpenDRIVE (XML), got broken XML: {error}; check the '
+                       'file') from None
     for element in root.iter():
         element.tag = element.tag.rpartition('}')[2]
     if root.tag != 'OpenDRIVE':
         raise MapError(f'map {name} must be OpenDRIVE, got XML of <{root.tag}>; check the file')
     roads = root.findall('road')
     if not any(lane.get('type') == 'driving' for road in roads for lane in road.iter('lane')):
-        raise MapError(f'map {name} must have drivable lanes, got none among {len(roads)} roads; check the file')
+        raise MapError(f'map {name} must have drivable lanes, got none among {len(roads)} roads; check '
+                       'the file')
     seen: Set[str] = set()
     for road in roads:
         fault = _fault(road, seen)

@@ -5,7 +5,9 @@ CARLA's axes are left-handed; they are turned right-handed here and nowhere else
 in the map frame, x forward, y left.
 """
 
+import functools
 import math
+import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -27,8 +29,8 @@ class LanePoint(NamedTuple):
     """
     One cross-section of a lane.
 
-    ``x``, ``y``, ``z``: centre, m. ``yaw``: rad. ``width``: m. ``kind``: CARLA's lane type, such as Driving or
-    Sidewalk. ``left``, ``right``: (type, colour) of the markings. ``s``: m along the road.
+    ``x``, ``y``, ``z``: centre, m. ``yaw``: rad. ``width``: m. ``kind``: CARLA's lane type, such as Driving
+    or Sidewalk. ``left``, ``right``: (type, colour) of the markings. ``s``: m along the road.
     """
 
     x: float
@@ -93,7 +95,8 @@ class RoadMap:
             self._map = self._carla.Map(name, opendrive)
             self._build_graph()
         except (RuntimeError, IndexError) as error:
-            raise MapError(f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the file') from None
+            raise MapError(f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the '
+                           'file') from None
         if not self._waypoints:
             raise MapError(f'map {name} must have drivable lanes, got none; check the file')
 
@@ -132,8 +135,12 @@ class RoadMap:
         return LanePosition(_key(w), w.is_junction, left, w.lane_width, _code(w.left_lane_marking),
                             _code(w.right_lane_marking))
 
-    def lanes(self) -> Iterator[Lane]:
-        """Yield every driving lane, then shoulders, sidewalks and what else lies beside them."""
+    @functools.cached_property
+    def lanes(self) -> Tuple[Lane, ...]:
+        """Every driving lane, then shoulders, sidewalks and what else lies beside them."""
+        return tuple(self._sampled())
+
+    def _sampled(self) -> Iterator[Lane]:
         for key, waypoints in self._waypoints.items():
             yield Lane(key, waypoints[0].is_junction, [_point(w) for w in waypoints])
         for key, begin, end in lanes_beside(self._root):
@@ -224,7 +231,8 @@ class RoadMap:
         for key, lane in self._waypoints.items():
             points = np.array([(w.transform.location.x, -w.transform.location.y) for w in lane])
             if not np.isfinite(points).all():
-                raise MapError(f'map {self.name} must have finite geometry, got lane {key} without; check the file')
+                raise MapError(f'map {self.name} must have finite geometry, got lane {key} without; check '
+                               'the file')
             self._points[key] = points
             self._graph.add_node(key)
             length = float(np.hypot(*np.diff(points, axis=0).T).sum()) if len(points) > 1 else 0.0
@@ -260,6 +268,8 @@ class RoadMap:
 
 
 def _import_carla() -> Any:
+    # CARLA's library ends the process where HOME is unset, as it is in some services and containers.
+    os.environ.setdefault('HOME', os.path.expanduser('~'))
     try:
         import carla
     except ImportError as error:

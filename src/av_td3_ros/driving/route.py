@@ -115,7 +115,8 @@ class RouteTracker:
         return RoutePosition(distance, lateral, wrap_angle(yaw - float(route.yaw[self._segment])),
                              route.length - distance)
 
-    def ahead(self, x: float, y: float, yaw: float, distance: float, count: int, spacing: float) -> np.ndarray:
+    def ahead(self, x: float, y: float, yaw: float, distance: float, count: int,
+              spacing: float) -> np.ndarray:
         """
         Return route points in the vehicle frame.
 

@@ -35,7 +35,7 @@ START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 CALL_PERIOD = 1.0
 DISCOVERY_TIME = 1.5
-TWIN_TIMEOUT = 5.0
+TWIN_TIMEOUT = 6.0
 MAX_RESTARTS = 3
 
 
@@ -270,11 +270,16 @@ class Supervisor:
 
     def _refuse_twin(self) -> None:
         """A live graph answers its lifecycle service; the traces of a killed one do not."""
-        def seen() -> bool:
-            return ('policy', f'/{graph.NAMESPACE}') in self._node.get_node_names_and_namespaces()
+        own = {spec.name for spec in graph.nodes('training')}
+        found: List[str] = []
 
-        name = f'/{graph.NAMESPACE}/policy/get_state'
-        if self.spin(seen, DISCOVERY_TIME) and self._call(GetState, name, GetState.Request(), TWIN_TIMEOUT):
+        def seen() -> bool:
+            names = self._node.get_node_names_and_namespaces()
+            found[:] = [name for name, space in names if space == f'/{graph.NAMESPACE}' and name in own]
+            return bool(found)
+
+        if self.spin(seen, DISCOVERY_TIME) and self._call(
+                GetState, f'/{graph.NAMESPACE}/{found[0]}/get_state', GetState.Request(), TWIN_TIMEOUT):
             domain = os.environ.get('ROS_DOMAIN_ID', '0')
             raise GraphError(f'ROS domain must hold one graph, got a second /{graph.NAMESPACE} graph on domain '
                              f'{domain}; stop the other or set ROS_DOMAIN_ID to a free number')

@@ -7,15 +7,17 @@ Image x is to the right and y down; the camera looks along its x axis, as every 
 import math
 
 import numpy as np
-from panda3d.core import (Camera as PandaCamera, FrameBufferProperties, GraphicsEngine, GraphicsOutput, GraphicsPipe,
-                          GraphicsPipeSelection, loadPrcFileData, NodePath, PerspectiveLens, Texture, WindowProperties)
+from panda3d.core import (Camera as PandaCamera, FrameBufferProperties, GraphicsEngine, GraphicsOutput,
+                          GraphicsPipe, GraphicsPipeSelection, loadPrcFileData, NodePath, PerspectiveLens,
+                          Texture, WindowProperties)
 
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.sim.scene import Scene, SKY
 
 NEAR, FAR = 0.4, 160.0
 
-loadPrcFileData('', 'load-display p3tinydisplay\nwindow-type offscreen\naudio-library-name null\nnotify-level error')
+loadPrcFileData('', 'load-display p3tinydisplay\nwindow-type offscreen\naudio-library-name null\n'
+                    'notify-level error')
 
 
 class CameraError(RuntimeError):
@@ -47,7 +49,8 @@ class Camera:
         self._buffer.setClearColor((*SKY, 1.0))
         lens = PerspectiveLens()
         lens.setNearFar(NEAR, FAR)
-        lens.setFov(fov_deg, math.degrees(2 * math.atan(math.tan(math.radians(fov_deg) / 2) * height / width)))
+        half = math.tan(math.radians(fov_deg) / 2)
+        lens.setFov(fov_deg, math.degrees(2 * math.atan(half * height / width)))
         self._root = NodePath('world')
         scene.root.instanceTo(self._root)
         self._camera = self._root.attachNewNode(PandaCamera('camera', lens))

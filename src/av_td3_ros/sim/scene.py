@@ -1,8 +1,9 @@
 """
 The street as coloured triangles, for Panda3D.
 
-What lies on the ground is drawn in a fixed order without depth: exact on a flat world, and nothing flickers. What
-stands on it is depth-tested. Everything is cut into tiles, so that what is behind the camera costs nothing.
+What lies on the ground is drawn in a fixed order without depth: exact on a flat world, and nothing flickers.
+What stands on it is depth-tested. Everything is cut into tiles, so that what is behind the camera costs
+nothing.
 """
 
 from collections import defaultdict
@@ -83,7 +84,7 @@ class Scene:
     def __init__(self, road_map: RoadMap, scenery: Scenery) -> None:
         """Build the street."""
         self._meshes: Dict[Tuple[str, int, int], Mesh] = defaultdict(Mesh)
-        lanes = list(road_map.lanes())
+        lanes = road_map.lanes
         keys = {lane.key for lane in lanes}
         self._grass(lanes)
         for lane in lanes:
@@ -97,7 +98,7 @@ class Scene:
 
     # -- ground ----------------------------------------------------------------------------------------
 
-    def _grass(self, lanes: List[Lane]) -> None:
+    def _grass(self, lanes: Sequence[Lane]) -> None:
         tiles = {_tile(p.x, p.y) for lane in lanes for p in lane.points[::8]}
         wide = {(i + a, j + b) for i, j in tiles for a in range(-4, 5) for b in range(-4, 5)}
         for i, j in wide:
@@ -152,7 +153,8 @@ class Scene:
         middle = sign * a.width / 2
         self._strip('paint', a, b, middle + LINE_WIDTH / 2, middle - LINE_WIDTH / 2, PAINT.get(colour, WHITE))
 
-    def _strip(self, layer: str, a: LanePoint, b: LanePoint, left: float, right: float, colour: Colour) -> None:
+    def _strip(self, layer: str, a: LanePoint, b: LanePoint, left: float, right: float,
+               colour: Colour) -> None:
         self._meshes[(layer, *_tile(a.x, a.y))].polygon(
             [_beside(a, left), _beside(a, right), _beside(b, right), _beside(b, left)], colour)
 
@@ -215,7 +217,8 @@ def _crown(mesh: Mesh, item: Item) -> None:
         mesh.polygon([near, far, (item.x, item.y, low)], _shaded(colour, 0.75))
 
 
-def _box(mesh: Mesh, item: Item, low: float, high: float, colour: Colour, top: Optional[Colour] = None) -> None:
+def _box(mesh: Mesh, item: Item, low: float, high: float, colour: Colour,
+         top: Optional[Colour] = None) -> None:
     corners = _corners(item)
     for k in range(4):
         _wall(mesh, corners[k], corners[(k + 1) % 4], low, high, _shaded(colour, SHADES[k]))

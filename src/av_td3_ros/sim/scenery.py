@@ -5,7 +5,7 @@ Footprints are circles and oriented boxes; whether a vehicle touches one is exac
 """
 
 import math
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -48,9 +48,10 @@ class Scenery:
     def __init__(self, road_map: RoadMap, seed: int) -> None:
         """:param road_map: where the roads are. :param seed: of sizes and places."""
         self._rng = np.random.default_rng(seed)
-        lanes = list(road_map.lanes())
+        lanes = road_map.lanes
         self._keep_free(lanes)
         self.items: List[Item] = []
+        self._taken: List[Tuple[float, float, float]] = []
         outermost: Dict[Tuple[int, int, bool], Lane] = {}
         for lane in lanes:
             road, section, number = lane.key
@@ -77,7 +78,7 @@ class Scenery:
 
     # -- placing ---------------------------------------------------------------------------------------
 
-    def _keep_free(self, lanes: List[Lane]) -> None:
+    def _keep_free(self, lanes: Sequence[Lane]) -> None:
         drivable = np.array([(p.x, p.y) for lane in lanes for p in lane.points if p.kind == 'Driving'])
         self._road = cKDTree(drivable)
         self._half_width = max(p.width for lane in lanes for p in lane.points if p.kind == 'Driving') / 2
@@ -103,19 +104,21 @@ class Scenery:
             length = width = 2 * TRUNK_RADIUS
         else:
             length, width = rng.uniform(9.0, 15.0), rng.uniform(8.0, 12.0)
-            away, height, clearance = width / 2 + rng.uniform(4.0, 7.0), rng.uniform(5.0, 14.0), HOUSE_CLEARANCE
+            away, height = width / 2 + rng.uniform(4.0, 7.0), rng.uniform(5.0, 14.0)
+            clearance = HOUSE_CLEARANCE
         item = Item(kind, x + away * math.sin(yaw), y - away * math.cos(yaw), yaw, length, width, height,
                     float(rng.random()))
         if self._far_from_road(item, clearance) and self._free(item):
             self.items.append(item)
+            self._taken.append((item.x, item.y, item.radius))
 
     def _far_from_road(self, item: Item, clearance: float) -> bool:
         distance, _ = self._road.query(_outline(item))
         return bool(distance.min() > self._half_width + clearance)
 
     def _free(self, item: Item) -> bool:
-        return all(math.hypot(item.x - other.x, item.y - other.y) > item.radius + other.radius
-                   for other in self.items)
+        x, y, radius = item.x, item.y, item.radius
+        return all((x - a) ** 2 + (y - b) ** 2 > (radius + c) ** 2 for a, b, c in self._taken)
 
     def _index(self) -> None:
         self._tree = cKDTree([(item.x, item.y) for item in self.items]) if self.items else None

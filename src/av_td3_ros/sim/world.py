@@ -109,8 +109,8 @@ class World:
         vehicle.stop(-before.speed / self._config.fixed_delta_seconds)
         if state.speed == 0.0:
             return []
-        lost = -vehicle.params.mass * state.speed
-        return [Collision(SCENERY_ID, (lost * math.cos(state.pose.yaw), lost * math.sin(state.pose.yaw), 0.0))]
+        lost, yaw = -vehicle.params.mass * state.speed, state.pose.yaw
+        return [Collision(SCENERY_ID, (lost * math.cos(yaw), lost * math.sin(yaw), 0.0))]
 
     def _lanes_beside(self) -> Tuple[LanePosition, LanePosition]:
         """Return the lanes under the left and the right side of the vehicle."""
