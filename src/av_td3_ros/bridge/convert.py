@@ -62,6 +62,8 @@ def to_pose_msg(pose: Pose) -> geometry_msgs.msg.Pose:
 def from_pose_msg(msg: geometry_msgs.msg.Pose) -> Pose:
     """Return a message as a pose."""
     q, p = msg.orientation, msg.position
+    if not all(math.isfinite(value) for value in (q.w, q.x, q.y, q.z)):
+        return Pose(p.x, p.y, p.z, math.nan)
     yaw = math.atan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y * q.y + q.z * q.z))
     pitch = math.asin(max(-1.0, min(1.0, 2 * (q.w * q.y - q.z * q.x))))
     roll = math.atan2(2 * (q.w * q.x + q.y * q.z), 1 - 2 * (q.x * q.x + q.y * q.y))
@@ -69,8 +71,15 @@ def from_pose_msg(msg: geometry_msgs.msg.Pose) -> Pose:
 
 
 def from_odometry(msg: Odometry) -> VehicleState:
-    """Return odometry as a vehicle state; linear velocity is in the body frame."""
-    return VehicleState(from_pose_msg(msg.pose.pose), msg.twist.twist.linear.x, msg.twist.twist.angular.z)
+    """
+    Return odometry as a vehicle state; linear velocity is in the body frame.
+
+    :raises SpecError: where a number in it is not finite.
+    """
+    state = VehicleState(from_pose_msg(msg.pose.pose), msg.twist.twist.linear.x, msg.twist.twist.angular.z)
+    if not all(math.isfinite(value) for value in (*state.pose, state.speed, state.yaw_rate)):
+        raise SpecError(f'odometry must be finite, got {state}; check the odometry topic')
+    return state
 
 
 # -- camera --------------------------------------------------------------------------------------------

@@ -147,8 +147,15 @@ class EpisodeManagerNode(GraphNode):
 
     def on_odometry(self, msg: Odometry) -> None:
         """Take the vehicle state of a new frame."""
-        if self._machine:
-            self._carry_out(self._machine.frame(convert.to_ns(msg.header.stamp), convert.from_odometry(msg)))
+        if self._machine is None:
+            return
+        try:
+            state = convert.from_odometry(msg)
+        except SpecError as error:
+            self._complain(str(error))
+            self._carry_out(self._machine.abort(str(error)))
+        else:
+            self._carry_out(self._machine.frame(convert.to_ns(msg.header.stamp), state))
 
     def on_set_paused(self, request: SetPaused.Request, reply: SetPaused.Response) -> Any:
         """Pause the world through the bridge's own control."""

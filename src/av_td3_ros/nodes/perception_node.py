@@ -99,7 +99,10 @@ class PerceptionNode(GraphNode):
 
     def on_odometry(self, msg: Odometry) -> None:
         """Take the vehicle state."""
-        self._add('odometry', msg, convert.from_odometry(msg))
+        try:
+            self._add('odometry', msg, convert.from_odometry(msg))
+        except SpecError as error:
+            self._complain(str(error))
 
     def on_episode(self, msg: EpisodeState) -> None:
         """Take the episode manager's numbering of a frame."""

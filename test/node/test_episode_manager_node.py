@@ -1,0 +1,169 @@
+"""The episode manager on the wire: what is lost, doubled or late never becomes experience; the trainer paces it."""
+
+import array
+
+from av_td3_msgs.msg import Action, EpisodeState, Observation, TrainingStatus
+from av_td3_msgs.srv import SetMode, SetPaused
+from carla_msgs.msg import CarlaControl, CarlaStatus, CarlaWorldInfo
+from nav_msgs.msg import Odometry
+import numpy as np
+import pytest
+
+from av_td3_ros.bridge import convert
+from av_td3_ros.datatypes import Pose
+from av_td3_ros.driving.road_map import RoadMap
+from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
+
+TICK = 50_000_000
+
+
+class World:
+    """Plays simulation, perception and policy around the node, faultlessly unless told otherwise."""
+
+    def __init__(self, ros, talker):
+        self.ros, self.talker = ros, talker
+        self.manager = ros.start(EpisodeManagerNode)
+        hear = talker.hear
+        self.states, self.steps, self.results = hear('episode_state'), hear('transition'), hear('episode_result')
+        self.placed, self.goals = hear('set_transform'), hear('goal')
+        self.controls = hear('world_control')
+        self.frame_number = 0
+        self.pose = Pose(0.0, 0.0)
+        road_map = RoadMap.load('town')
+        self.road_map = road_map
+        talker.say('world_info', CarlaWorldInfo(map_name='Carla/Maps/town', opendrive=road_map.opendrive))
+        talker.say('status', CarlaStatus(frame=1, fixed_delta_seconds=0.05))
+        ros.until(lambda: self.manager._machine is not None)
+
+    def frame(self, ticks=1, wait=True):
+        msg = Odometry()
+        msg.header.stamp = convert.from_ns((self.frame_number + ticks) * TICK)
+        self.frame_number += max(ticks, 0)
+        msg.pose.pose = convert.to_pose_msg(self.pose)
+        known = len(self.states)
+        self.talker.say('odometry', msg)
+        if wait:
+            self.ros.until(lambda: len(self.states) > known)
+
+    def see(self):
+        state = self.states[-1]
+        msg = Observation(header=state.header, episode_id=state.episode_id, step_id=state.step_id,
+                          drive=state.phase == EpisodeState.RUNNING,
+                          image_shape=np.array([1, 2, 2], np.uint32), image=array.array('B', [1, 2, 3, 4]),
+                          vector=array.array('f', [0.5]))
+        self.talker.say('observation', msg)
+
+    def act(self, **fields):
+        state = self.states[-1]
+        values = dict(header=state.header, episode_id=state.episode_id, step_id=state.step_id, policy_version=3,
+                      drive=state.phase == EpisodeState.RUNNING, steering=0.1, acceleration=0.2)
+        self.talker.say('action', Action(**{**values, **fields}))
+
+    def start(self):
+        self.frame()
+        self.ros.until(lambda: self.placed and self.goals)
+        self.pose = convert.from_pose_msg(self.placed[-1])._replace(z=0.0)
+        goal = self.goals[-1].pose.position
+        route = self.road_map.plan((self.pose.x, self.pose.y), self.pose.yaw, (goal.x, goal.y))
+        self.talker.say('waypoints', convert.to_path(route, convert.from_ns(self.frame_number * TICK)))
+        self.ros.until(lambda: self.manager._machine._route is not None)
+        while self.states[-1].phase != EpisodeState.RUNNING:
+            self.frame()
+        return self
+
+    def step(self, count=1):
+        for _ in range(count):
+            self.see()
+            self.act()
+            self.frame()
+        return self
+
+
+@pytest.fixture
+def world(ros, talker):
+    return World(ros, talker)
+
+
+def test_an_episode_runs_and_its_experience_is_numbered_without_a_gap(ros, world):
+    world.start().step(10)
+    ros.until(lambda: len(world.steps) == 10)
+    assert [m.sequence for m in world.steps] == list(range(1, 11))
+    assert [m.step_id for m in world.steps] == list(range(10))
+    assert bytes(world.steps[3].frame) == bytes([1, 2, 3, 4]) and list(world.steps[3].vector) == [0.5]
+    assert world.steps[1].action == pytest.approx([0.1, 0.2]) and world.steps[1].policy_version == 3
+    assert not world.results
+
+
+@pytest.mark.parametrize('fault, reason', [
+    (lambda w: (w.see(), w.act(), w.frame(ticks=3)), 'lost frame'),
+    (lambda w: (w.see(), w.act(), w.frame(ticks=0, wait=False)), 'repeated frame'),
+    (lambda w: (w.see(), w.act(), w.frame(ticks=-2, wait=False)), 'reordered frame'),
+    (lambda w: (w.see(), w.see()), 'repeated observation'),
+    (lambda w: (w.act(), w.act()), 'repeated action'),
+    (lambda w: w.act(step_id=77), 'action of episode 1 step 77'),
+    (lambda w: w.act(steering=float('nan')), 'action must lie in [-1, 1]'),
+], ids=['lost', 'doubled frame', 'reordered', 'doubled observation', 'doubled action', 'wrong step', 'nan'])
+def test_a_broken_step_aborts_the_episode_and_is_not_sent(ros, world, fault, reason):
+    world.start().step(5)
+    fault(world)
+    ros.until(lambda: world.results)
+    assert world.results[0].outcome == 'aborted' and reason in world.results[0].reason
+    assert [m.step_id for m in world.steps] in ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5])
+    world.frame()
+    assert world.states[-1].phase == EpisodeState.RESETTING and world.states[-1].episode_id == 2
+
+
+def test_the_trainer_holds_the_graph_and_lets_it_go(ros, talker, world):
+    world.start()
+    world.step(2)
+    talker.say('training_status', TrainingStatus(transition_limit=3))
+    ros.until(lambda: world.manager._limit == 3)
+    world.see()
+    world.act()
+    ros.until(lambda: world.manager.sent == 3)
+    known = len(world.states)
+    world.frame(wait=False)
+    ros.spin(0.3)
+    assert len(world.states) == known  # held
+    talker.say('training_status', TrainingStatus(transition_limit=100))
+    ros.until(lambda: len(world.states) == known + 1)
+    assert world.manager.unpaced == 0
+
+
+def test_a_trainer_that_falls_silent_does_not_hold_it_for_longer_than_a_step(ros, talker, world):
+    world.start()
+    talker.say('training_status', TrainingStatus(transition_limit=0))
+    ros.until(lambda: world.manager._trainer_at > 0)
+    world.see()
+    world.act()
+    known = len(world.states)
+    world.frame(wait=False)
+    ros.until(lambda: len(world.states) == known + 1, timeout=1.5)
+    assert world.manager.unpaced == 1
+
+
+def test_services(ros, talker, world):
+    def call(kind, name, request):
+        client = talker.node.create_client(kind, f'/av_td3/episode_manager/{name}')
+        ros.until(client.service_is_ready)
+        future = client.call_async(request)
+        ros.until(future.done)
+        return future.result()
+
+    assert call(SetPaused, 'set_paused', SetPaused.Request(paused=True)).success
+    ros.until(lambda: world.controls)
+    assert world.controls[-1].command == CarlaControl.PAUSE
+    assert call(SetMode, 'set_mode', SetMode.Request(mode=SetMode.Request.EVALUATION)).success
+    refused = call(SetMode, 'set_mode', SetMode.Request(mode=9))
+    assert not refused.success and 'mode must be 0 (training) or 1 (evaluation), got 9' in refused.message
+    world.start().step(3)
+    ros.spin(0.1)
+    assert world.states[-1].mode == EpisodeState.EVALUATION and not world.steps
+
+
+def test_a_broken_map_is_named(ros, talker):
+    manager = ros.start(EpisodeManagerNode)
+    talker.say('world_info', CarlaWorldInfo(map_name='Carla/Maps/X', opendrive='<OpenDRIVE>'))
+    ros.until(lambda: manager._fault)
+    assert 'map X must be OpenDRIVE' in manager._fault
+    manager.diagnose()

@@ -1,0 +1,170 @@
+"""Perception: one observation per whole frame, whatever order its parts come in, and a name for what is wrong."""
+
+import math
+
+from av_td3_msgs.msg import EpisodeState
+from builtin_interfaces.msg import Time
+from nav_msgs.msg import Odometry
+import numpy as np
+import pytest
+from std_msgs.msg import Header
+
+from av_td3_ros.bridge import convert
+from av_td3_ros.config import ObservationConfig
+from av_td3_ros.driving.route import Route
+from av_td3_ros.nodes.perception_node import PerceptionNode
+
+SPEC = ObservationConfig().spec()
+ROUTE = Route.from_points(np.stack([np.arange(100.0), np.zeros(100)], axis=1))
+TICK = 50_000_000
+
+
+def stamp(frame):
+    return convert.from_ns(frame * TICK)
+
+
+class Frame:
+    def __init__(self, talker, number, **episode):
+        self.talker, self.number = talker, number
+        self.fields = dict(episode_id=1, step_id=number, phase=EpisodeState.RUNNING,
+                           mode=EpisodeState.TRAINING, steering=0.25)
+        self.fields.update(episode)
+
+    def image(self, value=100, **change):
+        header = Header(stamp=stamp(self.number), frame_id='ego_vehicle/rgb_front')
+        msg = convert.to_image(np.full((144, 256, 4), value, np.uint8), 'bgra8', header)
+        for key, item in change.items():
+            setattr(msg, key, item)
+        self.talker.say('image', msg)
+
+    def odometry(self, y=1.0):
+        msg = Odometry(header=Header(stamp=stamp(self.number), frame_id='map'))
+        msg.pose.pose.position.x, msg.pose.pose.position.y = 10.0, y
+        msg.pose.pose.orientation.w = 1.0
+        msg.twist.twist.linear.x = 7.5
+        self.talker.say('odometry', msg)
+
+    def episode(self):
+        msg = EpisodeState(**self.fields)
+        msg.header.stamp = stamp(self.number)
+        msg.route_stamp = Time(sec=9)
+        self.talker.say('episode_state', msg)
+
+    def whole(self, **image):
+        self.image(**image)
+        self.odometry()
+        self.episode()
+
+
+@pytest.fixture
+def perception(ros):
+    return ros.start(PerceptionNode)
+
+
+@pytest.fixture
+def heard(talker, perception):
+    return talker.hear('observation')
+
+
+@pytest.fixture
+def route(ros, talker, perception):
+    talker.say('waypoints', convert.to_path(ROUTE, Time(sec=9)))
+    ros.until(lambda: perception._routes)
+
+
+def test_a_whole_frame_becomes_one_observation(ros, talker, heard, route):
+    Frame(talker, 0).whole()
+    ros.until(lambda: heard)
+    msg = heard[0]
+    assert (msg.episode_id, msg.step_id, msg.drive, msg.explore, msg.spec) == (1, 0, True, True, SPEC.digest)
+    image, vector = convert.to_image_stack(msg, SPEC)
+    assert np.all(image == 100)
+    assert vector[:4] == pytest.approx([0.5, 0.25, 0.25, 0.0], abs=1e-5)
+    assert vector[4:6] == pytest.approx([2 / 50, -1 / 50], abs=1e-5)
+    assert convert.to_ns(msg.header.stamp) == 0 and msg.header.frame_id == 'ego_vehicle/rgb_front'
+
+
+def test_order_does_not_matter_and_stacks_shift(ros, talker, heard, route):
+    Frame(talker, 0).whole(value=10)
+    ros.until(lambda: len(heard) == 1)
+    late = Frame(talker, 1)
+    late.episode()
+    late.odometry()
+    late.image(value=20)
+    ros.until(lambda: len(heard) == 2)
+    image, _ = convert.to_image_stack(heard[1], SPEC)
+    assert image[:, 0, 0].tolist() == [10, 10, 10, 20]
+
+
+def test_an_image_of_another_frame_completes_nothing(ros, talker, heard, route):
+    Frame(talker, 1).image()
+    Frame(talker, 2).odometry()
+    Frame(talker, 2).episode()
+    ros.spin(0.2)
+    assert not heard
+    Frame(talker, 2).image()
+    ros.until(lambda: heard)
+    assert len(heard) == 1
+
+
+def test_a_doubled_image_gives_one_observation(ros, talker, heard, route):
+    Frame(talker, 1).whole()
+    Frame(talker, 1).image()
+    ros.until(lambda: heard)
+    ros.spin(0.2)
+    assert len(heard) == 1
+
+
+def test_a_reset_is_observed_without_a_route_and_does_not_drive(ros, talker, heard):
+    Frame(talker, 0, phase=EpisodeState.RESETTING).whole()
+    ros.until(lambda: heard)
+    assert not heard[0].drive and set(heard[0].vector) == {0.0}
+
+
+def test_the_frame_waits_for_its_episode_s_route(ros, talker, perception, heard):
+    Frame(talker, 0).whole()
+    ros.until(lambda: perception._waiting is not None)
+    assert not heard and perception.health()[1] == 'waiting for a route'
+    talker.say('waypoints', convert.to_path(ROUTE, Time(sec=9)))
+    ros.until(lambda: heard)
+    assert heard[0].step_id == 0
+
+
+@pytest.mark.parametrize('change, text', [
+    ({'encoding': 'yuv422'}, "image encoding must be one of bgra8, bgr8, mono8, got 'yuv422'"),
+    ({'height': 999}, 'step * height bytes'), ({'step': 3}, 'must have step >= 1024')])
+def test_an_image_that_does_not_fit_is_named_and_the_next_one_works(ros, talker, perception, heard, route, change,
+                                                                    text):
+    Frame(talker, 0).image(**change)
+    ros.until(lambda: text in perception.health()[1])
+    Frame(talker, 1).whole()
+    ros.until(lambda: heard)
+    assert perception.health()[0] == b'\x00'
+
+
+def test_no_image_for_a_while_is_an_error_until_one_comes(ros, talker, route):
+    node = ros.start(PerceptionNode, image_timeout=0.2)
+    ros.until(lambda: 'no image for' in node.health()[1])
+    assert '/carla/ego_vehicle/rgb_front/image' in node.health()[1]
+    Frame(talker, 1).whole()
+    ros.until(lambda: node.health()[0] == b'\x00')
+
+
+def test_not_a_number_in_odometry_gives_no_observation(ros, talker, perception, heard, route):
+    Frame(talker, 1).image()
+    Frame(talker, 1).odometry(y=math.nan)
+    Frame(talker, 1).episode()
+    ros.until(lambda: 'finite' in perception.health()[1])
+    assert not heard
+
+
+def test_a_deployment_needs_no_episodes(ros, talker):
+    node = ros.start(PerceptionNode, episodes=False)
+    heard = talker.hear('observation')
+    talker.say('waypoints', convert.to_path(ROUTE, Time(sec=1)))
+    ros.until(lambda: node._routes)
+    for number in range(3):
+        Frame(talker, number).image()
+        Frame(talker, number).odometry()
+        ros.until(lambda: len(heard) == number + 1)
+    assert [m.step_id for m in heard] == [0, 1, 2] and all(m.drive and not m.explore for m in heard)
