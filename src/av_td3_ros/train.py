@@ -41,7 +41,8 @@ def train(config: RunConfig, run: RunFolder, progress: Optional[Callable[[Traine
 
         while trainer.update_due:
             trainer.update()
-        trainer.checkpoint_if_due()
+        if trainer.checkpoint_due:
+            trainer.save()
 
         if result.outcome is not Outcome.CONTINUES:
             trainer.end_episode(env.summary(result))

@@ -1,7 +1,7 @@
 """Shared-memory segments of Fast DDS: a process that is killed leaves its own behind."""
 
 from pathlib import Path
-from typing import FrozenSet, Set
+from typing import FrozenSet, Optional, Set
 
 FOLDER = Path('/dev/shm')
 PATTERNS = ('fastrtps_*', 'fastdds_*', 'fast_datasharing*', 'sem.fastrtps_*', 'sem.fastdds_*')
@@ -12,14 +12,16 @@ def snapshot() -> FrozenSet[str]:
     return frozenset(path.name for pattern in PATTERNS for path in FOLDER.glob(pattern))
 
 
-def remove_orphans(before: FrozenSet[str]) -> Set[str]:
+def remove_orphans(before: FrozenSet[str], ending: Optional[int] = None) -> Set[str]:
     """
     Remove segments that came after a snapshot and that no living process uses.
 
+    :param before: the snapshot.
+    :param ending: a process whose use does not count, because it is about to end.
     :returns: the names removed.
     """
     candidates = snapshot() - before
-    orphans = candidates - _in_use() if candidates else set()
+    orphans = candidates - _in_use(ending) if candidates else set()
     for name in orphans:
         try:
             (FOLDER / name).unlink()
@@ -28,9 +30,11 @@ def remove_orphans(before: FrozenSet[str]) -> Set[str]:
     return set(orphans)
 
 
-def _in_use() -> Set[str]:
+def _in_use(ending: Optional[int]) -> Set[str]:
     used: Set[str] = set()
     for process in Path('/proc').glob('[0-9]*'):
+        if process.name == str(ending):
+            continue
         try:
             for line in (process / 'maps').read_text().splitlines():
                 if str(FOLDER) in line:

@@ -139,8 +139,12 @@ class SimulatorNode(GraphNode):
 
     def on_goal(self, msg: PoseStamped) -> None:
         """Plan a route from the vehicle to the goal."""
-        self._goal = (msg.pose.position.x, msg.pose.position.y)
-        self._publish_route()
+        goal = (msg.pose.position.x, msg.pose.position.y)
+        if all(math.isfinite(value) for value in goal):
+            self._goal = goal
+            self._publish_route()
+        else:
+            self.get_logger().warning(f'goal must be finite, got {goal}: ignored')
 
     # -- ticking ---------------------------------------------------------------------------------------
 

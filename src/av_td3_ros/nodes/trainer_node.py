@@ -20,6 +20,7 @@ from av_td3_ros.nodes.base import (ERROR, EXIT_FAULT, EXIT_OK, GraphNode, Health
                                    main as run_main, SUPERVISED)
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.intake import Intake, Verdict
 from av_td3_ros.td3.trainer import Trainer
 
@@ -43,7 +44,7 @@ class TrainerNode(GraphNode):
         self._intake = Intake()
         self._queue: 'queue.Queue[Any]' = queue.Queue(QUEUE_SIZE)
         self._dropped = 0
-        self._failure = ''
+        self._failure = self._save_failure = ''
         self._worker: Optional[threading.Thread] = None
         self._stopping = threading.Event()
         self._weights_pub = self.publisher('policy_weights')
@@ -83,6 +84,8 @@ class TrainerNode(GraphNode):
                   'queue': self._queue.qsize(), **trainer.metrics}
         if self._failure:
             return ERROR, self._failure, values
+        if self._save_failure:
+            return ERROR, self._save_failure, values
         if intake.lost or self._dropped:
             return WARN, f'{intake.lost + self._dropped} transitions lost', values
         return OK, 'warming up' if trainer.random_actions else 'learning', values
@@ -99,7 +102,7 @@ class TrainerNode(GraphNode):
         try:
             reply.path = str(done.get(timeout=60.0))
             reply.success = bool(reply.path)
-            reply.message = 'saved' if reply.success else self._failure or 'not saved'
+            reply.message = 'saved' if reply.success else self._failure or self._save_failure
         except queue.Empty:
             reply.success, reply.message = False, 'not saved within 60 s'
         return reply
@@ -123,13 +126,25 @@ class TrainerNode(GraphNode):
                     if self._trainer.publish_due:
                         self._publish_weights()
                     self._publish_status()
-                self._trainer.checkpoint_if_due()
+                if self._trainer.checkpoint_due:
+                    self._save()
             self._take_all(wait=False)
-            self._trainer.save()
         except Exception as error:  # the thread's boundary: say why, end visibly
             self._failure = f'{type(error).__name__}: {error}'
             self.get_logger().fatal(f'learner stopped: {self._failure}')
             self.finish(EXIT_FAULT)
+        self._save()
+
+    def _save(self) -> str:
+        """Write a checkpoint; where that fails, say so and learn on: the next one may succeed."""
+        try:
+            path = str(self._trainer.save())
+            self._save_failure = ''
+            return path
+        except (CheckpointError, OSError) as error:
+            self._save_failure = str(error)
+            self.get_logger().error(f'no checkpoint: {error}')
+            return ''
 
     def _take_all(self, wait: bool) -> None:
         try:
@@ -146,7 +161,7 @@ class TrainerNode(GraphNode):
             if item.mode == EpisodeState.TRAINING:
                 self._trainer.end_episode(convert.result_row(item))
         else:
-            item.put(self._trainer.save())
+            item.put(self._save())
 
     def _take_transition(self, msg: Transition) -> None:
         verdict = self._intake.accept(msg.sequence, msg.episode_id, msg.step_id)

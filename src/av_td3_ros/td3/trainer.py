@@ -170,10 +170,10 @@ class Trainer:
 
     # -- checkpoints -----------------------------------------------------------------------------------
 
-    def checkpoint_if_due(self) -> None:
-        """Write a checkpoint every ``checkpoint_every`` environment steps."""
-        if self.env_steps - self._saved_at >= self.config.checkpoint_every:
-            self.save()
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether ``checkpoint_every`` environment steps have gone since the last."""
+        return self.env_steps - self._saved_at >= self.config.checkpoint_every
 
     def save(self) -> Path:
         """
