@@ -138,7 +138,6 @@ class EpisodeConfig:
     seed: int = option(0, 'seed of the routes', low=0)
     route_length_min: float = option(80.0, 'shortest route', unit='m', low=20.0, high=5000.0)
     route_length_max: float = option(200.0, 'longest route', unit='m', low=20.0, high=5000.0)
-    evaluation_episodes: int = option(20, 'episodes of an evaluation', low=1, high=10_000)
     start_in_evaluation: bool = option(False, 'start in evaluation instead of training')
     reset_timeout: float = option(10.0, 'simulated time that a reset may take before it is asked for again',
                                   unit='s', low=1.0, high=60.0)

@@ -5,10 +5,8 @@ The launch files and ``av-td3`` are both made from this.
 """
 
 import os
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Dict, NamedTuple, Tuple
 
-from av_td3_ros.config import RunConfig
-from av_td3_ros.options import to_flat
 from av_td3_ros.resources import share
 
 NAMESPACE = 'av_td3'
@@ -73,8 +71,3 @@ def nodes(graph: str, simulator: str = 'embedded') -> Tuple[NodeSpec, ...]:
     :param simulator: 'embedded', or 'carla' where the CARLA ROS bridge takes the simulator's place.
     """
     return tuple(node for node in GRAPHS[graph] if node is not SIMULATOR or simulator == 'embedded')
-
-
-def parameters(run: RunConfig, node: NodeSpec) -> Dict[str, Any]:
-    """Return a node's parameters, dotted keys."""
-    return to_flat(getattr(run, node.name))

@@ -5,7 +5,7 @@ The ROS graph runs the same three parts, with the environment spread over simula
 manager. ``av-td3 train --in-process`` runs this file.
 """
 
-from typing import Callable, Optional
+from typing import Callable
 
 from av_td3_ros.config import RunConfig
 from av_td3_ros.datatypes import Outcome
@@ -15,42 +15,46 @@ from av_td3_ros.td3.behaviour import Behaviour
 from av_td3_ros.td3.trainer import Trainer
 
 
-def train(config: RunConfig, run: RunFolder, progress: Optional[Callable[[Trainer], None]] = None) -> Trainer:
+def train(config: RunConfig, run: RunFolder, progress: Callable[[Trainer], None] = lambda trainer: None,
+          stop: Callable[[], bool] = lambda: False) -> Trainer:
     """
     Train a policy in this process.
 
     :param config: everything; ``config.trainer.steps`` environment steps are taken.
     :param run: where checkpoints, metrics and episodes go.
     :param progress: called after every step.
-    :returns: the trainer at the end.
+    :param stop: asked before every step.
+    :returns: the trainer at the end; whatever ends the loop, a checkpoint is written.
     """
     env = DrivingEnv(config)
     trainer = Trainer(config.trainer, run)
+    run.write_config(config)
     behaviour = Behaviour(config.policy.seed)
     behaviour.adopt(trainer.policy)
 
     obs = env.reset()
     trainer.begin(obs.image[-1], obs.vector)
     behaviour.begin_episode()
-    while trainer.env_steps < config.trainer.steps:
-        behaviour.explore(trainer.exploration_std, trainer.random_actions,
-                          config.trainer.exploration.warmup_throttle)
-        action = behaviour.act(obs.image, obs.vector, explore=True)
-        obs, result = env.step(action)
-        trainer.add(action, result.reward, result.outcome, obs.image[-1], obs.vector)
+    try:
+        while trainer.env_steps < config.trainer.steps and not stop():
+            behaviour.explore(trainer.exploration_std, trainer.random_actions,
+                              config.trainer.exploration.warmup_throttle)
+            action = behaviour.act(obs.image, obs.vector, explore=True)
+            obs, driven, result = env.step(action)
+            trainer.add(driven, result.reward, result.outcome, obs.image[-1], obs.vector)
 
-        while trainer.update_due:
-            trainer.update()
-        if trainer.checkpoint_due:
-            trainer.save()
+            while trainer.update_due:
+                trainer.update()
+            if trainer.checkpoint_due:
+                trainer.save()
 
-        if result.outcome is not Outcome.CONTINUES:
-            trainer.end_episode(env.summary(result))
-            obs = env.reset()
-            trainer.begin(obs.image[-1], obs.vector)
-            behaviour.begin_episode()
-        if progress is not None:
+            if result.outcome is not Outcome.CONTINUES:
+                trainer.end_episode(env.summary(result))
+                obs = env.reset()
+                trainer.begin(obs.image[-1], obs.vector)
+                behaviour.begin_episode()
             progress(trainer)
-    trainer.save()
-    env.close()
+    finally:
+        trainer.save()
+        env.close()
     return trainer

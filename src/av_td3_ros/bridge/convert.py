@@ -147,7 +147,10 @@ def from_path(msg: Path) -> Route:
     points = np.array([(p.pose.position.x, p.pose.position.y) for p in msg.poses], np.float64).reshape(-1, 2)
     if len(points) < 2 or not np.all(np.isfinite(points)):
         raise SpecError(f'a route needs at least 2 finite points, got {len(points)}; check the waypoints topic')
-    return Route.from_points(points)
+    try:
+        return Route.from_points(points)
+    except ValueError as error:
+        raise SpecError(f'{error}; check the waypoints topic') from None
 
 
 def to_path(route: Route, stamp: Time) -> Path:

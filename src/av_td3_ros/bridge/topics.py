@@ -87,7 +87,7 @@ TOPICS: Dict[str, Topic] = {
     'diagnostics': Topic('/diagnostics', DiagnosticArray, 'bridge', '1 Hz', 'health of every node'),
     # for people; `~` is the publishing node
     'debug_stack': Topic('~/debug/stack', Image, 'bridge', '<= 10 Hz', 'the stack that the policy sees'),
-    'debug_markers': Topic('~/debug/markers', MarkerArray, 'latched', CHANGE, 'route and vehicle for rviz'),
+    'debug_markers': Topic('~/debug/markers', MarkerArray, 'latched', CHANGE, 'route and goal for rviz'),
 }
 
 SERVICES: Dict[str, Service] = {

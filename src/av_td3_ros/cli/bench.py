@@ -17,6 +17,7 @@ from av_td3_ros.options import ConfigError
 
 WARM_UP = 3.0
 ATTEMPTS = 5
+SHORTEST = 3.0
 
 
 def add_parser(commands: Any) -> None:
@@ -39,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     from av_td3_ros.cli.main import refuse
     from av_td3_ros.nodes.supervisor import GraphError
 
+    if options.seconds < SHORTEST:
+        raise ConfigError(f'--seconds must be >= {SHORTEST:g}, got {options.seconds:g}')
     results: List[Dict[str, Any]] = []
     for camera in options.camera or ['256x144', '800x600']:
         width, _, height = camera.partition('x')

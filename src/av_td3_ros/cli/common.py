@@ -34,14 +34,14 @@ def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = N
     where = '--set or the command line'
     if options.config:
         where = options.config
-        values.update(flatten(read_yaml(Path(options.config))))
+        values.update(_without_shared_copies(flatten(read_yaml(Path(options.config)))))
     if options.map:
         values['simulator.map'] = options.map if options.map == 'town' else str(Path(options.map).resolve())
     values.update(extra or {})
     for text in options.assignments:
         key, value = conf.parse_assignment(text)
         values[key] = value
-    return conf.build_run(_without_shared_copies(values), where)
+    return conf.build_run(values, where)
 
 
 def read_yaml(path: Path) -> Dict[str, Any]:

@@ -1,8 +1,10 @@
 """``av-td3 evaluate``: drive a checkpoint over the graph and count what happens."""
 
 import argparse
+import csv
 import json
 from pathlib import Path
+import time
 from typing import Any, Dict, List
 
 from av_td3_ros.cli import common
@@ -54,32 +56,40 @@ def evaluate(config: Any, episodes: int, output: Path) -> int:
         raise ConfigError(f'--episodes must be >= 1, got {episodes}')
     stops = catch_stops()
     progress = common.Progress()
-    folder = RunFolder(output)
-    (output / 'episodes.csv').unlink(missing_ok=True)
+    RunFolder(output)  # refuses what cannot be written
     rows: List[Dict[str, Any]] = []
     try:
         with Supervisor(config, 'evaluation', output) as graph:
             def count(msg: Any) -> None:
                 rows.append(result_row(msg))
-                folder.add_episode(rows[-1])
 
             graph.on_result = count
             while len(rows) < episodes and not stops:
-                known = len(rows)
-                if not graph.spin(lambda: len(rows) > known or bool(stops), EPISODE_TIMEOUT):
-                    raise GraphError(f'no episode ended within {EPISODE_TIMEOUT:g} s; see {output / "logs"}')
-                graph.revive()
+                known, since = len(rows), time.monotonic()
+                while len(rows) == known and not stops:
+                    graph.spin(lambda: len(rows) > known or bool(stops), 0.25)
+                    graph.revive()
+                    if time.monotonic() - since > EPISODE_TIMEOUT:
+                        raise GraphError(f'no episode ended within {EPISODE_TIMEOUT:g} s; see {output / "logs"}')
                 progress.show(f'{len(rows)}/{episodes} episodes, success {_share(rows, "goal"):.0%}')
             graph.finish()
     except GraphError as error:
         return refuse(error)
-    finally:
-        folder.close()
-    result = summarise(rows[:episodes])
+    rows = rows[:episodes]
+    result = summarise(rows)
+    write_table(output / 'evaluation.csv', rows)
     replace_file(output / 'evaluation.json', json.dumps(result, indent=2) + '\n')
     progress.end('\n'.join(f'{key:28} {value:.3f}' if isinstance(value, float) else f'{key:28} {value}'
                            for key, value in result.items()))
     return EXIT_FAULT if stops else 0
+
+
+def write_table(path: Path, rows: List[Dict[str, Any]]) -> None:
+    """Write rows as CSV."""
+    with path.open('w', newline='') as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def summarise(rows: List[Dict[str, Any]]) -> Dict[str, Any]:

@@ -8,6 +8,7 @@ from av_td3_ros.cli import bench, doctor, evaluate, train
 
 COMMANDS = (train, evaluate, bench, doctor)
 EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +27,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     except (ValueError, OSError, RuntimeError) as error:  # what the core refuses, with its reason
         return refuse(error)
     except ImportError as error:

@@ -6,8 +6,11 @@ import signal
 import time
 from typing import Any, List
 
+import numpy as np
+
 from av_td3_ros.cli import common
 from av_td3_ros.config import RunConfig
+from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 
 EXIT_FAULT = 1
@@ -33,7 +36,6 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     folder, config = prepare(options)
     run_folder = RunFolder(folder)
-    run_folder.write_config(config)
     print(f'run folder: {folder}')
     train = train_in_process if options.in_process else train_graph
     code = train(config, run_folder)
@@ -55,7 +57,24 @@ def prepare(options: argparse.Namespace) -> tuple:
     if options.seed is not None:
         extra.update({f'{section}.seed': options.seed
                       for section in ('simulator', 'policy', 'episode_manager', 'trainer')})
-    return folder, common.load_config(options, extra)
+    config = common.load_config(options, extra)
+    if not options.resume and any((folder / 'checkpoints').glob('step_*')):
+        raise ConfigError(f'run folder must be new, got {folder}, which holds checkpoints; go on with --resume '
+                          f'{folder} or choose another with --run-dir')
+    check_map(config)
+    return folder, config
+
+
+def check_map(config: RunConfig) -> None:
+    """
+    Refuse here, at once, what the nodes would refuse seconds later.
+
+    :raises MapError: for a map that cannot be read or has no route of the wanted length.
+    """
+    from av_td3_ros.driving.road_map import RoadMap
+    limits = config.episode_manager
+    RoadMap.load(config.simulator.map).random_route(np.random.default_rng(0), limits.route_length_min,
+                                                    limits.route_length_max)
 
 
 def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
@@ -67,8 +86,9 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
         progress.show(line(trainer.env_steps, config.trainer.steps, trainer.steps_per_second, trainer.updates,
                            trainer.updates_per_second, trainer.return_mean))
 
-    trainer = train(config, run_folder, show)
-    progress.end(f'finished: {trainer.env_steps} steps, {trainer.updates} updates, return of the last 20 '
+    stops = catch_stops()
+    trainer = train(config, run_folder, show, lambda: bool(stops))
+    progress.end(f'{"stopped" if stops else "finished"}: {trainer.env_steps} steps, {trainer.updates} updates, return of the last 20 '
                  f'episodes {trainer.return_mean:.1f}')
     return 0
 
@@ -85,6 +105,7 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
     try:
         with Supervisor(config, 'training', run_folder.path) as graph:
             ready = time.monotonic()
+            run_folder.write_config(config)
             progress.end(f'graph ready after {ready - begun:.1f} s')
             first_step = None
 
@@ -97,7 +118,7 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
                 graph.spin(over, 0.25)
                 graph.revive()
                 if graph.status is not None:
-                    if first_step is None and graph.status.env_steps:
+                    if first_step is None and graph.status.transitions_stored > 1:
                         first_step = time.monotonic() - begun
                     progress.show(status_line(graph))
             if stops:

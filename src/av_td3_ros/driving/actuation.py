@@ -4,9 +4,6 @@ from typing import Sequence
 
 from av_td3_ros.datatypes import Control
 
-FULL_BRAKE = Control(throttle=0.0, brake=1.0, steering=0.0)
-
-
 def to_control(action: Sequence[float]) -> Control:
     """
     Turn an action into a control.

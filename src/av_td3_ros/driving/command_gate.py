@@ -25,9 +25,14 @@ class CommandGate:
         :param config: the limits.
         :param period: time between two commands, s.
         """
-        self._max_change = config.max_steering_rate * period
+        self._rate = config.max_steering_rate
         self._steering = 0.0
         self.interventions = 0
+        self.set_period(period)
+
+    def set_period(self, period: float) -> None:
+        """Set the time between two commands, s."""
+        self._max_change = self._rate * period
 
     def brake(self) -> Tuple[float, float]:
         """Return the braking action; the steering goes straight as fast as the limit allows."""

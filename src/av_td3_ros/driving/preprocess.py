@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from av_td3_ros.config import ObservationConfig
-from av_td3_ros.datatypes import ObsSpec, Observation, SpecError, VehicleState
+from av_td3_ros.datatypes import ObsSpec, SpecError, VehicleState
 from av_td3_ros.driving.route import RoutePosition, RouteTracker
 
 SPEED_SCALE = 15.0
@@ -98,18 +98,3 @@ def state_vector(config: ObservationConfig, state: VehicleState, last_steering: 
 def needs_route(config: ObservationConfig) -> bool:
     """Return whether an observation of this config can be made only with a route."""
     return bool(config.lateral_deviation or config.heading_error or config.waypoints)
-
-
-def observe(image: np.ndarray, vector: np.ndarray, spec: ObsSpec) -> Observation:
-    """
-    Check an observation against its specification and return it.
-
-    :raises SpecError: naming what, got and expected.
-    """
-    if image.shape != spec.image_shape or image.dtype != np.uint8:
-        raise SpecError(f'obs image must be {spec.image_shape} uint8, got {image.shape} {image.dtype}; '
-                        'check observation.param.yaml')
-    if vector.shape != (spec.vector_size,) or not np.all(np.isfinite(vector)):
-        raise SpecError(f'obs vector must be {spec.vector_size} finite numbers, got {vector.shape}; '
-                        'check observation.param.yaml')
-    return Observation(image, vector)

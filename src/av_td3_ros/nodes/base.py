@@ -109,8 +109,8 @@ class GraphNode(LifecycleNode):
             self._diagnostics = self.publisher('diagnostics')
             self.setup()
             self.every(1.0, self.diagnose)
-        except EXPECTED_ERRORS as error:
-            self.get_logger().error(_one_line(error))
+        except Exception as error:  # rclpy would swallow it: say it, and leave nothing half-built
+            self.get_logger().error(_described(error))
             self._release_all()
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
@@ -119,7 +119,12 @@ class GraphNode(LifecycleNode):
         """Begin work."""
         result = super().on_activate(state)
         self.active = True
-        self.start()
+        try:
+            self.start()
+        except Exception as error:
+            self.get_logger().error(_described(error))
+            self.close()
+            return TransitionCallbackReturn.FAILURE
         self.diagnose()
         return result
 
@@ -196,7 +201,7 @@ def run(node_class: Type[GraphNode]) -> int:
                 break
         code = node.exit_code
     except Exception as error:  # the node's boundary: stop the car, say why, fail visibly
-        node.get_logger().fatal(f'{type(error).__name__}: {_one_line(error)}')
+        node.get_logger().fatal(_described(error))
         code = EXIT_FAULT
         raise
     finally:
@@ -217,5 +222,6 @@ def now() -> float:
     return time.monotonic()
 
 
-def _one_line(error: BaseException) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__
+def _described(error: BaseException) -> str:
+    text = ' '.join(str(error).split())
+    return text if isinstance(error, EXPECTED_ERRORS) and text else f'{type(error).__name__}: {text}'

@@ -73,12 +73,12 @@ class EpisodeManagerNode(GraphNode):
     def health(self) -> Health:
         """Aborts are worth a look; a missing map is a fault."""
         values = {'transitions_sent': self.sent, 'episodes': self.finished, 'unpaced_steps': self.unpaced}
+        if self._fault:
+            return ERROR, self._fault, values
         if self._machine is None:
             return WARN, 'waiting for /carla/world_info and /carla/status', values
         values.update(episode=self._machine.episode_id, step=self._machine.step_id,
                       phase=self._machine.phase.name, aborts=self._machine.aborts)
-        if self._fault:
-            return ERROR, self._fault, values
         return OK, self._machine.phase.name.lower(), values
 
     # -- events ----------------------------------------------------------------------------------------
@@ -87,8 +87,14 @@ class EpisodeManagerNode(GraphNode):
         """Read the road network, to draw routes from."""
         try:
             self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
+            self._new_route()  # refuse here a map without routes of the wanted length
         except MapError as error:
+            self._road_map = None
             self._complain(str(error))
+            return
+        self._fault = ''
+        if self._machine is not None:
+            self._carry_out(self._machine.abort('the simulation was started again'))
         self._make_machine()
 
     def on_status(self, msg: CarlaStatus) -> None:
@@ -137,9 +143,10 @@ class EpisodeManagerNode(GraphNode):
             return
         vector = np.frombuffer(msg.vector, np.float32).copy()
         stack, height, width = (int(size) for size in msg.image_shape)
-        if not stack or len(msg.image) != stack * height * width:
-            self._carry_out(self._machine.abort(f'observation of {len(msg.image)} pixels, expected '
-                                                f'{stack} x {height} x {width}'))
+        whole = stack > 0 and len(msg.image) == stack * height * width
+        if not whole or not np.all(np.isfinite(vector)):
+            self._carry_out(self._machine.abort(f'observation must be {stack} x {height} x {width} pixels and '
+                                                f'finite, got {len(msg.image)} pixels, vector {vector}'))
             return
         frame = np.frombuffer(msg.image, np.uint8)[-height * width:].reshape(height, width)
         self._carry_out(self._machine.observed(convert.to_ns(msg.header.stamp), msg.episode_id, msg.step_id,
@@ -155,6 +162,7 @@ class EpisodeManagerNode(GraphNode):
             self._complain(str(error))
             self._carry_out(self._machine.abort(str(error)))
         else:
+            self._fault = ''
             self._carry_out(self._machine.frame(convert.to_ns(msg.header.stamp), state))
 
     def on_set_paused(self, request: SetPaused.Request, reply: SetPaused.Response) -> Any:
@@ -182,11 +190,11 @@ class EpisodeManagerNode(GraphNode):
     # -- work ------------------------------------------------------------------------------------------
 
     def _make_machine(self) -> None:
-        if self._road_map is None or self._period is None:
+        if self._machine is not None or self._road_map is None or self._period is None:
             return
         mode = machine.Mode.EVALUATION if self.config.start_in_evaluation else machine.Mode.TRAINING
         self._machine = machine.EpisodeMachine(self.config, self._period, self._new_route,
-                                               self._road_map.on_road, mode)
+                                               lambda x, y: self._road_map.on_road(x, y), mode)
 
     def _new_route(self) -> Route:
         return self._road_map.random_route(self._rng, self.config.route_length_min,

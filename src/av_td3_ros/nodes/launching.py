@@ -8,10 +8,10 @@ until perception and policy are there.
 import json
 from pathlib import Path
 import tempfile
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 from launch import LaunchDescription
-from launch.actions import (DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, RegisterEventHandler,
+from launch.actions import (DeclareLaunchArgument, IncludeLaunchDescription, LogInfo, OpaqueFunction, RegisterEventHandler,
                             SetEnvironmentVariable, Shutdown)
 from launch.event_handlers import OnProcessExit
 from launch.launch_context import LaunchContext
@@ -24,7 +24,7 @@ from av_td3_ros import graph
 from av_td3_ros.resources import share
 
 PACKAGE = 'av_td3_ros'
-MISSION_ENDS = {'training': 'trainer', 'evaluation': 'simulator', 'deploy': 'policy'}
+MISSION_ENDS = {'training': 'trainer', 'evaluation': 'episode_manager', 'deploy': 'policy'}
 
 COMMON = (
     ('namespace', graph.NAMESPACE, 'namespace of the nodes'),
@@ -74,8 +74,17 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
         actions.append(node)
         if spec.name == MISSION_ENDS[kind]:
             actions.append(RegisterEventHandler(OnProcessExit(
-                target_action=node, on_exit=[Shutdown(reason=f'{spec.name} has ended')])))
+                target_action=node, on_exit=_after_end(spec.name))))
     return actions
+
+
+def _after_end(name: str) -> Callable[..., List[Any]]:
+    """An orderly end ends the graph; a fault does not: a dead trainer never stops the car."""
+    def act(event: Any, _: LaunchContext) -> List[Any]:
+        if event.returncode == 0:
+            return [Shutdown(reason=f'{name} has ended')]
+        return [LogInfo(msg=f'{name} ended with exit code {event.returncode}; the others go on')]
+    return act
 
 
 def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
@@ -107,7 +116,7 @@ def _carla(given: Dict[str, str]) -> List[Any]:
         _include('carla_ros_bridge', 'carla_ros_bridge.launch.py', {
             **server, 'town': town, 'synchronous_mode': 'True', 'fixed_delta_seconds': '0.05',
             'synchronous_mode_wait_for_vehicle_control_command': 'True',
-            'ego_vehicle_role_name': given['role_name']}),
+            'ego_vehicle_role_name': f"['{given['role_name']}']"}),
         _include('carla_spawn_objects', 'carla_spawn_objects.launch.py', {
             'objects_definition_file': _objects_file(given['role_name'])}),
         _include('carla_waypoint_publisher', 'carla_waypoint_publisher.launch.py', {

@@ -117,6 +117,7 @@ class PerceptionNode(GraphNode):
         try:
             tracker = convert.from_path(msg).tracker()
         except SpecError as error:
+            self._routes.clear()
             if msg.poses:
                 self._complain(str(error))
             return
@@ -154,13 +155,13 @@ class PerceptionNode(GraphNode):
             explore=self.config.episodes and episode.mode == EpisodeState.TRAINING, spec=self._spec.digest,
             image_shape=self._shape, image=convert.to_bytes(image), vector=array.array('f', vector.tobytes())))
         self.observations += 1
+        self._step += 1
         self._fault = ''
         self._show(image, header)
 
     def _own_numbering(self, header: Any) -> EpisodeState:
         state = EpisodeState(header=header, step_id=self._step, phase=EpisodeState.RUNNING,
                              steering=self._last_steering, mode=EpisodeState.EVALUATION)
-        self._step += 1
         return state
 
     def _tracker(self, episode: EpisodeState) -> Optional[RouteTracker]:

@@ -9,6 +9,7 @@ from av_td3_msgs.msg import Observation, PolicyStatus, PolicyWeights
 from builtin_interfaces.msg import Time
 from carla_msgs.msg import CarlaStatus
 import numpy as np
+from rosgraph_msgs.msg import Clock
 
 from av_td3_ros.bridge import convert
 from av_td3_ros.config import PolicyConfig
@@ -38,7 +39,10 @@ class PolicyNode(GraphNode):
         self._last_refusal = self._fault = ''
         self._latency_sum, self._latency_count = 0.0, 0
         self._frame = self._commanded_frame = -1
+        self._frame_at = now()
+        self._newest_stamp = self._braked_until = -1
         self._running = True
+        self._braking = False
         self._observed_at = now()
         if self.config.checkpoint:
             loaded = checkpoint.load_policy(self.config.checkpoint, self._spec)
@@ -49,6 +53,7 @@ class PolicyNode(GraphNode):
         self._status_pub = self.publisher('policy_status')
         if self.config.accept_weights:
             self.subscribe_always('policy_weights', self.on_weights)
+        self.subscribe('clock', self.on_clock)
         self.subscribe('status', self.on_frame)
         self.subscribe('observation', self.on_observation)
         self.every(WATCH_PERIOD, self._watch)
@@ -60,7 +65,7 @@ class PolicyNode(GraphNode):
 
     def halt(self) -> None:
         """Leave the car braking."""
-        if self._frame > self._commanded_frame or (self._frame < 0 and self.observations):
+        if self._needs_command():
             self._command(self._gate.brake())
 
     def health(self) -> Health:
@@ -69,7 +74,7 @@ class PolicyNode(GraphNode):
                   'last_refusal': self._last_refusal, 'commands': self.commands,
                   'gate_interventions': self._gate.interventions}
         silent = now() - self._observed_at
-        if self.active and self._running and silent > self.config.gate.observation_timeout:
+        if self._braking:
             return ERROR, f'no observation for {silent:.1f} s: braking', values
         if self._fault:
             return ERROR, self._fault, values
@@ -83,8 +88,15 @@ class PolicyNode(GraphNode):
 
     def on_frame(self, msg: CarlaStatus) -> None:
         """Follow the frame count, so that a frame is commanded once, whoever commands it."""
-        self._frame = msg.frame
+        if msg.frame != self._frame:
+            self._frame, self._frame_at = msg.frame, now()
         self._running = msg.synchronous_mode_running
+        if msg.fixed_delta_seconds > 0.0:
+            self._gate.set_period(msg.fixed_delta_seconds)
+
+    def on_clock(self, msg: Clock) -> None:
+        """Know the stamp of the newest frame."""
+        self._newest_stamp = convert.to_ns(msg.clock)
 
     def on_weights(self, msg: PolicyWeights) -> None:
         """Check weights whole, then adopt them: the next observation is the first that they act on."""
@@ -107,7 +119,8 @@ class PolicyNode(GraphNode):
     def on_observation(self, msg: Observation) -> None:
         """Act on one frame."""
         begun = self._observed_at = now()
-        if self._commanded_frame == self._frame >= 0:
+        self._braking = False
+        if convert.to_ns(msg.header.stamp) <= self._braked_until or self._commanded_frame == self._frame >= 0:
             return  # too late: this frame has had its command, from the watchdog
         drive = msg.drive and self._behaviour.ready
         action = self._choose(msg) if drive else self._brake(msg)
@@ -156,12 +169,22 @@ class PolicyNode(GraphNode):
         on every command would come one tick late. Without a simulation's frame count, brake again and again, but
         not before the first observation: the car has not been driven yet.
         """
-        silent = now() - self._observed_at
-        if not self.active or not self._running or silent < self.config.gate.observation_timeout:
-            return
-        if self._frame > self._commanded_frame or (self._frame < 0 and self.observations):
+        silent = self._silence()
+        if self._needs_command() and silent > self.config.gate.observation_timeout:
+            self._braked_until, self._braking = self._newest_stamp, True
             self.get_logger().error(f'no observation for {silent:.1f} s: braking', throttle_duration_sec=5.0)
             self._command(self._gate.brake())
+
+    def _needs_command(self) -> bool:
+        """Whether the car waits for one: a frame without its command, or, where none are counted, any time."""
+        if not self.active or not self._running:
+            return False
+        return self._commanded_frame != self._frame if self._frame >= 0 else self.observations > 0
+
+    def _silence(self) -> float:
+        """Seconds without an observation, counted from the frame that waits for one."""
+        since = max(self._observed_at, self._frame_at) if self._frame >= 0 else self._observed_at
+        return now() - since
 
     def _report(self) -> None:
         mean = self._latency_sum / self._latency_count if self._latency_count else 0.0

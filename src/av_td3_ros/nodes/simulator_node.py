@@ -41,6 +41,7 @@ class SimulatorNode(GraphNode):
     def setup(self) -> None:
         """Load the map and offer the bridge's topics."""
         self._world = World(self.config)
+        self._world.image()  # the first takes long; better now than in the first frame
         self._period_ns = round(self.config.fixed_delta_seconds * convert.NANOSECONDS)
         self._control = Control(brake=1.0)
         self._awaiting = False
@@ -160,8 +161,7 @@ class SimulatorNode(GraphNode):
                 self._tick()
             elif not met:
                 self.get_logger().info('waiting for perception and policy', throttle_duration_sec=5.0)
-        elif self._awaiting and not self._paused and (
-                now() - self._published_at > self.config.control_timeout):
+        elif self._awaiting and now() - self._published_at > self.config.control_timeout:
             self.timeouts += 1
             self.get_logger().warning(f'no vehicle command within {self.config.control_timeout} s; '
                                       'ticking anyway', throttle_duration_sec=5.0)
@@ -181,7 +181,7 @@ class SimulatorNode(GraphNode):
     def _tick(self) -> None:
         self._world.tick(self._control)
         self.frames += 1
-        self._awaiting = True
+        self._awaiting = self.config.wait_for_vehicle_control_command
         self._publish_frame()
         self._published_at = now()
 
@@ -249,7 +249,7 @@ class SimulatorNode(GraphNode):
             position=Vector3(x=x, y=y, z=0.0))
             for x in (body.wheelbase / 2, -body.wheelbase / 2) for y in (0.8, -0.8)]
         return CarlaEgoVehicleInfo(id=EGO_ID, type='vehicle.tesla.model3', rolename=self.config.role_name,
-                                   wheels=wheels, mass=1800.0, use_gear_autobox=True)
+                                   wheels=wheels, mass=float(body.mass), use_gear_autobox=True)
 
     def _republish_route_after_jump(self) -> None:
         pose = self._world.state.pose

@@ -46,11 +46,12 @@ class DrivingEnv:
         self.episode_id += 1
         return self._observe(0.0, fresh=True)
 
-    def step(self, action: Sequence[float]) -> Tuple[Observation, StepResult]:
+    def step(self, action: Sequence[float]) -> Tuple[Observation, Tuple[float, float], StepResult]:
         """
         Drive one tick.
 
         :param action: [steering, acceleration] in [-1, 1].
+        :returns: the observation, the action that the command gate let through, the verdict.
         """
         gated = self._gate.check(action).action
         self.world.tick(to_control(gated))
@@ -58,7 +59,7 @@ class DrivingEnv:
         result = self.episode.step(self.world.state, gated[0], self.world.road_map.on_road(pose.x, pose.y),
                                    bool(self.world.collisions))
         self.episode.lane_invasions += bool(self.world.lane_invasions)
-        return self._observe(gated[0], fresh=False), result
+        return self._observe(gated[0], fresh=False), gated, result
 
     def summary(self, result: StepResult) -> Dict[str, Any]:
         """Return the finished episode as a row for ``episodes.csv``."""

@@ -100,6 +100,8 @@ class Trainer:
     @property
     def steps_allowed(self) -> int:
         """Environment steps up to which experience may run ahead of the updates."""
+        if len(self.replay) < self.config.learner.batch_size:
+            return self.config.steps  # there is nothing yet to wait for
         earned = self.updates / self.config.update_ratio + self.config.max_lead
         return min(self.config.exploration.warmup_steps + math.ceil(earned), self.config.steps)
 
@@ -172,8 +174,9 @@ class Trainer:
 
     @property
     def checkpoint_due(self) -> bool:
-        """Whether ``checkpoint_every`` environment steps have gone since the last."""
-        return self.env_steps - self._saved_at >= self.config.checkpoint_every
+        """Whether ``checkpoint_every`` environment steps have gone since the last, or warm-up is over."""
+        first = self._saved_at == 0 and self.updates > 0
+        return first or self.env_steps - self._saved_at >= self.config.checkpoint_every
 
     def save(self) -> Path:
         """
@@ -187,13 +190,17 @@ class Trainer:
             extra={'returns': list(self._returns), 'episodes': self.episodes}, replay=self.replay)
         self._run.write_summary({
             'env_steps': self.env_steps, 'updates': self.updates, 'version': self.version,
-            'episodes': self.episodes, 'update_ratio': self.update_ratio, 'return_mean': self.return_mean,
+            'episodes': self.episodes, 'update_ratio': self.update_ratio,
+            'return_mean': self.return_mean if self._returns else None,
             'metrics': self.metrics})
         return path
 
     def _resume(self) -> None:
         state = checkpoint.load(self._run.path, self.agent, self.spec, self.replay)
-        self.env_steps, self.version = state.env_step, state.version
+        self.env_steps = state.env_step
+        # Versions never come twice: skip what may have been published after the checkpoint.
+        lost = self.config.checkpoint_every * self.config.update_ratio / self.config.publish_every
+        self.version = state.version + math.ceil(lost) + 1
         self.episodes = int(state.extra.get('episodes', 0))
         self._returns.extend(state.extra.get('returns', ()))
         self._published_at, self._saved_at = self.updates, self.env_steps

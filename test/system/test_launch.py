@@ -1,0 +1,90 @@
+"""The launch files: parsed, and started for real, where launch_ros is installed."""
+
+import importlib.util
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+launch = pytest.importorskip('launch', reason='launch is not installed: it comes with an apt ROS 2, not as a wheel')
+pytest.importorskip('launch_ros', reason='launch_ros is not installed: it comes with an apt ROS 2, not as a wheel')
+
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = ('training', 'evaluation', 'deploy')
+
+
+def installed():
+    from ament_index_python.packages import get_package_prefix, PackageNotFoundError
+    try:
+        return Path(get_package_prefix('av_td3_ros'), 'lib', 'av_td3_ros', 'trainer_node').exists()
+    except PackageNotFoundError:
+        return False
+
+
+def description(kind):
+    path = ROOT / 'launch' / f'{kind}.launch.py'
+    spec = importlib.util.spec_from_file_location(kind, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+def nodes(kind, **arguments):
+    """Return the executables that a launch file would start with these arguments."""
+    from launch_ros.actions import Node
+    context = launch.LaunchContext()
+    context.launch_configurations.update(arguments)
+    found, actions = [], list(description(kind).entities)
+    while actions:
+        action = actions.pop(0)
+        if isinstance(action, Node):
+            found.append(action.node_executable)
+        else:
+            actions += action.visit(context) or []
+    return found
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_argument_is_documented(kind):
+    arguments = {a.name: a for a in description(kind).get_launch_arguments()}
+    assert {'namespace', 'role_name'} <= set(arguments)
+    assert kind == 'deploy' or {'simulator', 'map'} <= set(arguments)
+    assert ('run_dir' if kind == 'training' else 'checkpoint') in arguments
+    assert all(a.description and a.description != 'no description given' for a in arguments.values())
+
+
+def test_each_graph_starts_its_nodes_and_deploy_perception_and_policy_alone():
+    assert nodes('training') == ['trainer_node', 'policy_node', 'perception_node', 'episode_manager_node',
+                                 'simulator_node']
+    assert 'trainer_node' not in nodes('evaluation', checkpoint='x')
+    assert sorted(nodes('deploy', checkpoint='x')) == ['perception_node', 'policy_node']
+
+
+@pytest.mark.skipif(not installed(), reason='av_td3_ros is not installed as a ROS package: build it with colcon')
+def test_training_starts_learns_and_ends_by_itself(tmp_path):
+    code = ('import sys; from launch import LaunchService; sys.path.insert(0, sys.argv[1]);'
+            'from test_launch import description; import launch\n'
+            'service = LaunchService(argv=sys.argv[2:])\n'
+            'service.include_launch_description(launch.LaunchDescription([\n'
+            '    launch.actions.SetLaunchConfiguration("run_dir", sys.argv[2]),\n'
+            '    launch.actions.SetLaunchConfiguration("steps", "60"), description("training")]))\n'
+            'sys.exit(service.run())\n')
+    process = subprocess.Popen([sys.executable, '-c', code, str(Path(__file__).parent), str(tmp_path)],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               env={**os.environ, 'ROS_LOG_DIR': str(tmp_path / 'log')})
+    try:
+        output, _ = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+        pytest.fail(output)
+    assert any((tmp_path / 'checkpoints').glob('step_*')), output
+    end = time.monotonic() + 10
+    while time.monotonic() < end and 'trainer_node' in subprocess.run(['ps', 'ax'], capture_output=True,
+                                                                     text=True).stdout:
+        pass
+    assert 'av_td3_ros/trainer_node' not in subprocess.run(['ps', 'ax'], capture_output=True, text=True).stdout
