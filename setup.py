@@ -26,7 +26,10 @@ setup(
     maintainer_email='maintainers@av-td3-ros.invalid',
     description='Trains and deploys an end-to-end visual driving policy (TD3) on CARLA',
     license='MIT',
-    entry_points={'console_scripts': [
-        'av-td3 = av_td3_ros.cli.main:main',
-        *(f'{node}_node = av_td3_ros.nodes.{node}_node:main' for node in NODES)]},
+    entry_points={
+        'console_scripts': [
+            'av-td3 = av_td3_ros.cli.main:main',
+            *(f'{node}_node = av_td3_ros.nodes.{node}_node:main' for node in NODES),
+        ]
+    },
 )

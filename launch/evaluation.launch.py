@@ -5,5 +5,7 @@ from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Return the graph; arguments with ``ros2 launch av_td3_ros evaluation.launch.py --show-args``."""
+    """
+    Return the graph; arguments with ``ros2 launch av_td3_ros evaluation.launch.py --show-args``.
+    """
     return describe('evaluation')

@@ -1,4 +1,7 @@
-"""A failed test keeps its ROS context alive to the end of the process, and with it shared memory: remove that."""
+"""
+A failed test keeps its ROS context alive to the end of the process, and with it shared memory:
+remove that.
+"""
 
 import os
 

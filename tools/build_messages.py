@@ -26,22 +26,48 @@ def correct_exports(prefix: Path) -> None:
     for file in prefix.glob('share/*/cmake/*Export.cmake'):
         text = file.read_text()
         if foreign in text:
-            text = text.replace(headers, sysconfig.get_path('include', vars={'base': sys.base_prefix}))
+            text = text.replace(
+                headers, sysconfig.get_path('include', vars={'base': sys.base_prefix})
+            )
             file.write_text(text.replace(foreign, str(prefix)))
 
 
 def build(prefix: Path) -> int:
     """Build with colcon; show its output only where it fails."""
-    environment = {**os.environ, 'AMENT_PREFIX_PATH': str(prefix), 'CMAKE_PREFIX_PATH': str(prefix),
-                   'PATH': f'{prefix / "bin"}{os.pathsep}{os.environ["PATH"]}', 'VIRTUAL_ENV': str(prefix),
-                   'AV_TD3_MSGS_PREFIX': str(prefix)}
+    environment = {
+        **os.environ,
+        'AMENT_PREFIX_PATH': str(prefix),
+        'CMAKE_PREFIX_PATH': str(prefix),
+        'PATH': f'{prefix / "bin"}{os.pathsep}{os.environ["PATH"]}',
+        'VIRTUAL_ENV': str(prefix),
+        'AV_TD3_MSGS_PREFIX': str(prefix),
+    }
     done = subprocess.run(
-        [str(prefix / 'bin' / 'colcon'), '--log-base', str(prefix / 'log' / 'colcon'), 'build',
-         '--base-paths', *(str(ROOT / package) for package in PACKAGES), '--merge-install',
-         '--install-base', str(prefix), '--build-base', str(prefix / 'build'), '--cmake-args',
-         '-DBUILD_TESTING=OFF', '-DCMAKE_BUILD_TYPE=Release', f'-DCMAKE_INSTALL_RPATH={RPATH}',
-         f'-DPython3_EXECUTABLE={prefix / "bin" / "python"}', '--no-warn-unused-cli'],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        [
+            str(prefix / 'bin' / 'colcon'),
+            '--log-base',
+            str(prefix / 'log' / 'colcon'),
+            'build',
+            '--base-paths',
+            *(str(ROOT / package) for package in PACKAGES),
+            '--merge-install',
+            '--install-base',
+            str(prefix),
+            '--build-base',
+            str(prefix / 'build'),
+            '--cmake-args',
+            '-DBUILD_TESTING=OFF',
+            '-DCMAKE_BUILD_TYPE=Release',
+            f'-DCMAKE_INSTALL_RPATH={RPATH}',
+            f'-DPython3_EXECUTABLE={prefix / "bin" / "python"}',
+            '--no-warn-unused-cli',
+        ],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if done.returncode:
         print(done.stdout)
         print('setup: the messages could not be built; the reason stands above', file=sys.stderr)

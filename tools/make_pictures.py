@@ -12,6 +12,7 @@ import sys
 from typing import List
 
 import matplotlib
+
 matplotlib.use('Agg')
 from matplotlib import pyplot  # noqa: E402
 from matplotlib.collections import LineCollection, PolyCollection  # noqa: E402
@@ -78,17 +79,29 @@ def map_picture(road_map: RoadMap, name: str) -> None:
         outline = np.concatenate([strip[:, :2] + side, (strip[:, :2] - side)[::-1]])
         colour = GROUND.get(lane.points[0].kind)
         if colour is not None:
-            axes.add_collection(PolyCollection([outline], facecolor=colour, edgecolor=colour, linewidth=0.4))
+            axes.add_collection(
+                PolyCollection([outline], facecolor=colour, edgecolor=colour, linewidth=0.4)
+            )
         middle = lane.points[len(lane.points) // 2]
-        for marking, edge in ((middle.left, strip[:, :2] + side), (middle.right, strip[:, :2] - side)):
+        for marking, edge in (
+            (middle.left, strip[:, :2] + side),
+            (middle.right, strip[:, :2] - side),
+        ):
             # The middle of the road belongs to the lane that comes the other way.
             again = lane.key[2] == 1 and marking is middle.left
             if marking[0] in ('Broken', 'Solid') and not lane.is_junction and not again:
-                axes.add_collection(LineCollection([edge], colors=[PAINT.get(marking[1], WHITE)],
-                                                   linewidth=0.8,
-                                                   linestyles=(0, (4, 3)) if marking[0] == 'Broken' else '-'))
+                axes.add_collection(
+                    LineCollection(
+                        [edge],
+                        colors=[PAINT.get(marking[1], WHITE)],
+                        linewidth=0.8,
+                        linestyles=(0, (4, 3)) if marking[0] == 'Broken' else '-',
+                    )
+                )
     route = road_map.random_route(np.random.default_rng(SEEDS[name][0]), 200.0, 300.0)
-    axes.plot(*route.points.T, color='#00b7ff', linewidth=3.0, label=f'a route, {route.length:.0f} m')
+    axes.plot(
+        *route.points.T, color='#00b7ff', linewidth=3.0, label=f'a route, {route.length:.0f} m'
+    )
     axes.plot(*route.points[0], 'o', color='#00b7ff', markersize=9)
     axes.plot(*route.points[-1], '*', color='#ff3860', markersize=16, label='goal')
     axes.set_aspect('equal')

@@ -1,5 +1,7 @@
 r"""
-Write maps/town.xodr, the small town that this project ships: eight streets, four T junctions, one crossing.
+Write maps/town.xodr, the small town that this project ships.
+
+Eight streets, four T junctions, one crossing.
 
     python tools/make_town.py [FILE]
 
@@ -21,7 +23,13 @@ from typing import Dict, List, NamedTuple, Tuple
 from xml.etree import ElementTree
 
 from scenariogeneration import xodr
-from scenariogeneration.xodr import ContactPoint, ElementType, LaneType, RoadMarkColor, RoadMarkType
+from scenariogeneration.xodr import (
+    ContactPoint,
+    ElementType,
+    LaneType,
+    RoadMarkColor,
+    RoadMarkType,
+)
 
 FILE = Path(__file__).resolve().parents[1] / 'maps' / 'town.xodr'
 LANE, SIDEWALK = 3.5, 2.0
@@ -55,7 +63,10 @@ def turn(radius: float, degrees: float) -> xodr.Arc:
 
 
 def bends(length: float, *degrees: float) -> List[xodr.geometry._BaseGeometry]:
-    """Return arcs that turn to and fro between two equal straight pieces, ``length`` m forward in all."""
+    """
+    Return arcs that turn to and fro between two equal straight pieces, ``length`` m forward in
+    all.
+    """
     heading, forward = 0.0, 0.0
     for angle in map(radians, degrees):
         forward += BEND * abs(sin(heading + angle) - sin(heading))
@@ -71,12 +82,33 @@ STREETS = (
     ((0.0, -ARM, -90.0), [straight(96.0)], 'C', 'S'),
     ((-ARM, 0.0, 180.0), bends(96.0, -60.0, 60.0), 'C', 'W'),
     ((-40.0 + ARM, 120.0, 0.0), [straight(98.0), turn(50.0, -90.0), straight(58.0)], 'N', 'E'),
-    ((120.0, -ARM, -90.0), [straight(18.0), turn(BEND, -45.0), straight(50.0 * sqrt(2.0)), turn(BEND, -45.0),
-                            straight(18.0)], 'E', 'S'),
-    ((-ARM, -120.0, 180.0), [straight(88.0), turn(20.0, -90.0), *bends(128.0, -35.0, 70.0, -35.0)], 'S', 'W'),
+    (
+        (120.0, -ARM, -90.0),
+        [
+            straight(18.0),
+            turn(BEND, -45.0),
+            straight(50.0 * sqrt(2.0)),
+            turn(BEND, -45.0),
+            straight(18.0),
+        ],
+        'E',
+        'S',
+    ),
+    (
+        (-ARM, -120.0, 180.0),
+        [straight(88.0), turn(20.0, -90.0), *bends(128.0, -35.0, 70.0, -35.0)],
+        'S',
+        'W',
+    ),
     ((-120.0, 40.0 + ARM, 90.0), [straight(38.0), turn(30.0, -90.0), straight(38.0)], 'W', 'N'),
 )
-JUNCTIONS = {'C': (0.0, 0.0), 'N': (-40.0, 120.0), 'E': (120.0, 0.0), 'S': (0.0, -120.0), 'W': (-120.0, 40.0)}
+JUNCTIONS = {
+    'C': (0.0, 0.0),
+    'N': (-40.0, 120.0),
+    'E': (120.0, 0.0),
+    'S': (0.0, -120.0),
+    'W': (-120.0, 40.0),
+}
 
 
 def build() -> str:
@@ -86,7 +118,9 @@ def build() -> str:
     arms: Dict[str, List[Arm]] = {name: [] for name in JUNCTIONS}
     for number, (begin, pieces, first, last) in enumerate(STREETS):
         plan, end = _plan((*begin[:2], radians(begin[2])), pieces)
-        road = xodr.Road(number, plan, _lanes(both=True, sidewalk=True, marks=True), name=f'{first}{last}')
+        road = xodr.Road(
+            number, plan, _lanes(both=True, sidewalk=True, marks=True), name=f'{first}{last}'
+        )
         road.add_predecessor(ElementType.junction, ids[first])
         road.add_successor(ElementType.junction, ids[last])
         town.add_road(road)
@@ -117,7 +151,9 @@ def _connection(number: int, junction: int, come: Arm, leave: Arm, sidewalk: boo
     plan, end = _plan((x, y, heading + pi), [piece])
     if hypot(end[0] - leave.place[0], end[1] - leave.place[1]) > 1e-6:
         raise ValueError(f'connection {number} must end at {leave.place}, got {end}; see STREETS')
-    road = xodr.Road(number, plan, _lanes(both=False, sidewalk=sidewalk, marks=sidewalk), road_type=junction)
+    road = xodr.Road(
+        number, plan, _lanes(both=False, sidewalk=sidewalk, marks=sidewalk), road_type=junction
+    )
     road.add_predecessor(ElementType.road, come.street, CONTACTS[come.contact])
     road.add_successor(ElementType.road, leave.street, CONTACTS[leave.contact])
     lanes = road.lanes.lanesections[0].rightlanes
@@ -134,7 +170,7 @@ def _lanes(both: bool, sidewalk: bool, marks: bool) -> xodr.Lanes:
     centre = xodr.Lane(a=0.0)
     centre.add_roadmark(dashes if both else none)
     section = xodr.LaneSection(0, centre)
-    for side in (section.add_right_lane, section.add_left_lane)[:2 if both else 1]:
+    for side in (section.add_right_lane, section.add_left_lane)[: 2 if both else 1]:
         lane = xodr.Lane(LaneType.driving, a=LANE)
         lane.add_roadmark(edge if marks else none)
         side(lane)
@@ -164,7 +200,9 @@ def _check(name: str, middle: Tuple[float, float], arm: Arm) -> None:
     x, y, heading = arm.place
     wanted = middle[0] + ARM * cos(heading), middle[1] + ARM * sin(heading)
     if hypot(x - wanted[0], y - wanted[1]) > 1e-6:
-        raise ValueError(f'street {arm.street} must meet {name} at {wanted}, got {(x, y)}; see STREETS')
+        raise ValueError(
+            f'street {arm.street} must meet {name} at {wanted}, got {(x, y)}; see STREETS'
+        )
 
 
 def _text(root: ElementTree.Element) -> str:
@@ -174,12 +212,20 @@ def _text(root: ElementTree.Element) -> str:
         for key, value in element.attrib.items():
             if '.' in value:
                 try:
-                    element.set(key, f'{round(float(value), 9) + 0.0:g}' if float(value).is_integer()
-                                else repr(round(float(value), 9)))
+                    element.set(
+                        key,
+                        (
+                            f'{round(float(value), 9) + 0.0:g}'
+                            if float(value).is_integer()
+                            else repr(round(float(value), 9))
+                        ),
+                    )
                 except ValueError:
                     continue
     ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, 'unicode') + '\n'
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, 'unicode') + '\n'
+    )
 
 
 if __name__ == '__main__':

@@ -16,8 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def parameter_file(node: graph.NodeSpec) -> str:
     """Return the YAML of one node with every default and its meaning."""
-    lines = [f'# Defaults of the {node.name} node; written by tools/write_tables.py.', '/**:',
-             '  ros__parameters:']
+    lines = [
+        f'# Defaults of the {node.name} node; written by tools/write_tables.py.',
+        '/**:',
+        '  ros__parameters:',
+    ]
     groups: List[str] = []
     for item in options(_config(node)):
         *path, leaf = item.key.split('.')
@@ -42,23 +45,32 @@ def parameter_table(node: graph.NodeSpec) -> str:
 
 def parameters_page() -> str:
     """Return the page of all parameters."""
-    parts = ['# Parameters\n\nWritten by `tools/write_tables.py` from `src/av_td3_ros/config.py`. On the command '
-             'line: `av-td3 train --set trainer.learner.batch_size=64`; what several nodes share '
-             '(`role_name`, `observation.*`) is set without a section.\n']
+    parts = [
+        '# Parameters\n\nWritten by `tools/write_tables.py` from `src/av_td3_ros/config.py`. '
+        'On the command '
+        'line: `av-td3 train --set trainer.learner.batch_size=64`; what several nodes share '
+        '(`role_name`, `observation.*`) is set without a section.\n'
+    ]
     for node in graph.GRAPHS['training']:
-        parts.append(f'## {node.name}\n\n{(_config(node).__doc__ or "").strip()}\n\n{parameter_table(node)}\n')
+        parts.append(
+            f'## '
+            f'{node.name}\n\n{(_config(node).__doc__ or "").strip()}\n\n{parameter_table(node)}\n'
+        )
     return '\n'.join(parts)
 
 
 def topic_table() -> str:
     """Return the Markdown table of the topics."""
     from av_td3_ros.bridge.topics import TOPICS
+
     rows = ['| topic | type | QoS | rate | what |', '|---|---|---|---|---|']
     for topic in TOPICS.values():
         package = topic.type.__module__.split('.')[0]
         name = topic.name.replace('{role_name}', '<role_name>')
-        rows.append(f'| `{name}` | {package}/{topic.type.__name__} | {topic.qos} | {topic.rate} | '
-                    f'{topic.purpose} |')
+        rows.append(
+            f'| `{name}` | {package}/{topic.type.__name__} | {topic.qos} | {topic.rate} | '
+            f'{topic.purpose} |'
+        )
     return '\n'.join(rows)
 
 

@@ -27,20 +27,32 @@ class ObservationConfig:
     height: int = option(84, 'rows of the grey frame', unit='px', low=36, high=512)
     width: int = option(84, 'columns of the grey frame', unit='px', low=36, high=512)
     stack: int = option(4, 'frames in a stack, oldest first', low=1, high=16)
-    crop_top: float = option(0.35, 'share of the camera image cut off above (sky)', low=0.0, high=0.9)
+    crop_top: float = option(
+        0.35, 'share of the camera image cut off above (sky)', low=0.0, high=0.9
+    )
     speed: bool = option(True, 'vector: forward speed, over 15 m/s')
     last_steering: bool = option(True, 'vector: steering of the last command')
-    lateral_deviation: bool = option(True, 'vector: distance from the route, left positive, over 4 m')
+    lateral_deviation: bool = option(
+        True, 'vector: distance from the route, left positive, over 4 m'
+    )
     heading_error: bool = option(True, 'vector: angle to the route, left positive, over pi')
-    waypoints: int = option(10, 'vector: route points ahead, (x, y) each in the vehicle frame; 0 for none',
-                            low=0, high=50)
-    waypoint_spacing: float = option(2.0, 'distance between those route points', unit='m', low=0.5,
-                                     high=10.0)
+    waypoints: int = option(
+        10,
+        'vector: route points ahead, (x, y) each in the vehicle frame; 0 for none',
+        low=0,
+        high=50,
+    )
+    waypoint_spacing: float = option(
+        2.0, 'distance between those route points', unit='m', low=0.5, high=10.0
+    )
 
     def spec(self) -> ObsSpec:
         """Return the observation specification that these settings describe."""
-        names = [name for name in ('speed', 'last_steering', 'lateral_deviation', 'heading_error')
-                 if getattr(self, name)]
+        names = [
+            name
+            for name in ('speed', 'last_steering', 'lateral_deviation', 'heading_error')
+            if getattr(self, name)
+        ]
         names += [f'waypoint_{i}_{axis}' for i in range(self.waypoints) for axis in 'xy']
         return ObsSpec(self.stack, self.height, self.width, tuple(names))
 
@@ -52,16 +64,26 @@ class SimulatorConfig:
     role_name: str = role_name()
     map: str = option('town', "'town' (the shipped one) or the path of an OpenDRIVE file")
     seed: int = option(0, 'seed of scenery and first pose', low=0)
-    fixed_delta_seconds: float = option(0.05, 'simulated time of a tick', unit='s', low=0.005, high=0.1)
+    fixed_delta_seconds: float = option(
+        0.05, 'simulated time of a tick', unit='s', low=0.005, high=0.1
+    )
     image_width: int = option(256, 'columns of the camera', unit='px', low=32, high=1920)
     image_height: int = option(144, 'rows of the camera', unit='px', low=32, high=1080)
     fov_deg: float = option(90.0, 'horizontal field of view', unit='deg', low=20.0, high=150.0)
-    camera_x: float = option(2.0, 'camera position forward of the vehicle origin', unit='m', low=-5.0, high=5.0)
+    camera_x: float = option(
+        2.0, 'camera position forward of the vehicle origin', unit='m', low=-5.0, high=5.0
+    )
     camera_z: float = option(1.5, 'camera position above the ground', unit='m', low=0.2, high=5.0)
     wait_for_vehicle_control_command: bool = option(
-        True, 'one tick per command (lock-step); false: tick in real time')
-    control_timeout: float = option(1.0, 'longest wait for a command before ticking anyway, as the bridge '
-                                    'does', unit='s', low=0.05, high=10.0)
+        True, 'one tick per command (lock-step); false: tick in real time'
+    )
+    control_timeout: float = option(
+        1.0,
+        'longest wait for a command before ticking anyway, as the bridge ' 'does',
+        unit='s',
+        low=0.05,
+        high=10.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -70,19 +92,26 @@ class PerceptionConfig:
 
     role_name: str = role_name()
     observation: ObservationConfig = group(ObservationConfig)
-    episodes: bool = option(True, 'number observations by the episode manager; false: deployment, drive '
-                            'whenever there is data')
-    image_timeout: float = option(1.0, 'silence of the camera that counts as a fault', unit='s', low=0.1,
-                                  high=10.0)
+    episodes: bool = option(
+        True,
+        'number observations by the episode manager; false: deployment, drive '
+        'whenever there is data',
+    )
+    image_timeout: float = option(
+        1.0, 'silence of the camera that counts as a fault', unit='s', low=0.1, high=10.0
+    )
 
 
 @dataclass(frozen=True)
 class GateConfig:
     """The last check before the vehicle bus."""
 
-    max_steering_rate: float = option(20.0, 'largest change of steering', unit='1/s', low=0.5, high=40.0)
-    observation_timeout: float = option(0.9, 'silence of the observation after which the car brakes',
-                                        unit='s', low=0.1, high=10.0)
+    max_steering_rate: float = option(
+        20.0, 'largest change of steering', unit='1/s', low=0.5, high=40.0
+    )
+    observation_timeout: float = option(
+        0.9, 'silence of the observation after which the car brakes', unit='s', low=0.1, high=10.0
+    )
 
 
 @dataclass(frozen=True)
@@ -92,7 +121,9 @@ class PolicyConfig:
     role_name: str = role_name()
     observation: ObservationConfig = group(ObservationConfig)
     checkpoint: str = option('', 'checkpoint folder to drive with; empty: wait for the trainer')
-    accept_weights: bool = option(True, 'adopt weights from the trainer; false: keep the checkpoint')
+    accept_weights: bool = option(
+        True, 'adopt weights from the trainer; false: keep the checkpoint'
+    )
     seed: int = option(0, 'seed of the exploration noise', low=0)
     gate: GateConfig = group(GateConfig)
 
@@ -101,16 +132,29 @@ class PolicyConfig:
 class RewardConfig:
     """Weights of the reward terms; each term lies in [-1, 1] and is logged alone."""
 
-    progress: float = option(0.6, 'metres along the route, over those at target speed', low=0.0, high=10.0)
-    lateral_deviation: float = option(0.25, 'penalty: |distance from the route| over 2 m', low=0.0, high=10.0)
-    heading_error: float = option(0.15, 'penalty: |angle to the route| over pi/2', low=0.0, high=10.0)
+    progress: float = option(
+        0.6, 'metres along the route, over those at target speed', low=0.0, high=10.0
+    )
+    lateral_deviation: float = option(
+        0.25, 'penalty: |distance from the route| over 2 m', low=0.0, high=10.0
+    )
+    heading_error: float = option(
+        0.15, 'penalty: |angle to the route| over pi/2', low=0.0, high=10.0
+    )
     steering_change: float = option(0.05, 'penalty: |change of steering|', low=0.0, high=10.0)
-    overspeed: float = option(1.0, 'penalty: excess over the target speed, over that speed', low=0.0,
-                              high=10.0)
-    failure: float = option(1.0, 'penalty: an ending by collision, lane exit, off-road, wrong way or '
-                            'standing still', low=0.0, high=100.0)
+    overspeed: float = option(
+        1.0, 'penalty: excess over the target speed, over that speed', low=0.0, high=10.0
+    )
+    failure: float = option(
+        1.0,
+        'penalty: an ending by collision, lane exit, off-road, wrong way or ' 'standing still',
+        low=0.0,
+        high=100.0,
+    )
     goal: float = option(1.0, 'bonus: the goal is reached', low=0.0, high=100.0)
-    target_speed: float = option(8.33, 'speed that earns full progress', unit='m/s', low=1.0, high=40.0)
+    target_speed: float = option(
+        8.33, 'speed that earns full progress', unit='m/s', low=1.0, high=40.0
+    )
 
 
 @dataclass(frozen=True)
@@ -118,16 +162,25 @@ class TerminationConfig:
     """When an episode ends."""
 
     max_steps: int = option(1000, 'steps until the episode is truncated', low=10, high=100_000)
-    goal_distance: float = option(3.0, 'distance to the end of the route that counts as reached', unit='m',
-                                  low=0.5, high=20.0)
-    lane_exit: float = option(2.0, 'distance from the route that ends the episode at once', unit='m', low=0.5,
-                              high=50.0)
-    off_road_time: float = option(3.0, 'time beside the road that ends the episode', unit='s', low=0.1,
-                                  high=60.0)
-    wrong_way_time: float = option(5.0, 'time against the route that ends the episode', unit='s', low=0.1,
-                                   high=60.0)
-    standing_time: float = option(4.0, 'time below 0.5 m/s that ends the episode', unit='s', low=0.5,
-                                  high=600.0)
+    goal_distance: float = option(
+        3.0,
+        'distance to the end of the route that counts as reached',
+        unit='m',
+        low=0.5,
+        high=20.0,
+    )
+    lane_exit: float = option(
+        2.0, 'distance from the route that ends the episode at once', unit='m', low=0.5, high=50.0
+    )
+    off_road_time: float = option(
+        3.0, 'time beside the road that ends the episode', unit='s', low=0.1, high=60.0
+    )
+    wrong_way_time: float = option(
+        5.0, 'time against the route that ends the episode', unit='s', low=0.1, high=60.0
+    )
+    standing_time: float = option(
+        4.0, 'time below 0.5 m/s that ends the episode', unit='s', low=0.5, high=600.0
+    )
 
 
 @dataclass(frozen=True)
@@ -139,18 +192,31 @@ class EpisodeConfig:
     route_length_min: float = option(80.0, 'shortest route', unit='m', low=20.0, high=5000.0)
     route_length_max: float = option(200.0, 'longest route', unit='m', low=20.0, high=5000.0)
     start_in_evaluation: bool = option(False, 'start in evaluation instead of training')
-    reset_timeout: float = option(10.0, 'simulated time that a reset may take before it is asked for again',
-                                  unit='s', low=1.0, high=60.0)
-    pacing_timeout: float = option(0.8, 'longest wait for the trainer before a step goes on without it; '
-                                   'below the 1 s of the bridge', unit='s', low=0.0, high=0.95)
+    reset_timeout: float = option(
+        10.0,
+        'simulated time that a reset may take before it is asked for again',
+        unit='s',
+        low=1.0,
+        high=60.0,
+    )
+    pacing_timeout: float = option(
+        0.8,
+        'longest wait for the trainer before a step goes on without it; '
+        'below the 1 s of the bridge',
+        unit='s',
+        low=0.0,
+        high=0.95,
+    )
     reward: RewardConfig = group(RewardConfig)
     termination: TerminationConfig = group(TerminationConfig)
 
     def validate(self) -> None:
         """:raises ConfigError: where the shortest route is longer than the longest."""
         if self.route_length_min > self.route_length_max:
-            raise ConfigError(f'route_length_min must be <= route_length_max, got {self.route_length_min} > '
-                              f'{self.route_length_max}')
+            raise ConfigError(
+                f'route_length_min must be <= route_length_max, got {self.route_length_min} > '
+                f'{self.route_length_max}'
+            )
 
 
 @dataclass(frozen=True)
@@ -162,14 +228,20 @@ class LearnerConfig:
     n_step: int = option(3, 'steps of reward before the bootstrap', low=1, high=20)
     tau: float = option(0.01, 'Polyak step of the target networks', low=0.0, high=1.0)
     policy_delay: int = option(2, 'critic updates per actor update', low=1, high=100)
-    target_noise: float = option(0.2, 'standard deviation of target policy smoothing', low=0.0, high=1.0)
+    target_noise: float = option(
+        0.2, 'standard deviation of target policy smoothing', low=0.0, high=1.0
+    )
     target_noise_clip: float = option(0.5, 'bound of that noise', low=0.0, high=1.0)
     encoder_lr: float = option(1e-4, 'Adam step of the encoder', low=0.0, high=1.0)
     critic_lr: float = option(3e-4, 'Adam step of the critics', low=0.0, high=1.0)
     actor_lr: float = option(3e-4, 'Adam step of the actor', low=0.0, high=1.0)
-    critic_clip: float = option(20.0, 'global gradient norm limit of encoder and critics', low=1e-3, high=1e6)
+    critic_clip: float = option(
+        20.0, 'global gradient norm limit of encoder and critics', low=1e-3, high=1e6
+    )
     actor_clip: float = option(20.0, 'global gradient norm limit of the actor', low=1e-3, high=1e6)
-    pre_tanh_penalty: float = option(1e-3, 'weight of the squared actor output before tanh', low=0.0, high=1.0)
+    pre_tanh_penalty: float = option(
+        1e-3, 'weight of the squared actor output before tanh', low=0.0, high=1.0
+    )
     feature_size: int = option(256, 'image features after the encoder', low=8, high=2048)
     hidden_size: int = option(256, 'units of each MLP layer', low=8, high=4096)
     shift_pad: int = option(4, 'random shift of the images; 0 for none', unit='px', low=0, high=16)
@@ -179,9 +251,15 @@ class LearnerConfig:
 class ExplorationConfig:
     """How actions vary while training."""
 
-    warmup_steps: int = option(1000, 'steps of random, forward-biased actions before the policy acts', low=0,
-                               high=10_000_000)
-    warmup_throttle: float = option(0.35, 'mean acceleration of those random actions', low=-1.0, high=1.0)
+    warmup_steps: int = option(
+        1000,
+        'steps of random, forward-biased actions before the policy acts',
+        low=0,
+        high=10_000_000,
+    )
+    warmup_throttle: float = option(
+        0.35, 'mean acceleration of those random actions', low=-1.0, high=1.0
+    )
     std_start: float = option(0.5, 'noise on the policy after warm-up', low=0.0, high=2.0)
     std_end: float = option(0.1, 'noise at the end of the schedule', low=0.0, high=2.0)
     std_steps: int = option(10_000, 'steps over which the noise falls', low=1, high=100_000_000)
@@ -199,12 +277,17 @@ class TrainerConfig:
     device: str = option('cpu', 'torch device', choices=('cpu', 'cuda'))
     threads: int = option(0, 'torch threads; 0 for one per core, at most 4', low=0, high=256)
     replay_capacity: int = option(100_000, 'transitions kept', low=100, high=20_000_000)
-    update_ratio: float = option(0.75, 'updates per environment step after warm-up; the graph is paced to it',
-                                 low=0.01, high=64.0)
+    update_ratio: float = option(
+        0.75,
+        'updates per environment step after warm-up; the graph is paced to it',
+        low=0.01,
+        high=64.0,
+    )
     max_lead: int = option(8, 'steps that the graph may be ahead of the learner', low=1, high=1000)
     publish_every: int = option(50, 'updates between two published weights', low=1, high=100_000)
-    checkpoint_every: int = option(2000, 'environment steps between two checkpoints', low=10,
-                                   high=100_000_000)
+    checkpoint_every: int = option(
+        2000, 'environment steps between two checkpoints', low=10, high=100_000_000
+    )
     log_every: int = option(50, 'updates between two records of the metrics', low=1, high=100_000)
     learner: LearnerConfig = group(LearnerConfig)
     exploration: ExplorationConfig = group(ExplorationConfig)
@@ -212,8 +295,10 @@ class TrainerConfig:
     def validate(self) -> None:
         """:raises ConfigError: where a batch cannot be filled."""
         if self.learner.batch_size > self.replay_capacity:
-            raise ConfigError(f'learner.batch_size must be <= replay_capacity, got {self.learner.batch_size} '
-                              f'> {self.replay_capacity}')
+            raise ConfigError(
+                f'learner.batch_size must be <= replay_capacity, got {self.learner.batch_size} '
+                f'> {self.replay_capacity}'
+            )
 
 
 @dataclass(frozen=True)
@@ -238,7 +323,9 @@ def build_run(values: Mapping[str, Any], where: str) -> RunConfig:
     for key in flatten(values):
         section, _, rest = key.partition('.')
         if rest and section not in SHARED and rest.split('.')[0] in SHARED:
-            raise ConfigError(f"'{key}' is shared by several nodes; set '{rest}' at the top of {where}")
+            raise ConfigError(
+                f"'{key}' is shared by several nodes; set '{rest}' at the top of {where}"
+            )
     run = build(RunConfig, values, where)
     shared = {name: getattr(run, name) for name in SHARED}
     sections = {}
@@ -269,4 +356,6 @@ def parse_assignment(text: str, cls: Type[Any] = RunConfig) -> Tuple[str, Any]:
             return key, {'true': True, 'false': False}[raw.lower()]
         return key, kind(raw)
     except (KeyError, ValueError):
-        raise ConfigError(f"{key} must be {kind.__name__}, got '{raw}'; fix it in {where}") from None
+        raise ConfigError(
+            f"{key} must be {kind.__name__}, got '{raw}'; fix it in {where}"
+        ) from None

@@ -29,9 +29,12 @@ def draw(run: RunFolder) -> Optional[Path]:
 
     steps = _column(rows, 'env_step')
     figure, axes = plt.subplots(2, 2, figsize=(11, 6.5), sharex=True, constrained_layout=True)
-    panels = (('episode_return', 'return of an episode', 1.0), ('route_completion', 'route driven (%)', 100.0),
-              ('mean_speed', 'mean speed (km/h)', 3.6),
-              ('mean_lateral_deviation', 'distance from the route (m)', 1.0))
+    panels = (
+        ('episode_return', 'return of an episode', 1.0),
+        ('route_completion', 'route driven (%)', 100.0),
+        ('mean_speed', 'mean speed (km/h)', 3.6),
+        ('mean_lateral_deviation', 'distance from the route (m)', 1.0),
+    )
     colours = [_colour(row) for row in rows]
     for axis, (key, title, scale) in zip(axes.flat, panels):
         values = _column(rows, key) * scale

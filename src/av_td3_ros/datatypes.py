@@ -1,7 +1,8 @@
 """
 The vocabulary that every part shares: observations, actions, poses, controls and outcomes.
 
-Axes are REP-103: x forward, y left, z up; yaw counter-clockwise; steering positive to the left. SI units.
+Axes are REP-103: x forward, y left, z up; yaw counter-clockwise; steering positive to the left. SI
+units.
 """
 
 from dataclasses import asdict, dataclass
@@ -60,7 +61,8 @@ class Observation(NamedTuple):
     """
     What the policy sees.
 
-    ``image``: (stack, height, width) uint8, grey, oldest first. ``vector``: (n,) float32, normalised.
+    ``image``: (stack, height, width) uint8, grey, oldest first. ``vector``: (n,) float32,
+    normalised.
     """
 
     image: np.ndarray
@@ -116,8 +118,12 @@ class ObsSpec:
         :raises SpecError: where a key is missing, unknown or of the wrong type.
         """
         try:
-            return cls(int(data['stack']), int(data['height']), int(data['width']),
-                       tuple(str(name) for name in data['vector']))
+            return cls(
+                int(data['stack']),
+                int(data['height']),
+                int(data['width']),
+                tuple(str(name) for name in data['vector']),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise SpecError(f'observation specification is unreadable: {error!r}, got {data!r}')
 

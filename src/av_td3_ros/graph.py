@@ -48,14 +48,18 @@ GRAPHS: Dict[str, Tuple[NodeSpec, ...]] = {
 }
 
 # Fast DDS 3 (Kilted) renamed the variable, and warns of the old name.
-PROFILE = ('FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS') + '_DEFAULT_PROFILES_FILE'
+PROFILE = (
+    'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS'
+) + '_DEFAULT_PROFILES_FILE'
 
 # Settings that suit large images and short ticks; what the user has set stays as it is.
 ENVIRONMENT = {
-    # Camera images do not fit Fast DDS's default shared-memory segment and would leave as UDP fragments.
+    # Camera images do not fit Fast DDS's default shared-memory segment and would leave as UDP
+    # fragments.
     PROFILE: str(share('config', 'fastdds.xml')),
-    # A camera image is a fresh block of memory for every copy on its way. Handing it back to the system each
-    # time costs more than the copy: 800x600 went from 91 to 159 frames/s by keeping it.
+    # A camera image is a fresh block of memory for every copy on its way. Handing it back to the
+    # system each time costs more than the copy: 800x600 went from 91 to 159 frames/s by keeping
+    # it.
     'MALLOC_MMAP_THRESHOLD_': str(256 * 2**20),
     'MALLOC_TRIM_THRESHOLD_': str(512 * 2**20),
     # A learner's idle threads must not spin on the cores that the simulator needs.
@@ -68,6 +72,9 @@ def nodes(graph: str, simulator: str = 'embedded') -> Tuple[NodeSpec, ...]:
     Return the nodes of a graph.
 
     :param graph: 'training', 'evaluation', 'deploy' or 'bench'.
-    :param simulator: 'embedded', or 'carla' where the CARLA ROS bridge takes the simulator's place.
+    :param simulator: 'embedded', or 'carla' where the CARLA ROS bridge takes the simulator's
+        place.
     """
-    return tuple(node for node in GRAPHS[graph] if node is not SIMULATOR or simulator == 'embedded')
+    return tuple(
+        node for node in GRAPHS[graph] if node is not SIMULATOR or simulator == 'embedded'
+    )

@@ -1,8 +1,8 @@
 """
 Settings declared once, as fields of frozen dataclasses, and read from anywhere with every check.
 
-Unknown keys, wrong types and values out of range are errors that name the key, what was found, what is allowed
-and the file. The settings themselves are in ``config.py``.
+Unknown keys, wrong types and values out of range are errors that name the key, what was found,
+what is allowed and the file. The settings themselves are in ``config.py``.
 """
 
 from dataclasses import field, fields, is_dataclass
@@ -29,11 +29,20 @@ class Option(NamedTuple):
     choices: Tuple[str, ...]
 
 
-def option(default: Any, doc: str, *, unit: str = '', low: Optional[float] = None,
-           high: Optional[float] = None, choices: Tuple[str, ...] = ()) -> Any:
+def option(
+    default: Any,
+    doc: str,
+    *,
+    unit: str = '',
+    low: Optional[float] = None,
+    high: Optional[float] = None,
+    choices: Tuple[str, ...] = (),
+) -> Any:
     """Declare one setting: its default fixes the type; ``low`` and ``high`` are inclusive."""
-    return field(default=default, metadata={'doc': doc, 'unit': unit, 'low': low, 'high': high,
-                                            'choices': choices})
+    return field(
+        default=default,
+        metadata={'doc': doc, 'unit': unit, 'low': low, 'high': high, 'choices': choices},
+    )
 
 
 def group(cls: Type[C], **defaults: Any) -> C:
@@ -49,8 +58,16 @@ def options(cls: Type[Any], prefix: str = '') -> Iterator[Option]:
             yield from options(type(default), f'{prefix}{item.name}.')
         else:
             meta = item.metadata
-            yield Option(prefix + item.name, type(default), default, meta['doc'], meta['unit'],
-                         meta['low'], meta['high'], meta['choices'])
+            yield Option(
+                prefix + item.name,
+                type(default),
+                default,
+                meta['doc'],
+                meta['unit'],
+                meta['low'],
+                meta['high'],
+                meta['choices'],
+            )
 
 
 def flatten(values: Mapping[str, Any], prefix: str = '') -> Dict[str, Any]:
@@ -105,11 +122,15 @@ def check(item: Option, value: Any, where: str) -> Any:
     if item.type is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not item.type:
-        raise ConfigError(f'{item.key} must be {item.type.__name__}, got {value!r} '
-                          f'({type(value).__name__}); fix it in {where}')
+        raise ConfigError(
+            f'{item.key} must be {item.type.__name__}, got {value!r} '
+            f'({type(value).__name__}); fix it in {where}'
+        )
     if item.choices and value not in item.choices:
-        raise ConfigError(f'{item.key} must be one of {", ".join(item.choices)}, got {value!r}; '
-                          f'fix it in {where}')
+        raise ConfigError(
+            f'{item.key} must be one of {", ".join(item.choices)}, got {value!r}; '
+            f'fix it in {where}'
+        )
     too_low = item.low is not None and not value >= item.low
     too_high = item.high is not None and not value <= item.high
     if too_low or too_high:

@@ -8,7 +8,8 @@ PACKAGE = 'av_td3_ros'
 
 def share(*parts: str) -> Path:
     """
-    Return the path of a shipped file: of the source checkout where this is one, else of the installation.
+    Return the path of a shipped file: of the source checkout where this is one, else of the
+    installation.
 
     :param parts: such as ``'maps', 'town.xodr'``.
     """
@@ -17,6 +18,7 @@ def share(*parts: str) -> Path:
         return checkout.joinpath(*parts)
     try:
         from ament_index_python.packages import get_package_share_directory
+
         return Path(get_package_share_directory(PACKAGE)).joinpath(*parts)
     except (ImportError, LookupError):
         return Path(sysconfig.get_path('data'), 'share', PACKAGE, *parts)

@@ -1,7 +1,9 @@
 """
-The folder of a run: config, checkpoints, TensorBoard events, ``episodes.csv``, ``summary.json``, curves.
+The folder of a run: config, checkpoints, TensorBoard events, ``episodes.csv``, ``summary.json``,
+curves.
 
-Every file is complete at any moment: rows are appended and flushed, whole files are replaced atomically.
+Every file is complete at any moment: rows are appended and flushed, whole files are replaced
+atomically.
 """
 
 import csv
@@ -35,8 +37,10 @@ class RunFolder:
             probe.write_text('')
             probe.unlink()
         except OSError as error:
-            raise ConfigError(f'run folder must be writable, got {self.path}: {error.strerror}; choose another '
-                              'with --run-dir (run_dir in trainer.param.yaml)') from None
+            raise ConfigError(
+                f'run folder must be writable, got {self.path}: {error.strerror}; choose another '
+                'with --run-dir (run_dir in trainer.param.yaml)'
+            ) from None
 
     def write_config(self, config: Any) -> None:
         """Write the config of the run as YAML."""
@@ -81,6 +85,7 @@ class RunFolder:
         """Write metrics as TensorBoard events."""
         if self._events is None:
             from torch.utils.tensorboard import SummaryWriter
+
             self._events = SummaryWriter(str(self.path), flush_secs=10)
         for name, value in metrics.items():
             self._events.add_scalar(name, value, step)

@@ -1,8 +1,8 @@
 """
 The whole training loop on one screen, without ROS: environment, behaviour, trainer.
 
-The ROS graph runs the same three parts, with the environment spread over simulator, perception and episode
-manager. ``av-td3 train --in-process`` runs this file.
+The ROS graph runs the same three parts, with the environment spread over simulator, perception and
+episode manager. ``av-td3 train --in-process`` runs this file.
 """
 
 from typing import Callable
@@ -15,8 +15,12 @@ from av_td3_ros.td3.behaviour import Behaviour
 from av_td3_ros.td3.trainer import Trainer
 
 
-def train(config: RunConfig, run: RunFolder, progress: Callable[[Trainer], None] = lambda trainer: None,
-          stop: Callable[[], bool] = lambda: False) -> Trainer:
+def train(
+    config: RunConfig,
+    run: RunFolder,
+    progress: Callable[[Trainer], None] = lambda trainer: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trainer:
     """
     Train a policy in this process.
 
@@ -37,8 +41,11 @@ def train(config: RunConfig, run: RunFolder, progress: Callable[[Trainer], None]
     behaviour.begin_episode()
     try:
         while trainer.env_steps < config.trainer.steps and not stop():
-            behaviour.explore(trainer.exploration_std, trainer.random_actions,
-                              config.trainer.exploration.warmup_throttle)
+            behaviour.explore(
+                trainer.exploration_std,
+                trainer.random_actions,
+                config.trainer.exploration.warmup_throttle,
+            )
             action = behaviour.act(obs.image, obs.vector, explore=True)
             obs, driven, result = env.step(action)
             trainer.add(driven, result.reward, result.outcome, obs.image[-1], obs.vector)

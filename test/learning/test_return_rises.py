@@ -16,8 +16,13 @@ STEPS, EPISODES, MARGIN = 5000, 20, 15.0
 @pytest.mark.learning
 @pytest.mark.parametrize('seed', [0, 1, 2])
 def test_the_last_twenty_episodes_beat_the_first_twenty(tmp_path, seed):
-    values = {f'{section}.seed': seed for section in ('simulator', 'policy', 'episode_manager', 'trainer')}
-    config = build_run({**values, 'trainer.steps': STEPS, 'trainer.run_dir': str(tmp_path)}, 'test')
+    values = {
+        f'{section}.seed': seed
+        for section in ('simulator', 'policy', 'episode_manager', 'trainer')
+    }
+    config = build_run(
+        {**values, 'trainer.steps': STEPS, 'trainer.run_dir': str(tmp_path)}, 'test'
+    )
     run = RunFolder(tmp_path)
     train(config, run)
     returns = [float(row['episode_return']) for row in run.read_episodes()]

@@ -1,4 +1,6 @@
-"""Real rclpy in this process: a domain of its own, nodes side by side, and waiting without sleeping."""
+"""
+Real rclpy in this process: a domain of its own, nodes side by side, and waiting without sleeping.
+"""
 
 import os
 import time
@@ -17,23 +19,32 @@ class Ros:
 
     def __init__(self, context):
         from rclpy.executors import SingleThreadedExecutor
+
         self.context = context
         self.executor = SingleThreadedExecutor(context=context)
         self._nodes = []
 
     def node(self, name='tester', **kwargs):
         """A plain node to speak and listen with."""
-        return self._add(rclpy.create_node(name, context=self.context, namespace='av_td3', **kwargs))
+        return self._add(
+            rclpy.create_node(name, context=self.context, namespace='av_td3', **kwargs)
+        )
 
     def make(self, node_class, **params):
         """One of our nodes, unconfigured."""
         from rclpy.parameter import Parameter
-        overrides = [Parameter(key.replace('__', '.'), value=value) for key, value in params.items()]
-        return self._add(node_class(context=self.context, namespace='av_td3', parameter_overrides=overrides))
+
+        overrides = [
+            Parameter(key.replace('__', '.'), value=value) for key, value in params.items()
+        ]
+        return self._add(
+            node_class(context=self.context, namespace='av_td3', parameter_overrides=overrides)
+        )
 
     def start(self, node_class, **params):
         """One of our nodes, active."""
         from rclpy.lifecycle import TransitionCallbackReturn
+
         node = self.make(node_class, **params)
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
@@ -83,6 +94,7 @@ class Talker:
 
     def __init__(self, ros, role_name='ego_vehicle'):
         from av_td3_ros.bridge.topics import TOPICS, topic_name, topic_qos
+
         self._ros, self._role = ros, role_name
         self._topics, self._name, self._qos = TOPICS, topic_name, topic_qos
         self.node = ros.node()
@@ -92,15 +104,17 @@ class Talker:
         """Return a list that grows with every message."""
         heard = []
         name = self._name(key, self._role)
-        self.node.create_subscription(self._topics[key].type, name.replace('~', prefix), heard.append,
-                                      self._qos(key))
+        self.node.create_subscription(
+            self._topics[key].type, name.replace('~', prefix), heard.append, self._qos(key)
+        )
         return heard
 
     def publisher(self, key):
         """Return a publisher once somebody listens."""
         if key not in self._pubs:
-            made = self.node.create_publisher(self._topics[key].type, self._name(key, self._role),
-                                              self._qos(key))
+            made = self.node.create_publisher(
+                self._topics[key].type, self._name(key, self._role), self._qos(key)
+            )
             self._ros.until(lambda: made.get_subscription_count() > 0)
             self._pubs[key] = made
         return self._pubs[key]

@@ -1,4 +1,7 @@
-"""The episode manager on the wire: what is lost, doubled or late never becomes experience; the trainer paces it."""
+"""
+The episode manager on the wire: what is lost, doubled or late never becomes experience; the
+trainer paces it.
+"""
 
 import array
 
@@ -18,20 +21,28 @@ TICK = 50_000_000
 
 
 class World:
-    """Plays simulation, perception and policy around the node, faultlessly unless told otherwise."""
+    """
+    Plays simulation, perception and policy around the node, faultlessly unless told otherwise.
+    """
 
     def __init__(self, ros, talker):
         self.ros, self.talker = ros, talker
         self.manager = ros.start(EpisodeManagerNode)
         hear = talker.hear
-        self.states, self.steps, self.results = hear('episode_state'), hear('transition'), hear('episode_result')
+        self.states, self.steps, self.results = (
+            hear('episode_state'),
+            hear('transition'),
+            hear('episode_result'),
+        )
         self.placed, self.goals = hear('set_transform'), hear('goal')
         self.controls = hear('world_control')
         self.frame_number = 0
         self.pose = Pose(0.0, 0.0)
         road_map = RoadMap.load('town')
         self.road_map = road_map
-        talker.say('world_info', CarlaWorldInfo(map_name='Carla/Maps/town', opendrive=road_map.opendrive))
+        talker.say(
+            'world_info', CarlaWorldInfo(map_name='Carla/Maps/town', opendrive=road_map.opendrive)
+        )
         talker.say('status', CarlaStatus(frame=1, fixed_delta_seconds=0.05))
         ros.until(lambda: self.manager._machine is not None)
 
@@ -47,16 +58,28 @@ class World:
 
     def see(self):
         state = self.states[-1]
-        msg = Observation(header=state.header, episode_id=state.episode_id, step_id=state.step_id,
-                          drive=state.phase == EpisodeState.RUNNING,
-                          image_shape=np.array([1, 2, 2], np.uint32), image=array.array('B', [1, 2, 3, 4]),
-                          vector=array.array('f', [0.5]))
+        msg = Observation(
+            header=state.header,
+            episode_id=state.episode_id,
+            step_id=state.step_id,
+            drive=state.phase == EpisodeState.RUNNING,
+            image_shape=np.array([1, 2, 2], np.uint32),
+            image=array.array('B', [1, 2, 3, 4]),
+            vector=array.array('f', [0.5]),
+        )
         self.talker.say('observation', msg)
 
     def act(self, **fields):
         state = self.states[-1]
-        values = dict(header=state.header, episode_id=state.episode_id, step_id=state.step_id, policy_version=3,
-                      drive=state.phase == EpisodeState.RUNNING, steering=0.1, acceleration=0.2)
+        values = dict(
+            header=state.header,
+            episode_id=state.episode_id,
+            step_id=state.step_id,
+            policy_version=3,
+            drive=state.phase == EpisodeState.RUNNING,
+            steering=0.1,
+            acceleration=0.2,
+        )
         self.talker.say('action', Action(**{**values, **fields}))
 
     def start(self):
@@ -65,7 +88,9 @@ class World:
         self.pose = convert.from_pose_msg(self.placed[-1])._replace(z=0.0)
         goal = self.goals[-1].pose.position
         route = self.road_map.plan((self.pose.x, self.pose.y), self.pose.yaw, (goal.x, goal.y))
-        self.talker.say('waypoints', convert.to_path(route, convert.from_ns(self.frame_number * TICK)))
+        self.talker.say(
+            'waypoints', convert.to_path(route, convert.from_ns(self.frame_number * TICK))
+        )
         self.ros.until(lambda: self.manager._machine._route is not None)
         while self.states[-1].phase != EpisodeState.RUNNING:
             self.frame()
@@ -89,20 +114,36 @@ def test_an_episode_runs_and_its_experience_is_numbered_without_a_gap(ros, world
     ros.until(lambda: len(world.steps) == 10)
     assert [m.sequence for m in world.steps] == list(range(1, 11))
     assert [m.step_id for m in world.steps] == list(range(10))
-    assert bytes(world.steps[3].frame) == bytes([1, 2, 3, 4]) and list(world.steps[3].vector) == [0.5]
-    assert world.steps[1].action == pytest.approx([0.1, 0.2]) and world.steps[1].policy_version == 3
+    assert bytes(world.steps[3].frame) == bytes([1, 2, 3, 4]) and list(world.steps[3].vector) == [
+        0.5
+    ]
+    assert (
+        world.steps[1].action == pytest.approx([0.1, 0.2]) and world.steps[1].policy_version == 3
+    )
     assert not world.results
 
 
-@pytest.mark.parametrize('fault, reason', [
-    (lambda w: (w.see(), w.act(), w.frame(ticks=3)), 'lost frame'),
-    (lambda w: (w.see(), w.act(), w.frame(ticks=0, wait=False)), 'repeated frame'),
-    (lambda w: (w.see(), w.act(), w.frame(ticks=-2, wait=False)), 'reordered frame'),
-    (lambda w: (w.see(), w.see()), 'repeated observation'),
-    (lambda w: (w.act(), w.act()), 'repeated action'),
-    (lambda w: w.act(step_id=77), 'action of episode 1 step 77'),
-    (lambda w: w.act(steering=float('nan')), 'action must lie in [-1, 1]'),
-], ids=['lost', 'doubled frame', 'reordered', 'doubled observation', 'doubled action', 'wrong step', 'nan'])
+@pytest.mark.parametrize(
+    'fault, reason',
+    [
+        (lambda w: (w.see(), w.act(), w.frame(ticks=3)), 'lost frame'),
+        (lambda w: (w.see(), w.act(), w.frame(ticks=0, wait=False)), 'repeated frame'),
+        (lambda w: (w.see(), w.act(), w.frame(ticks=-2, wait=False)), 'reordered frame'),
+        (lambda w: (w.see(), w.see()), 'repeated observation'),
+        (lambda w: (w.act(), w.act()), 'repeated action'),
+        (lambda w: w.act(step_id=77), 'action of episode 1 step 77'),
+        (lambda w: w.act(steering=float('nan')), 'action must lie in [-1, 1]'),
+    ],
+    ids=[
+        'lost',
+        'doubled frame',
+        'reordered',
+        'doubled observation',
+        'doubled action',
+        'wrong step',
+        'nan',
+    ],
+)
 def test_a_broken_step_aborts_the_episode_and_is_not_sent(ros, world, fault, reason):
     world.start().step(5)
     fault(world)
@@ -155,7 +196,10 @@ def test_services(ros, talker, world):
     assert world.controls[-1].command == CarlaControl.PAUSE
     assert call(SetMode, 'set_mode', SetMode.Request(mode=SetMode.Request.EVALUATION)).success
     refused = call(SetMode, 'set_mode', SetMode.Request(mode=9))
-    assert not refused.success and 'mode must be 0 (training) or 1 (evaluation), got 9' in refused.message
+    assert (
+        not refused.success
+        and 'mode must be 0 (training) or 1 (evaluation), got 9' in refused.message
+    )
     world.start().step(3)
     ros.spin(0.1)
     assert world.states[-1].mode == EpisodeState.EVALUATION and not world.steps

@@ -1,4 +1,7 @@
-"""Perception: one observation per whole frame, whatever order its parts come in, and a name for what is wrong."""
+"""
+Perception: one observation per whole frame, whatever order its parts come in, and a name for what
+is wrong.
+"""
 
 import math
 
@@ -26,8 +29,13 @@ def stamp(frame):
 class Frame:
     def __init__(self, talker, number, **episode):
         self.talker, self.number = talker, number
-        self.fields = dict(episode_id=1, step_id=number, phase=EpisodeState.RUNNING,
-                           mode=EpisodeState.TRAINING, steering=0.25)
+        self.fields = dict(
+            episode_id=1,
+            step_id=number,
+            phase=EpisodeState.RUNNING,
+            mode=EpisodeState.TRAINING,
+            steering=0.25,
+        )
         self.fields.update(episode)
 
     def image(self, value=100, **change):
@@ -76,7 +84,13 @@ def test_a_whole_frame_becomes_one_observation(ros, talker, heard, route):
     Frame(talker, 0).whole()
     ros.until(lambda: heard)
     msg = heard[0]
-    assert (msg.episode_id, msg.step_id, msg.drive, msg.explore, msg.spec) == (1, 0, True, True, SPEC.digest)
+    assert (msg.episode_id, msg.step_id, msg.drive, msg.explore, msg.spec) == (
+        1,
+        0,
+        True,
+        True,
+        SPEC.digest,
+    )
     image, vector = convert.to_image_stack(msg, SPEC)
     assert np.all(image == 100)
     assert vector[:4] == pytest.approx([0.5, 0.25, 0.25, 0.0], abs=1e-5)
@@ -130,11 +144,17 @@ def test_the_frame_waits_for_its_episode_s_route(ros, talker, perception, heard)
     assert heard[0].step_id == 0
 
 
-@pytest.mark.parametrize('change, text', [
-    ({'encoding': 'yuv422'}, "image encoding must be one of bgra8, bgr8, mono8, got 'yuv422'"),
-    ({'height': 999}, 'step * height bytes'), ({'step': 3}, 'must have step >= 1024')])
-def test_an_image_that_does_not_fit_is_named_and_the_next_one_works(ros, talker, perception, heard, route, change,
-                                                                    text):
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        ({'encoding': 'yuv422'}, "image encoding must be one of bgra8, bgr8, mono8, got 'yuv422'"),
+        ({'height': 999}, 'step * height bytes'),
+        ({'step': 3}, 'must have step >= 1024'),
+    ],
+)
+def test_an_image_that_does_not_fit_is_named_and_the_next_one_works(
+    ros, talker, perception, heard, route, change, text
+):
     Frame(talker, 0).image(**change)
     ros.until(lambda: text in perception.health()[1])
     Frame(talker, 1).whole()
@@ -167,4 +187,6 @@ def test_a_deployment_needs_no_episodes(ros, talker):
         Frame(talker, number).image()
         Frame(talker, number).odometry()
         ros.until(lambda: len(heard) == number + 1)
-    assert [m.step_id for m in heard] == [0, 1, 2] and all(m.drive and not m.explore for m in heard)
+    assert [m.step_id for m in heard] == [0, 1, 2] and all(
+        m.drive and not m.explore for m in heard
+    )

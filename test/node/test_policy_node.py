@@ -23,10 +23,15 @@ LEARNER = LearnerConfig()
 
 def observation(step=0, **fields):
     values = dict(
-        episode_id=1, step_id=step, drive=True, explore=False, spec=SPEC.digest,
+        episode_id=1,
+        step_id=step,
+        drive=True,
+        explore=False,
+        spec=SPEC.digest,
         image_shape=np.array(SPEC.image_shape, np.uint32),
         image=convert.to_bytes(np.full(SPEC.image_shape, 120, np.uint8)),
-        vector=array.array('f', [0.1] * SPEC.vector_size))
+        vector=array.array('f', [0.1] * SPEC.vector_size),
+    )
     msg = Observation(**{**values, **fields})
     msg.header.stamp.sec = step
     return msg
@@ -39,8 +44,12 @@ def packed(version=1, seed=0, spec=SPEC, change=None, damage=None):
             change(policy)
     made = weights.pack(policy, spec, LEARNER, version)
     tensors = made.tensors if damage is None else damage(made.tensors)
-    return PolicyWeights(version=version, sha256=made.sha256, spec=made.spec,
-                         tensors=convert.to_bytes(np.frombuffer(tensors, np.uint8)))
+    return PolicyWeights(
+        version=version,
+        sha256=made.sha256,
+        spec=made.spec,
+        tensors=convert.to_bytes(np.frombuffer(tensors, np.uint8)),
+    )
 
 
 @pytest.fixture
@@ -71,11 +80,15 @@ def test_one_command_and_one_action_per_observation(ros, talker, policy, command
         ros.until(lambda: len(commands) > step and len(actions) > step)
     ros.spin(0.1)
     assert len(commands) == len(actions) == 20
-    assert [(a.episode_id, a.step_id, a.policy_version) for a in actions] == [(1, i, 3) for i in range(20)]
+    assert [(a.episode_id, a.step_id, a.policy_version) for a in actions] == [
+        (1, i, 3) for i in range(20)
+    ]
     assert all(a.header.stamp.sec == a.step_id for a in actions)
 
 
-def test_the_command_is_the_policy_s_action_and_right_is_positive_on_the_bus(ros, talker, policy, commands):
+def test_the_command_is_the_policy_s_action_and_right_is_positive_on_the_bus(
+    ros, talker, policy, commands
+):
     actions = talker.hear('action')
 
     def steer_left(net):
@@ -91,16 +104,31 @@ def test_the_command_is_the_policy_s_action_and_right_is_positive_on_the_bus(ros
     assert commands[0].throttle == pytest.approx(np.tanh(0.2), abs=1e-5)
 
 
-@pytest.mark.parametrize('bad, text', [
-    (lambda: packed(2, change=lambda net: net.actor.layers[0].weight.view(-1)[5].fill_(float('nan'))),
-     'must be finite, got NaN or infinity'),
-    (lambda: packed(2, damage=lambda data: data[:-1] + bytes([data[-1] ^ 1])), 'hash must be'),
-    (lambda: _reshaped(), 'must be (2,) torch.float32, got (3,)'),
-    (lambda: packed(2, spec=ObservationConfig(waypoints=0).spec()), 'observation must be vector'),
-    (lambda: PolicyWeights(version=2, spec='{}', sha256=hashlib.sha256(b'').hexdigest()),
-     'specification is unreadable'),
-], ids=['nan', 'hash', 'shape', 'specification', 'empty'])
-def test_bad_weights_are_refused_named_and_the_old_drive_on(ros, talker, policy, commands, bad, text):
+@pytest.mark.parametrize(
+    'bad, text',
+    [
+        (
+            lambda: packed(
+                2, change=lambda net: net.actor.layers[0].weight.view(-1)[5].fill_(float('nan'))
+            ),
+            'must be finite, got NaN or infinity',
+        ),
+        (lambda: packed(2, damage=lambda data: data[:-1] + bytes([data[-1] ^ 1])), 'hash must be'),
+        (lambda: _reshaped(), 'must be (2,) torch.float32, got (3,)'),
+        (
+            lambda: packed(2, spec=ObservationConfig(waypoints=0).spec()),
+            'observation must be vector',
+        ),
+        (
+            lambda: PolicyWeights(version=2, spec='{}', sha256=hashlib.sha256(b'').hexdigest()),
+            'specification is unreadable',
+        ),
+    ],
+    ids=['nan', 'hash', 'shape', 'specification', 'empty'],
+)
+def test_bad_weights_are_refused_named_and_the_old_drive_on(
+    ros, talker, policy, commands, bad, text
+):
     statuses, diagnostics = talker.hear('policy_status'), talker.hear('diagnostics')
     actions = talker.hear('action')
     talker.say('policy_weights', packed(version=1))
@@ -125,15 +153,22 @@ def _reshaped():
     tensors = safetensors.torch.load(made.tensors)
     tensors['actor.layers.4.bias'] = torch.zeros(3)
     data = safetensors.torch.save(tensors)
-    return PolicyWeights(version=2, sha256=hashlib.sha256(data).hexdigest(), spec=made.spec,
-                         tensors=convert.to_bytes(np.frombuffer(data, np.uint8)))
+    return PolicyWeights(
+        version=2,
+        sha256=hashlib.sha256(data).hexdigest(),
+        spec=made.spec,
+        tensors=convert.to_bytes(np.frombuffer(data, np.uint8)),
+    )
 
 
-@pytest.mark.parametrize('fields, text', [
-    ({'spec': 'other'}, 'must follow specification'),
-    ({'image': array.array('B', [0] * 10)}, '10 pixels'),
-    ({'vector': array.array('f', [float('nan')] * SPEC.vector_size)}, 'must be finite'),
-])
+@pytest.mark.parametrize(
+    'fields, text',
+    [
+        ({'spec': 'other'}, 'must follow specification'),
+        ({'image': array.array('B', [0] * 10)}, '10 pixels'),
+        ({'vector': array.array('f', [float('nan')] * SPEC.vector_size)}, 'must be finite'),
+    ],
+)
 def test_an_observation_that_does_not_fit_brakes(ros, talker, policy, commands, fields, text):
     talker.say('policy_weights', packed())
     ros.until(lambda: policy.version == 1)
@@ -151,7 +186,9 @@ def test_silence_brakes_once_per_frame_in_lock_step_and_data_brings_it_back(ros,
     policy = ros.start(PolicyNode, gate__observation_timeout=0.2)
     talker.say('policy_weights', packed())
     ros.until(lambda: policy.version == 1)
-    status = CarlaStatus(frame=1, fixed_delta_seconds=0.05, synchronous_mode=True, synchronous_mode_running=True)
+    status = CarlaStatus(
+        frame=1, fixed_delta_seconds=0.05, synchronous_mode=True, synchronous_mode_running=True
+    )
     talker.say('status', status)
     ros.until(lambda: policy.commands == 1)
     ros.spin(0.5)
@@ -173,14 +210,23 @@ def test_silence_brakes_once_per_frame_in_lock_step_and_data_brings_it_back(ros,
 
 def test_a_paused_world_is_no_silence(ros, talker):
     policy = ros.start(PolicyNode, gate__observation_timeout=0.2)
-    talker.say('status', CarlaStatus(frame=1, synchronous_mode=True, synchronous_mode_running=False))
+    talker.say(
+        'status', CarlaStatus(frame=1, synchronous_mode=True, synchronous_mode_running=False)
+    )
     ros.until(lambda: not policy._running)
     ros.spin(0.5)
     assert policy.commands == 0
 
 
-@pytest.mark.parametrize('params', [
-    {'gate__max_steering_rate': -1.0}, {'no_such_key': 1}, {'seed': 'x'}, {'checkpoint': 'no/such/folder'}])
+@pytest.mark.parametrize(
+    'params',
+    [
+        {'gate__max_steering_rate': -1.0},
+        {'no_such_key': 1},
+        {'seed': 'x'},
+        {'checkpoint': 'no/such/folder'},
+    ],
+)
 def test_bad_parameters_are_refused_and_nothing_stays_behind(ros, params):
     node = ros.make(PolicyNode, **params)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE

@@ -17,9 +17,30 @@ from av_td3_ros.bridge.topics import TOPICS, topic_name  # noqa: E402
 from av_td3_ros.nodes.simulator_node import SimulatorNode  # noqa: E402
 
 TICK = 50_000_000
-BRIDGE = ('clock', 'status', 'world_info', 'actor_list', 'image', 'camera_info', 'odometry', 'speedometer',
-          'vehicle_status', 'vehicle_info', 'collision', 'lane_invasion', 'waypoints')
-EVERY_FRAME = ('image', 'camera_info', 'odometry', 'speedometer', 'vehicle_status', 'clock', 'actor_list')
+BRIDGE = (
+    'clock',
+    'status',
+    'world_info',
+    'actor_list',
+    'image',
+    'camera_info',
+    'odometry',
+    'speedometer',
+    'vehicle_status',
+    'vehicle_info',
+    'collision',
+    'lane_invasion',
+    'waypoints',
+)
+EVERY_FRAME = (
+    'image',
+    'camera_info',
+    'odometry',
+    'speedometer',
+    'vehicle_status',
+    'clock',
+    'actor_list',
+)
 
 
 class Driver:
@@ -36,7 +57,9 @@ class Driver:
 
     @property
     def frames(self):
-        return min(len(self.heard[key]) for key in EVERY_FRAME)  # whole ones: topics have no common order
+        return min(
+            len(self.heard[key]) for key in EVERY_FRAME
+        )  # whole ones: topics have no common order
 
     def command(self, wait=True, **control):
         known = self.frames
@@ -79,7 +102,11 @@ def test_one_command_one_tick_and_every_stamp_of_a_frame_is_one(ros, driver):
 
 
 def test_frames_encodings_and_intrinsics(driver):
-    image, info, odometry = driver.last('image'), driver.last('camera_info'), driver.last('odometry')
+    image, info, odometry = (
+        driver.last('image'),
+        driver.last('camera_info'),
+        driver.last('odometry'),
+    )
     assert (image.encoding, image.width, image.height, image.step) == ('bgra8', 64, 48, 256)
     assert image.header.frame_id == info.header.frame_id == 'ego_vehicle/rgb_front'
     assert info.distortion_model == 'plumb_bob' and list(info.d) == [0.0] * 5
@@ -98,7 +125,9 @@ def test_right_is_positive_for_the_command_and_left_for_odometry(driver):
     assert state.speed > 1.0 and state.yaw_rate > 0.05
     assert math.remainder(state.pose.yaw - start.pose.yaw, 2 * math.pi) > 0.0
     status = driver.last('vehicle_status')
-    assert status.control.steer == pytest.approx(-0.3) and status.velocity == pytest.approx(state.speed)
+    assert status.control.steer == pytest.approx(-0.3) and status.velocity == pytest.approx(
+        state.speed
+    )
     assert driver.last('speedometer').data == pytest.approx(state.speed)
     assert status.control.header.stamp.sec == 0
 
@@ -138,8 +167,10 @@ def test_reset_by_transform_and_velocity_and_a_goal_gives_a_route(ros, talker, d
     goal.pose.position.x, goal.pose.position.y = route.goal
     talker.say('goal', goal)
     ros.until(lambda: driver.heard['waypoints'])
-    ros.until(lambda: math.dist(driver.simulator._world.state.pose[:2], route.points[0]) < 0.01
-              and driver.simulator._world.state.speed == 0.0)
+    ros.until(
+        lambda: math.dist(driver.simulator._world.state.pose[:2], route.points[0]) < 0.01
+        and driver.simulator._world.state.speed == 0.0
+    )
     driver.command(brake=1.0)
     state = convert.from_odometry(driver.last('odometry'))
     assert math.dist(state.pose[:2], route.points[0]) < 0.1 and state.speed == 0.0
@@ -188,12 +219,26 @@ def test_a_command_for_an_earlier_frame_is_counted_as_late(ros, driver):
     assert 'answered an earlier frame' in driver.simulator.health()[1]
 
 
-@pytest.mark.parametrize('bad', [
-    lambda t: t.say('vehicle_control_cmd', CarlaEgoVehicleControl(throttle=math.nan, steer=math.inf)),
-    lambda t: t.say('set_target_velocity', Twist(linear=convert.geometry_msgs.msg.Vector3(x=math.nan))),
-    lambda t: t.say('set_transform', Pose(position=convert.geometry_msgs.msg.Point(x=math.inf))),
-    lambda t: t.say('goal', PoseStamped(pose=Pose(position=convert.geometry_msgs.msg.Point(x=math.nan)))),
-    lambda t: t.say('goal', PoseStamped(pose=Pose(position=convert.geometry_msgs.msg.Point(x=1e9))))])
+@pytest.mark.parametrize(
+    'bad',
+    [
+        lambda t: t.say(
+            'vehicle_control_cmd', CarlaEgoVehicleControl(throttle=math.nan, steer=math.inf)
+        ),
+        lambda t: t.say(
+            'set_target_velocity', Twist(linear=convert.geometry_msgs.msg.Vector3(x=math.nan))
+        ),
+        lambda t: t.say(
+            'set_transform', Pose(position=convert.geometry_msgs.msg.Point(x=math.inf))
+        ),
+        lambda t: t.say(
+            'goal', PoseStamped(pose=Pose(position=convert.geometry_msgs.msg.Point(x=math.nan)))
+        ),
+        lambda t: t.say(
+            'goal', PoseStamped(pose=Pose(position=convert.geometry_msgs.msg.Point(x=1e9)))
+        ),
+    ],
+)
 def test_nonsense_does_no_harm(ros, talker, driver, bad):
     bad(talker)
     for _ in range(3):
@@ -208,9 +253,14 @@ def test_real_time_without_waiting(ros, talker):
     assert driver.simulator.timeouts == 0
 
 
-@pytest.mark.parametrize('params, text', [
-    ({'map': '/no/such.xodr'}, 'No such file'), ({'image_width': 5}, 'image_width must be 32 to 1920 px'),
-    ({'colour': 1}, "unknown key 'colour'")])
+@pytest.mark.parametrize(
+    'params, text',
+    [
+        ({'map': '/no/such.xodr'}, 'No such file'),
+        ({'image_width': 5}, 'image_width must be 32 to 1920 px'),
+        ({'colour': 1}, "unknown key 'colour'"),
+    ],
+)
 def test_bad_parameters_are_refused(ros, params, text, capfd):
     node = ros.make(SimulatorNode, **params)
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE

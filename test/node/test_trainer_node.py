@@ -1,4 +1,7 @@
-"""The trainer node: what arrives is stored once, the graph is paced, weights go out, nothing learned is lost."""
+"""
+The trainer node: what arrives is stored once, the graph is paced, weights go out, nothing learned
+is lost.
+"""
 
 import array
 
@@ -12,18 +15,33 @@ from av_td3_ros.config import ObservationConfig
 from av_td3_ros.nodes.trainer_node import TrainerNode
 from av_td3_ros.td3 import checkpoint, weights
 
-SMALL = {'observation__height': 36, 'observation__width': 36, 'learner__batch_size': 8,
-         'learner__hidden_size': 16, 'learner__feature_size': 16, 'exploration__warmup_steps': 20,
-         'publish_every': 5, 'threads': 1, 'steps': 60, 'checkpoint_every': 1000, 'update_ratio': 0.5,
-         'max_lead': 4}
+SMALL = {
+    'observation__height': 36,
+    'observation__width': 36,
+    'learner__batch_size': 8,
+    'learner__hidden_size': 16,
+    'learner__feature_size': 16,
+    'exploration__warmup_steps': 20,
+    'publish_every': 5,
+    'threads': 1,
+    'steps': 60,
+    'checkpoint_every': 1000,
+    'update_ratio': 0.5,
+    'max_lead': 4,
+}
 SPEC = ObservationConfig(height=36, width=36).spec()
 
 
 def transition(sequence, episode, step, **fields):
-    values = dict(sequence=sequence, episode_id=episode, step_id=step,
-                  action=np.array([0.1, 0.2], np.float32), reward=0.5,
-                  frame=array.array('B', [step % 256] * (36 * 36)),
-                  vector=array.array('f', [0.1] * SPEC.vector_size))
+    values = dict(
+        sequence=sequence,
+        episode_id=episode,
+        step_id=step,
+        action=np.array([0.1, 0.2], np.float32),
+        reward=0.5,
+        frame=array.array('B', [step % 256] * (36 * 36)),
+        vector=array.array('f', [0.1] * SPEC.vector_size),
+    )
     return Transition(**{**values, **fields})
 
 
@@ -51,22 +69,28 @@ def test_first_weights_come_at_once_latched_and_explore_at_random(ros, talker, t
     heard = talker.hear('policy_weights')
     ros.until(lambda: heard)
     msg = heard[0]
-    assert msg.version == 1 and msg.random_actions and msg.random_acceleration == pytest.approx(0.35)
+    assert (
+        msg.version == 1 and msg.random_actions and msg.random_acceleration == pytest.approx(0.35)
+    )
     weights.unpack(bytes(msg.tensors), msg.sha256, msg.spec, SPEC)
 
 
 def test_it_learns_at_the_ratio_publishes_and_finishes(ros, talker, trainer, sender, tmp_path):
     heard, statuses = talker.hear('policy_weights'), talker.hear('training_status')
     sender.episode(1, 60)
-    talker.say('episode_result', EpisodeResult(outcome='truncated', reason='time_limit', length=60,
-                                               episode_return=30.0))
+    talker.say(
+        'episode_result',
+        EpisodeResult(outcome='truncated', reason='time_limit', length=60, episode_return=30.0),
+    )
     ros.until(lambda: statuses and statuses[-1].phase == TrainingStatus.FINISHED, timeout=30.0)
     last = statuses[-1]
     assert (last.transitions_received, last.transitions_stored, last.env_steps) == (61, 61, 60)
     assert last.updates == 20  # (60 - 20) * 0.5
     assert last.return_mean == pytest.approx(30.0)
     ros.until(lambda: len(heard) >= 5)
-    assert [m.version for m in heard] == list(range(1, len(heard) + 1)) and not heard[-1].random_actions
+    assert [m.version for m in heard] == list(range(1, len(heard) + 1)) and not heard[
+        -1
+    ].random_actions
     trainer.close()
     assert checkpoint.load_policy(tmp_path).env_step == 60
     assert (tmp_path / 'episodes.csv').read_text().count('\n') == 2
@@ -76,7 +100,9 @@ def test_the_graph_may_run_ahead_only_so_far(ros, talker, trainer, sender):
     statuses = talker.hear('training_status')
     sender.episode(1, 10)
     ros.until(lambda: statuses and statuses[-1].env_steps == 10)
-    assert statuses[-1].transition_limit == 11 + (20 + 4 - 10)  # warm-up and lead, from the last received on
+    assert statuses[-1].transition_limit == 11 + (
+        20 + 4 - 10
+    )  # warm-up and lead, from the last received on
 
 
 def test_lost_and_doubled_transitions_are_counted(ros, talker, trainer):
@@ -85,17 +111,26 @@ def test_lost_and_doubled_transitions_are_counted(ros, talker, trainer):
         talker.say('transition', transition(sequence, 1, step))
     ros.until(lambda: statuses and statuses[-1].transitions_received == 5)
     last = statuses[-1]
-    assert (last.transitions_stored, last.transitions_lost, last.transitions_duplicated) == (2, 2, 1)
+    assert (last.transitions_stored, last.transitions_lost, last.transitions_duplicated) == (
+        2,
+        2,
+        1,
+    )
     assert trainer.health()[1] == '2 transitions lost'
 
 
-@pytest.mark.parametrize('fields, text', [
-    ({'frame': array.array('B', [1] * 10)}, 'frame must be (36, 36)'),
-    ({'reward': float('nan')}, 'reward must be'),
-    ({'vector': array.array('f', [0.0])}, 'vector must be'),
-    ({'outcome': 9}, '9')])
-def test_what_cannot_be_stored_stops_the_learner_visibly_and_keeps_what_it_has(ros, talker, trainer, sender, fields,
-                                                                              text):
+@pytest.mark.parametrize(
+    'fields, text',
+    [
+        ({'frame': array.array('B', [1] * 10)}, 'frame must be (36, 36)'),
+        ({'reward': float('nan')}, 'reward must be'),
+        ({'vector': array.array('f', [0.0])}, 'vector must be'),
+        ({'outcome': 9}, '9'),
+    ],
+)
+def test_what_cannot_be_stored_stops_the_learner_visibly_and_keeps_what_it_has(
+    ros, talker, trainer, sender, fields, text
+):
     statuses = talker.hear('training_status')
     sender.episode(1, 30)
     ros.until(lambda: statuses and statuses[-1].env_steps == 30)
@@ -125,10 +160,15 @@ def test_resume_goes_on_and_a_used_folder_is_refused(ros, talker, trainer, sende
     assert (again._trainer.env_steps, again._trainer.updates) == (40, 10)
 
 
-@pytest.mark.parametrize('params, text', [
-    ({'run_dir': '/proc/no'}, 'run folder must be writable'), ({'run_dir': ''}, 'run_dir must name a folder'),
-    ({'learner__batch_size': 0}, 'learner.batch_size must be 1 to 4096'),
-    ({'resume': True}, 'a whole checkpoint must be in')])
+@pytest.mark.parametrize(
+    'params, text',
+    [
+        ({'run_dir': '/proc/no'}, 'run folder must be writable'),
+        ({'run_dir': ''}, 'run_dir must name a folder'),
+        ({'learner__batch_size': 0}, 'learner.batch_size must be 1 to 4096'),
+        ({'resume': True}, 'a whole checkpoint must be in'),
+    ],
+)
 def test_bad_parameters_are_refused(ros, tmp_path, params, text, capfd):
     node = ros.make(TrainerNode, **{'run_dir': str(tmp_path), **SMALL, **params})
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE

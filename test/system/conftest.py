@@ -24,6 +24,7 @@ def domain(monkeypatch):
 def nothing_left():
     """Neither a process nor a shared-memory segment may stay behind."""
     from av_td3_ros.nodes import shared_memory
+
     segments = shared_memory.snapshot()
     yield
     assert not children(), 'a process was left behind'

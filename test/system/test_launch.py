@@ -10,8 +10,12 @@ import time
 
 import pytest
 
-launch = pytest.importorskip('launch', reason='launch is not installed: it comes with an apt ROS 2, not as a wheel')
-pytest.importorskip('launch_ros', reason='launch_ros is not installed: it comes with an apt ROS 2, not as a wheel')
+launch = pytest.importorskip(
+    'launch', reason='launch is not installed: it comes with an apt ROS 2, not as a wheel'
+)
+pytest.importorskip(
+    'launch_ros', reason='launch_ros is not installed: it comes with an apt ROS 2, not as a wheel'
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ('training', 'evaluation', 'deploy')
@@ -19,6 +23,7 @@ KINDS = ('training', 'evaluation', 'deploy')
 
 def installed():
     from ament_index_python.packages import get_package_prefix, PackageNotFoundError
+
     try:
         return Path(get_package_prefix('av_td3_ros'), 'lib', 'av_td3_ros', 'trainer_node').exists()
     except PackageNotFoundError:
@@ -36,6 +41,7 @@ def description(kind):
 def nodes(kind, **arguments):
     """Return the executables that a launch file would start with these arguments."""
     from launch_ros.actions import Node
+
     context = launch.LaunchContext()
     context.launch_configurations.update(arguments)
     found, actions = [], list(description(kind).entities)
@@ -54,28 +60,43 @@ def test_every_argument_is_documented(kind):
     assert {'namespace', 'role_name'} <= set(arguments)
     assert kind == 'deploy' or {'simulator', 'map'} <= set(arguments)
     assert ('run_dir' if kind == 'training' else 'checkpoint') in arguments
-    assert all(a.description and a.description != 'no description given' for a in arguments.values())
+    assert all(
+        a.description and a.description != 'no description given' for a in arguments.values()
+    )
 
 
 def test_each_graph_starts_its_nodes_and_deploy_perception_and_policy_alone():
-    assert nodes('training') == ['trainer_node', 'policy_node', 'perception_node', 'episode_manager_node',
-                                 'simulator_node']
+    assert nodes('training') == [
+        'trainer_node',
+        'policy_node',
+        'perception_node',
+        'episode_manager_node',
+        'simulator_node',
+    ]
     assert 'trainer_node' not in nodes('evaluation', checkpoint='x')
     assert sorted(nodes('deploy', checkpoint='x')) == ['perception_node', 'policy_node']
 
 
-@pytest.mark.skipif(not installed(), reason='av_td3_ros is not installed as a ROS package: build it with colcon')
+@pytest.mark.skipif(
+    not installed(), reason='av_td3_ros is not installed as a ROS package: build it with colcon'
+)
 def test_training_starts_learns_and_ends_by_itself(tmp_path):
-    code = ('import sys; from launch import LaunchService; sys.path.insert(0, sys.argv[1]);'
-            'from test_launch import description; import launch\n'
-            'service = LaunchService(argv=sys.argv[2:])\n'
-            'service.include_launch_description(launch.LaunchDescription([\n'
-            '    launch.actions.SetLaunchConfiguration("run_dir", sys.argv[2]),\n'
-            '    launch.actions.SetLaunchConfiguration("steps", "60"), description("training")]))\n'
-            'sys.exit(service.run())\n')
-    process = subprocess.Popen([sys.executable, '-c', code, str(Path(__file__).parent), str(tmp_path)],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               env={**os.environ, 'ROS_LOG_DIR': str(tmp_path / 'log')})
+    code = (
+        'import sys; from launch import LaunchService; sys.path.insert(0, sys.argv[1]);'
+        'from test_launch import description; import launch\n'
+        'service = LaunchService(argv=sys.argv[2:])\n'
+        'service.include_launch_description(launch.LaunchDescription([\n'
+        '    launch.actions.SetLaunchConfiguration("run_dir", sys.argv[2]),\n'
+        '    launch.actions.SetLaunchConfiguration("steps", "60"), description("training")]))\n'
+        'sys.exit(service.run())\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', code, str(Path(__file__).parent), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, 'ROS_LOG_DIR': str(tmp_path / 'log')},
+    )
     try:
         output, _ = process.communicate(timeout=120)
     except subprocess.TimeoutExpired:
@@ -84,7 +105,12 @@ def test_training_starts_learns_and_ends_by_itself(tmp_path):
         pytest.fail(output)
     assert any((tmp_path / 'checkpoints').glob('step_*')), output
     end = time.monotonic() + 10
-    while time.monotonic() < end and 'trainer_node' in subprocess.run(['ps', 'ax'], capture_output=True,
-                                                                     text=True).stdout:
+    while (
+        time.monotonic() < end
+        and 'trainer_node' in subprocess.run(['ps', 'ax'], capture_output=True, text=True).stdout
+    ):
         pass
-    assert 'av_td3_ros/trainer_node' not in subprocess.run(['ps', 'ax'], capture_output=True, text=True).stdout
+    assert (
+        'av_td3_ros/trainer_node'
+        not in subprocess.run(['ps', 'ax'], capture_output=True, text=True).stdout
+    )

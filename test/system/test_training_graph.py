@@ -1,4 +1,7 @@
-"""The whole graph learns over real DDS; it survives the death of its trainer; it leaves nothing behind."""
+"""
+The whole graph learns over real DDS; it survives the death of its trainer; it leaves nothing
+behind.
+"""
 
 import json
 import os
@@ -15,11 +18,21 @@ from av_td3_ros.nodes.supervisor import GraphError, Supervisor
 from av_td3_ros.td3 import checkpoint
 
 SMALL = {
-    'observation.height': 36, 'observation.width': 36, 'simulator.image_width': 96, 'simulator.image_height': 54,
-    'trainer.learner.batch_size': 16, 'trainer.learner.hidden_size': 32, 'trainer.learner.feature_size': 16,
-    'trainer.exploration.warmup_steps': 50, 'trainer.publish_every': 10, 'trainer.checkpoint_every': 50,
-    'trainer.threads': 1, 'trainer.log_every': 10, 'episode_manager.termination.max_steps': 60,
-    'policy.gate.max_steering_rate': 40.0}
+    'observation.height': 36,
+    'observation.width': 36,
+    'simulator.image_width': 96,
+    'simulator.image_height': 54,
+    'trainer.learner.batch_size': 16,
+    'trainer.learner.hidden_size': 32,
+    'trainer.learner.feature_size': 16,
+    'trainer.exploration.warmup_steps': 50,
+    'trainer.publish_every': 10,
+    'trainer.checkpoint_every': 50,
+    'trainer.threads': 1,
+    'trainer.log_every': 10,
+    'episode_manager.termination.max_steps': 60,
+    'policy.gate.max_steering_rate': 40.0,
+}
 
 
 def config(folder, **values):
@@ -31,7 +44,16 @@ def wait(graph, predicate, timeout=60.0):
 
 
 def test_it_trains_and_accounts_for_everything(tmp_path, nothing_left):
-    command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'train', '--steps', '400', '--run-dir', str(tmp_path)]
+    command = [
+        sys.executable,
+        '-m',
+        'av_td3_ros.cli.main',
+        'train',
+        '--steps',
+        '400',
+        '--run-dir',
+        str(tmp_path),
+    ]
     for key, value in SMALL.items():
         command += ['--set', f'{key}={value}']
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
@@ -40,13 +62,27 @@ def test_it_trains_and_accounts_for_everything(tmp_path, nothing_left):
     graph = summary['graph']
     assert summary['env_steps'] >= 400 and summary['updates'] >= 0.75 * 350
     assert graph['frames'] == graph['commands'] > 400
-    assert graph['transitions_sent'] == graph['transitions_received'] == graph['transitions_stored'] > 400
-    assert graph['transitions_lost'] == graph['transitions_duplicated'] == graph['late_commands'] == 0
+    assert (
+        graph['transitions_sent']
+        == graph['transitions_received']
+        == graph['transitions_stored']
+        > 400
+    )
+    assert (
+        graph['transitions_lost'] == graph['transitions_duplicated'] == graph['late_commands'] == 0
+    )
     assert graph['episodes_aborted'] == 0 and graph['command_timeouts'] == 0
     assert graph['versions_adopted'] >= 20 and graph['versions_refused'] == 0
     assert summary['update_ratio'] == pytest.approx(0.75, rel=0.1)
     names = {path.name for path in tmp_path.iterdir()}
-    assert {'config.yaml', 'summary.json', 'episodes.csv', 'curves.png', 'checkpoints', 'logs'} <= names
+    assert {
+        'config.yaml',
+        'summary.json',
+        'episodes.csv',
+        'curves.png',
+        'checkpoints',
+        'logs',
+    } <= names
     assert any(name.startswith('events.out') for name in names)
     assert checkpoint.load_policy(tmp_path).version > 0
 
@@ -78,8 +114,12 @@ def test_a_killed_trainer_stops_neither_the_car_nor_the_run(tmp_path, nothing_le
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):
     options = [part for key, value in SMALL.items() for part in ('--set', f'{key}={value}')]
     base = [sys.executable, '-u', '-m', 'av_td3_ros.cli.main', 'train']
-    process = subprocess.Popen([*base, '--steps', '100000', '--run-dir', str(tmp_path), *options],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [*base, '--steps', '100000', '--run-dir', str(tmp_path), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         end = time.monotonic() + 90
         while not any((tmp_path / 'checkpoints').glob('step_*')):
@@ -93,8 +133,12 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):
     first = json.loads((tmp_path / 'summary.json').read_text())
     assert first['stopped_by_user'] and first['env_steps'] >= 50
     steps = first['env_steps'] + 100
-    done = subprocess.run([*base, '--resume', str(tmp_path), '--steps', str(steps)], capture_output=True,
-                          text=True, timeout=120)
+    done = subprocess.run(
+        [*base, '--resume', str(tmp_path), '--steps', str(steps)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     second = json.loads((tmp_path / 'summary.json').read_text())
     assert steps <= second['env_steps'] < steps + 50
@@ -104,16 +148,32 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):
 def test_a_second_graph_on_the_domain_is_refused(tmp_path, domain):
     with Supervisor(config(tmp_path / 'a'), 'training', tmp_path / 'a'):
         done = subprocess.run(
-            [sys.executable, '-m', 'av_td3_ros.cli.main', 'train', '--run-dir', str(tmp_path / 'b')],
-            capture_output=True, text=True, timeout=60)
+            [
+                sys.executable,
+                '-m',
+                'av_td3_ros.cli.main',
+                'train',
+                '--run-dir',
+                str(tmp_path / 'b'),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     assert done.returncode == 2
-    assert f'ROS domain must hold one graph, got a second /av_td3 graph on domain {domain}' in done.stderr
+    assert (
+        f'ROS domain must hold one graph, got a second /av_td3 graph on domain {domain}'
+        in done.stderr
+    )
 
 
-@pytest.mark.parametrize('values, text', [
-    ({'simulator.map': '/no/such/map.xodr'}, 'No such file'),
-    ({'policy.checkpoint': '/no/such/checkpoint'}, '/no/such/checkpoint'),
-])
+@pytest.mark.parametrize(
+    'values, text',
+    [
+        ({'simulator.map': '/no/such/map.xodr'}, 'No such file'),
+        ({'policy.checkpoint': '/no/such/checkpoint'}, '/no/such/checkpoint'),
+    ],
+)
 def test_what_a_node_refuses_ends_the_graph_with_its_line(tmp_path, nothing_left, values, text):
     with pytest.raises(GraphError) as error:
         with Supervisor(config(tmp_path, **values), 'training', tmp_path):

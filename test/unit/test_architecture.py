@@ -8,9 +8,30 @@ import sys
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[2] / 'src' / 'av_td3_ros'
-ROS = ('rclpy', 'launch', 'launch_ros', 'ament_index_python', 'rosidl_runtime_py', 'builtin_interfaces')
-LAYERS = {'datatypes': 0, 'options': 1, 'resources': 1, 'config': 2, 'run_folder': 2, 'driving': 3, 'td3': 3, 'graph': 3,
-          'curves': 3, 'sim': 4, 'train': 5, 'bridge': 6, 'nodes': 7, 'cli': 8}
+ROS = (
+    'rclpy',
+    'launch',
+    'launch_ros',
+    'ament_index_python',
+    'rosidl_runtime_py',
+    'builtin_interfaces',
+)
+LAYERS = {
+    'datatypes': 0,
+    'options': 1,
+    'resources': 1,
+    'config': 2,
+    'run_folder': 2,
+    'driving': 3,
+    'td3': 3,
+    'graph': 3,
+    'curves': 3,
+    'sim': 4,
+    'train': 5,
+    'bridge': 6,
+    'nodes': 7,
+    'cli': 8,
+}
 FILES = sorted(SOURCE.rglob('*.py'))
 
 
@@ -51,26 +72,43 @@ def test_imports_go_down(path):
             other = name.split('.')[1]
             assert LAYERS.get(other, 0) <= LAYERS[own], f'{path.name} ({own}) imports {name}'
     if own == 'bridge':
-        assert not [n for n in imports(path) if n.startswith('rclpy') and n.split('.')[1:2] not in (
-            [], ['qos'], ['node'])], path.name
+        assert not [
+            n
+            for n in imports(path)
+            if n.startswith('rclpy') and n.split('.')[1:2] not in ([], ['qos'], ['node'])
+        ], path.name
 
 
 def test_core_loads_where_ros_cannot_be_imported():
-    modules = ['.'.join(p.relative_to(SOURCE.parent).with_suffix('').parts) for p in FILES
-               if layer(p) in ('driving', 'td3', 'sim', 'config', 'datatypes', 'train', 'graph', 'curves')]
-    code = '\n'.join([
-        'import sys',
-        'class Block:',
-        '    def find_spec(self, name, *rest):',
-        f'        if name.split(".")[0] in {ROS + ("rosgraph_msgs",)!r} or name.split(".")[0].endswith("_msgs"):',
-        '            raise ImportError(name)',
-        'sys.meta_path.insert(0, Block())',
-        *(f'import {name.removesuffix(".__init__")}' for name in modules)])
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120,
-                          env={'PYTHONPATH': str(SOURCE.parent), 'PATH': ''})
+    modules = [
+        '.'.join(p.relative_to(SOURCE.parent).with_suffix('').parts)
+        for p in FILES
+        if layer(p) in ('driving', 'td3', 'sim', 'config', 'datatypes', 'train', 'graph', 'curves')
+    ]
+    code = '\n'.join(
+        [
+            'import sys',
+            'class Block:',
+            '    def find_spec(self, name, *rest):',
+            f'        if name.split(".")[0] in {ROS + ("rosgraph_msgs",)!r} or '
+            f'name.split(".")[0].endswith("_msgs"):',
+            '            raise ImportError(name)',
+            'sys.meta_path.insert(0, Block())',
+            *(f'import {name.removesuffix(".__init__")}' for name in modules),
+        ]
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={'PYTHONPATH': str(SOURCE.parent), 'PATH': ''},
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_files_are_short_enough_to_read():
-    long = {path.name: lines for path in FILES if (lines := len(path.read_text().splitlines())) > 400}
+    long = {
+        path.name: lines for path in FILES if (lines := len(path.read_text().splitlines())) > 400
+    }
     assert not long

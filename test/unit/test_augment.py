@@ -11,8 +11,12 @@ def naive_shift(image, down, right):
     pad = 8
     padded = np.pad(image, ((0, 0), (0, 0), (pad, pad), (pad, pad)), mode='edge')
     _, _, height, width = image.shape
-    return np.stack([padded[i, :, pad + d:pad + d + height, pad + r:pad + r + width]
-                     for i, (d, r) in enumerate(zip(down, right))])
+    return np.stack(
+        [
+            padded[i, :, pad + d : pad + d + height, pad + r : pad + r + width]
+            for i, (d, r) in enumerate(zip(down, right))
+        ]
+    )
 
 
 def images(batch=16, stack=3, height=11, width=7):

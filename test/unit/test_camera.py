@@ -45,7 +45,12 @@ def scene_of(*polygons):
 
 def post(x, y, half=0.1, low=0.0, high=1.5, colour=RED):
     """Return a board that faces the camera."""
-    return [(x, y + half, low), (x, y - half, low), (x, y - half, high), (x, y + half, high)], colour
+    return [
+        (x, y + half, low),
+        (x, y - half, low),
+        (x, y - half, high),
+        (x, y + half, high),
+    ], colour
 
 
 def shot(scene, pose=EYE, width=256, height=144, fov_deg=90.0):
@@ -76,7 +81,12 @@ def test_a_post_stands_where_the_intrinsics_say(size, fov_deg, y):
 
 
 def test_the_ground_ends_at_the_horizon_and_lies_where_it_should():
-    ground = [(0.5, 100.0, 0.0), (0.5, -100.0, 0.0), (150.0, -100.0, 0.0), (150.0, 100.0, 0.0)], BLUE
+    ground = [
+        (0.5, 100.0, 0.0),
+        (0.5, -100.0, 0.0),
+        (150.0, -100.0, 0.0),
+        (150.0, 100.0, 0.0),
+    ], BLUE
     image = shot(scene_of(ground))
     rows = np.nonzero((image == np.array(BLUE_BGRA, np.uint8)).all(axis=2).any(axis=1))[0]
     assert 72 <= rows[0] <= 74  # 1.5 m below the eye at 150 m is 1.3 rows under the middle
@@ -87,8 +97,10 @@ def test_the_ground_ends_at_the_horizon_and_lies_where_it_should():
 
 
 def test_yaw_turns_left_and_pitch_looks_down():
-    scene = scene_of(post(0.0, 0.0, half=0.0), ([(-0.2, 8.0, 0.5), (0.2, 8.0, 0.5), (0.2, 8.0, 2.5),
-                                                (-0.2, 8.0, 2.5)], RED))
+    scene = scene_of(
+        post(0.0, 0.0, half=0.0),
+        ([(-0.2, 8.0, 0.5), (0.2, 8.0, 0.5), (0.2, 8.0, 2.5), (-0.2, 8.0, 2.5)], RED),
+    )
     _, column = where(shot(scene, EYE._replace(yaw=math.pi / 2)), RED_BGRA)
     assert column == pytest.approx(128, abs=0.6)
     _, column = where(shot(scene, EYE._replace(yaw=math.pi / 2 - 0.3)), RED_BGRA)
@@ -118,7 +130,9 @@ def test_an_image_is_a_fresh_opaque_bgra_array(street):
 
 def test_a_street_has_sky_above_and_a_grey_lane_below(street):
     image = shot(street.scene, street.world.camera_pose()).astype(int)
-    sky, road = image[:30].reshape(-1, 4).mean(axis=0), image[125:, 100:156].reshape(-1, 4).mean(axis=0)
+    sky, road = image[:30].reshape(-1, 4).mean(axis=0), image[125:, 100:156].reshape(-1, 4).mean(
+        axis=0
+    )
     assert sky[0] > sky[2] + 20  # blue
     assert np.ptp(road[:3]) < 15 and road[:3].max() < 110
 
@@ -153,8 +167,16 @@ def test_cameras_can_be_opened_and_closed_again_and_again(street):
 
 def test_rendering_prints_nothing_even_without_an_environment():
     # CARLA's library needs HOME; a service may have none.
-    code = ('from av_td3_ros.config import SimulatorConfig\nfrom av_td3_ros.sim.world import World\n'
-            'world = World(SimulatorConfig(image_width=84, image_height=84)); world.image(); world.close()')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60,
-                          env={'PYTHONPATH': str(SOURCE), 'PATH': ''})
+    code = (
+        'from av_td3_ros.config import SimulatorConfig\nfrom av_td3_ros.sim.world import World\n'
+        'world = World(SimulatorConfig(image_width=84, image_height=84)); world.image(); '
+        'world.close()'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={'PYTHONPATH': str(SOURCE), 'PATH': ''},
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')

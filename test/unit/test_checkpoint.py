@@ -50,7 +50,7 @@ def steps_in(folder):
 
 def tear(path):
     data = path.read_bytes()
-    path.write_bytes(data[:len(data) // 2])
+    path.write_bytes(data[: len(data) // 2])
 
 
 def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
@@ -73,7 +73,10 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
 def test_holds_no_pickle(tmp_path):
     path = save(tmp_path, make()[0], 10)
     assert {p.name for p in path.iterdir()} == {
-        'checkpoint.json', 'learner.safetensors', 'policy.safetensors'}
+        'checkpoint.json',
+        'learner.safetensors',
+        'policy.safetensors',
+    }
     assert not any(p.read_bytes().startswith((b'\x80', b'PK')) for p in path.iterdir())
 
 
@@ -156,6 +159,7 @@ def test_a_full_disk_leaves_the_old_ones_and_no_rubbish(tmp_path, monkeypatch, c
 
     def full(*args):
         raise OSError(28, 'No space left on device')
+
     monkeypatch.setattr(os, call, full)
     text = 'step_00000020, got No space left on device; free'
     with pytest.raises(CheckpointError, match=text) as refused:
@@ -184,11 +188,17 @@ def test_an_unusable_run_folder_is_one_line(tmp_path):
         save(tmp_path / 'file', make()[0], 10)
 
 
-@pytest.mark.parametrize('spec, config, text', [
-    (SPEC, LearnerConfig(feature_size=8, hidden_size=16),
-     "must have network .*'hidden_size': 16.* got "),
-    (ObsSpec(2, 36, 36, ('yaw',)), CONFIG, 'must have observation .*yaw.* got .*speed'),
-])
+@pytest.mark.parametrize(
+    'spec, config, text',
+    [
+        (
+            SPEC,
+            LearnerConfig(feature_size=8, hidden_size=16),
+            "must have network .*'hidden_size': 16.* got ",
+        ),
+        (ObsSpec(2, 36, 36, ('yaw',)), CONFIG, 'must have observation .*yaw.* got .*speed'),
+    ],
+)
 def test_another_network_or_observation_is_refused(tmp_path, spec, config, text):
     save(tmp_path, make()[0], 10)
     other, replay = make(spec=spec, config=config)

@@ -1,4 +1,7 @@
-"""Every bad input gets one line that says what, got, expected, and exit code 2; nothing is overwritten."""
+"""
+Every bad input gets one line that says what, got, expected, and exit code 2; nothing is
+overwritten.
+"""
 
 import pytest
 
@@ -12,20 +15,31 @@ def refused(capsys):
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1 and lines[0].startswith('av-td3: ')
         return lines[0]
+
     return check
 
 
-@pytest.mark.parametrize('arguments, text', [
-    (['--map', 'no/such.xodr'], 'No such file or directory; set it with --map'),
-    (['--set', 'trainer.stepz=5'], "unknown key 'trainer.stepz'"),
-    (['--set', 'trainer.steps=1'], 'trainer.steps must be 10 to 1e+09, got 1'),
-    (['--set', 'trainer.steps'], '--set must be KEY=VALUE'),
-    (['--steps', '3'], 'trainer.steps must be 10 to 1e+09, got 3'),
-    (['--config', 'no/such.yaml'], 'config file must be readable'),
-    (['--resume', 'no/such/run'], 'config file must be readable, got no/such/run/config.yaml'),
-    (['--set', 'episode_manager.route_length_min=4000', '--set', 'episode_manager.route_length_max=4100'],
-     'must have routes of 4000 to 4100 m'),
-])
+@pytest.mark.parametrize(
+    'arguments, text',
+    [
+        (['--map', 'no/such.xodr'], 'No such file or directory; set it with --map'),
+        (['--set', 'trainer.stepz=5'], "unknown key 'trainer.stepz'"),
+        (['--set', 'trainer.steps=1'], 'trainer.steps must be 10 to 1e+09, got 1'),
+        (['--set', 'trainer.steps'], '--set must be KEY=VALUE'),
+        (['--steps', '3'], 'trainer.steps must be 10 to 1e+09, got 3'),
+        (['--config', 'no/such.yaml'], 'config file must be readable'),
+        (['--resume', 'no/such/run'], 'config file must be readable, got no/such/run/config.yaml'),
+        (
+            [
+                '--set',
+                'episode_manager.route_length_min=4000',
+                '--set',
+                'episode_manager.route_length_max=4100',
+            ],
+            'must have routes of 4000 to 4100 m',
+        ),
+    ],
+)
 def test_train_refuses(refused, tmp_path, arguments, text):
     pytest.importorskip('carla')
     folder = [] if '--resume' in arguments else ['--run-dir', str(tmp_path / 'run')]
@@ -33,9 +47,15 @@ def test_train_refuses(refused, tmp_path, arguments, text):
     assert not (tmp_path / 'run').exists()
 
 
-@pytest.mark.parametrize('content, text', [
-    ('', 'must be OpenDRIVE'), ('<a/>', 'must be OpenDRIVE'), ('<OpenDRIVE>', 'broken XML'),
-    ('<OpenDRIVE></OpenDRIVE>', 'map')])
+@pytest.mark.parametrize(
+    'content, text',
+    [
+        ('', 'must be OpenDRIVE'),
+        ('<a/>', 'must be OpenDRIVE'),
+        ('<OpenDRIVE>', 'broken XML'),
+        ('<OpenDRIVE></OpenDRIVE>', 'map'),
+    ],
+)
 def test_a_broken_map_is_refused(refused, tmp_path, content, text):
     pytest.importorskip('carla')
     path = tmp_path / 'broken.xodr'
@@ -50,8 +70,14 @@ def test_a_used_run_folder_is_not_touched(refused, tmp_path):
     assert (tmp_path / 'config.yaml').read_text() == 'kept'
 
 
-@pytest.mark.parametrize('content, text', [('[1, 2]', 'must hold a mapping'), ('a: [', 'must be YAML'),
-                                           ('trainer: {steps: many}', 'trainer.steps must be int')])
+@pytest.mark.parametrize(
+    'content, text',
+    [
+        ('[1, 2]', 'must hold a mapping'),
+        ('a: [', 'must be YAML'),
+        ('trainer: {steps: many}', 'trainer.steps must be int'),
+    ],
+)
 def test_a_bad_config_file_is_refused(refused, tmp_path, content, text):
     path = tmp_path / 'c.yaml'
     path.write_text(content)
@@ -69,6 +95,7 @@ def test_shared_settings_of_a_written_config_can_be_overridden(tmp_path):
     from av_td3_ros.cli.common import load_config
     from av_td3_ros.cli.main import parser
     from av_td3_ros.config import RunConfig
+
     path = tmp_path / 'config.yaml'
     path.write_text(yaml.safe_dump(asdict(RunConfig())))
     options = parser().parse_args(['train', '--config', str(path), '--set', 'role_name=hero'])

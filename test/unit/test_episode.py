@@ -16,7 +16,12 @@ def state(x=10.0, y=0.0, yaw=0.0, speed=5.0):
 
 
 def episode(start=0.0, **limits):
-    return Episode(EpisodeConfig(termination=TerminationConfig(**limits)), ROUTE, state(start, speed=0.0), 0.05)
+    return Episode(
+        EpisodeConfig(termination=TerminationConfig(**limits)),
+        ROUTE,
+        state(start, speed=0.0),
+        0.05,
+    )
 
 
 def repeat(it, where, limit, **facts):
@@ -27,22 +32,28 @@ def repeat(it, where, limit, **facts):
     return limit, result
 
 
-@pytest.mark.parametrize('where, facts, reason', [
-    (state(), {'collided': True}, 'collision'),
-    (state(x=97.5), {}, 'goal'),
-    (state(y=2.1), {}, 'lane_exit'),
-    (state(y=-2.1), {}, 'lane_exit'),
-])
+@pytest.mark.parametrize(
+    'where, facts, reason',
+    [
+        (state(), {'collided': True}, 'collision'),
+        (state(x=97.5), {}, 'goal'),
+        (state(y=2.1), {}, 'lane_exit'),
+        (state(y=-2.1), {}, 'lane_exit'),
+    ],
+)
 def test_endings_at_once(where, facts, reason):
     count, result = repeat(episode(start=where.pose.x - 5.0), where, 5, **facts)
     assert (count, result.outcome, result.reason) == (1, Outcome.TERMINATED, reason)
 
 
-@pytest.mark.parametrize('where, facts, reason, steps', [
-    (state(), {'on_road': False}, 'off_road', 60),
-    (state(yaw=3.1), {}, 'wrong_way', 100),
-    (state(speed=0.4), {}, 'standing_still', 80),
-])
+@pytest.mark.parametrize(
+    'where, facts, reason, steps',
+    [
+        (state(), {'on_road': False}, 'off_road', 60),
+        (state(yaw=3.1), {}, 'wrong_way', 100),
+        (state(speed=0.4), {}, 'standing_still', 80),
+    ],
+)
 def test_endings_after_their_time(where, facts, reason, steps):
     count, result = repeat(episode(), where, 200, **facts)
     assert (result.outcome, result.reason) == (Outcome.TERMINATED, reason)

@@ -1,4 +1,6 @@
-"""The referee of lock-step: whatever goes wrong between the nodes, nothing broken becomes experience."""
+"""
+The referee of lock-step: whatever goes wrong between the nodes, nothing broken becomes experience.
+"""
 
 import math
 
@@ -7,8 +9,15 @@ import pytest
 
 from av_td3_ros.config import EpisodeConfig, TerminationConfig
 from av_td3_ros.datatypes import Outcome, Pose, VehicleState
-from av_td3_ros.driving.episode_machine import (Ended, EpisodeMachine, Experience, FrameState, Mode, Phase,
-                                                Respawn)
+from av_td3_ros.driving.episode_machine import (
+    Ended,
+    EpisodeMachine,
+    Experience,
+    FrameState,
+    Mode,
+    Phase,
+    Respawn,
+)
 from av_td3_ros.driving.route import Route
 
 TICK = 50_000_000
@@ -21,7 +30,9 @@ class Graph:
     """Plays all the other nodes, faultlessly unless told otherwise."""
 
     def __init__(self, **config):
-        self.machine = EpisodeMachine(EpisodeConfig(**config), 0.05, lambda: ROUTE, lambda x, y: True)
+        self.machine = EpisodeMachine(
+            EpisodeConfig(**config), 0.05, lambda: ROUTE, lambda x, y: True
+        )
         self.stamp = 0
         self.x = 0.0
         self.effects = []
@@ -37,13 +48,28 @@ class Graph:
 
     def act(self, step=None, episode=None, drive=True, steering=0.1, acceleration=0.5):
         m = self.machine
-        return self.take(m.acted(m.episode_id if episode is None else episode,
-                                 m.step_id if step is None else step, 7, drive, steering, acceleration))
+        return self.take(
+            m.acted(
+                m.episode_id if episode is None else episode,
+                m.step_id if step is None else step,
+                7,
+                drive,
+                steering,
+                acceleration,
+            )
+        )
 
     def see(self, step=None, episode=None, stamp=None):
         m = self.machine
-        return self.take(m.observed(self.stamp if stamp is None else stamp, m.episode_id if episode is None else episode,
-                                    m.step_id if step is None else step, FRAME, VECTOR))
+        return self.take(
+            m.observed(
+                self.stamp if stamp is None else stamp,
+                m.episode_id if episode is None else episode,
+                m.step_id if step is None else step,
+                FRAME,
+                VECTOR,
+            )
+        )
 
     def run(self, steps):
         for _ in range(steps):
@@ -152,28 +178,37 @@ def test_the_time_limit_truncates():
     assert graph.of(Ended)[0].reason == 'time_limit'
 
 
-@pytest.mark.parametrize('fault, reason', [
-    (lambda g: (g.see(), g.act(), g.frame(ticks=2)), 'lost frame'),
-    (lambda g: (g.see(), g.act(), g.frame(ticks=0)), 'repeated frame'),
-    (lambda g: (g.see(), g.act(), g.frame(ticks=-2)), 'reordered frame'),
-    (lambda g: (g.see(), g.act(), g.act()), 'repeated action'),
-    (lambda g: (g.see(), g.see()), 'repeated observation'),
-    (lambda g: (g.see(), g.act(step=3)), 'action of episode 1 step 3, expected 1 step 5'),
-    (lambda g: (g.act(), g.see(step=6)), 'observation of episode 1 step 6, expected 1 step 5'),
-    (lambda g: (g.see(), g.frame(), g.frame()), 'no action'),
-    (lambda g: (g.act(), g.frame(), g.frame()), 'no observation'),
-    (lambda g: (g.see(), g.act(steering=math.nan)), 'action must lie in [-1, 1]'),
-    (lambda g: (g.see(), g.act(acceleration=1.5)), 'action must lie in [-1, 1]'),
-    (lambda g: (g.see(), g.act(), g.frame(ticks=-30)), 'clock set back'),
-    (lambda g: (g.see(), g.act(episode=9)), 'action of episode 9'),
-    (lambda g: (g.act(), g.see(stamp=g.stamp - TICK)), 'observation 1.0 ticks away from its frame'),
-])
+@pytest.mark.parametrize(
+    'fault, reason',
+    [
+        (lambda g: (g.see(), g.act(), g.frame(ticks=2)), 'lost frame'),
+        (lambda g: (g.see(), g.act(), g.frame(ticks=0)), 'repeated frame'),
+        (lambda g: (g.see(), g.act(), g.frame(ticks=-2)), 'reordered frame'),
+        (lambda g: (g.see(), g.act(), g.act()), 'repeated action'),
+        (lambda g: (g.see(), g.see()), 'repeated observation'),
+        (lambda g: (g.see(), g.act(step=3)), 'action of episode 1 step 3, expected 1 step 5'),
+        (lambda g: (g.act(), g.see(step=6)), 'observation of episode 1 step 6, expected 1 step 5'),
+        (lambda g: (g.see(), g.frame(), g.frame()), 'no action'),
+        (lambda g: (g.act(), g.frame(), g.frame()), 'no observation'),
+        (lambda g: (g.see(), g.act(steering=math.nan)), 'action must lie in [-1, 1]'),
+        (lambda g: (g.see(), g.act(acceleration=1.5)), 'action must lie in [-1, 1]'),
+        (lambda g: (g.see(), g.act(), g.frame(ticks=-30)), 'clock set back'),
+        (lambda g: (g.see(), g.act(episode=9)), 'action of episode 9'),
+        (
+            lambda g: (g.act(), g.see(stamp=g.stamp - TICK)),
+            'observation 1.0 ticks away from its frame',
+        ),
+    ],
+)
 def test_every_fault_aborts_by_name_and_stores_nothing_of_the_broken_step(fault, reason):
     graph = Graph().start().run(5)
     fault(graph)
     assert len(aborted(graph)) == 1 and reason in aborted(graph)[0]
     stored = [s.step_id for s in graph.of(Experience)]
-    assert stored in ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5])  # what was whole before the fault, in order
+    assert stored in (
+        [0, 1, 2, 3, 4],
+        [0, 1, 2, 3, 4, 5],
+    )  # what was whole before the fault, in order
     assert graph.machine.episode_id == 2
     graph.machine.routed(graph.stamp, ROUTE)
     for _ in range(10):
@@ -189,8 +224,8 @@ def test_every_fault_aborts_by_name_and_stores_nothing_of_the_broken_step(fault,
 def test_every_frame_gets_exactly_one_state_whatever_happens():
     graph = Graph().start().run(3)
     graph.see()
-    graph.frame()   # no action for it
-    graph.frame()   # aborts; both frames must be answered
+    graph.frame()  # no action for it
+    graph.frame()  # aborts; both frames must be answered
     graph.frame(x=0.0)
     stamps = [s.stamp for s in graph.of(FrameState)]
     assert stamps == sorted(set(stamps))

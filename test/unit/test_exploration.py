@@ -6,8 +6,9 @@ import pytest
 from av_td3_ros.config import ExplorationConfig
 from av_td3_ros.td3.exploration import ActionNoise, Exploration
 
-CONFIG = ExplorationConfig(warmup_steps=100, warmup_throttle=0.35, std_start=0.5, std_end=0.1,
-                           std_steps=200)
+CONFIG = ExplorationConfig(
+    warmup_steps=100, warmup_throttle=0.35, std_start=0.5, std_end=0.1, std_steps=200
+)
 
 
 @pytest.mark.parametrize('step, std', [(0, 0.5), (100, 0.5), (200, 0.3), (300, 0.1), (10**9, 0.1)])
@@ -62,5 +63,6 @@ def test_same_seed_same_actions():
     def actions(seed):
         exploration, rng = Exploration(CONFIG), np.random.default_rng(seed)
         return np.stack([exploration.random_action(rng) for _ in range(10)])
+
     np.testing.assert_array_equal(actions(3), actions(3))
     assert not np.array_equal(actions(3), actions(4))

@@ -91,8 +91,10 @@ def test_initial_weights_are_orthogonal():
 
 def test_polyak_by_hand():
     online, target = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
-    expected = [0.9 * t.detach() + 0.1 * o.detach()
-                for o, t in zip(online.parameters(), target.parameters())]
+    expected = [
+        0.9 * t.detach() + 0.1 * o.detach()
+        for o, t in zip(online.parameters(), target.parameters())
+    ]
     networks.polyak(online, target, 0.1)
     for got, want in zip(target.parameters(), expected):
         torch.testing.assert_close(got.detach(), want)

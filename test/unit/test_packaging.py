@@ -1,4 +1,6 @@
-"""The files that build, install and pin the packages agree with each other and with carla_msgs 1.3.0."""
+"""
+The files that build, install and pin the packages agree with each other and with carla_msgs 1.3.0.
+"""
 
 import os
 from pathlib import Path
@@ -18,35 +20,34 @@ NODES = ('simulator', 'perception', 'policy', 'episode_manager', 'trainer')
 CARLA_MSGS: Dict[str, str] = {
     'CarlaActorInfo': 'uint32 id, uint32 parent_id, string type, string rolename',
     'CarlaActorList': 'CarlaActorInfo[] actors',
-    'CarlaCollisionEvent':
-        'std_msgs/Header header, uint32 other_actor_id, geometry_msgs/Vector3 normal_impulse',
+    'CarlaCollisionEvent': 'std_msgs/Header header, uint32 other_actor_id, '
+    'geometry_msgs/Vector3 normal_impulse',
     'CarlaControl': 'int8 PLAY=0, int8 PAUSE=1, int8 STEP_ONCE=2, int8 command',
-    'CarlaEgoVehicleControl':
-        'std_msgs/Header header, float32 throttle, float32 steer, float32 brake, bool hand_brake, '
-        'bool reverse, int32 gear, bool manual_gear_shift',
-    'CarlaEgoVehicleInfo':
-        'uint32 id, string type, string rolename, CarlaEgoVehicleInfoWheel[] wheels, '
-        'float32 max_rpm, float32 moi, float32 damping_rate_full_throttle, '
-        'float32 damping_rate_zero_throttle_clutch_engaged, '
-        'float32 damping_rate_zero_throttle_clutch_disengaged, bool use_gear_autobox, '
-        'float32 gear_switch_time, float32 clutch_strength, float32 mass, '
-        'float32 drag_coefficient, geometry_msgs/Vector3 center_of_mass',
-    'CarlaEgoVehicleInfoWheel':
-        'float32 tire_friction, float32 damping_rate, float32 max_steer_angle, float32 radius, '
-        'float32 max_brake_torque, float32 max_handbrake_torque, geometry_msgs/Vector3 position',
-    'CarlaEgoVehicleStatus':
-        'std_msgs/Header header, float32 velocity, geometry_msgs/Accel acceleration, '
-        'geometry_msgs/Quaternion orientation, CarlaEgoVehicleControl control',
-    'CarlaLaneInvasionEvent':
-        'std_msgs/Header header, int32[] crossed_lane_markings, int32 LANE_MARKING_OTHER=0, '
-        'int32 LANE_MARKING_BROKEN=1, int32 LANE_MARKING_SOLID=2',
-    'CarlaStatus':
-        'uint64 frame, float32 fixed_delta_seconds, bool synchronous_mode, '
-        'bool synchronous_mode_running',
-    'CarlaWeatherParameters':
-        'float32 cloudiness, float32 precipitation, float32 precipitation_deposits, '
-        'float32 wind_intensity, float32 fog_density, float32 fog_distance, float32 wetness, '
-        'float32 sun_azimuth_angle, float32 sun_altitude_angle',
+    'CarlaEgoVehicleControl': 'std_msgs/Header header, float32 throttle, float32 steer, '
+    'float32 brake, bool hand_brake, '
+    'bool reverse, int32 gear, bool manual_gear_shift',
+    'CarlaEgoVehicleInfo': 'uint32 id, string type, string rolename, '
+    'CarlaEgoVehicleInfoWheel[] wheels, '
+    'float32 max_rpm, float32 moi, float32 damping_rate_full_throttle, '
+    'float32 damping_rate_zero_throttle_clutch_engaged, '
+    'float32 damping_rate_zero_throttle_clutch_disengaged, bool use_gear_autobox, '
+    'float32 gear_switch_time, float32 clutch_strength, float32 mass, '
+    'float32 drag_coefficient, geometry_msgs/Vector3 center_of_mass',
+    'CarlaEgoVehicleInfoWheel': 'float32 tire_friction, float32 damping_rate, float32 '
+    'max_steer_angle, float32 radius, '
+    'float32 max_brake_torque, float32 max_handbrake_torque, geometry_msgs/Vector3 position',
+    'CarlaEgoVehicleStatus': 'std_msgs/Header header, float32 velocity, geometry_msgs/Accel '
+    'acceleration, '
+    'geometry_msgs/Quaternion orientation, CarlaEgoVehicleControl control',
+    'CarlaLaneInvasionEvent': 'std_msgs/Header header, int32[] crossed_lane_markings, int32 '
+    'LANE_MARKING_OTHER=0, '
+    'int32 LANE_MARKING_BROKEN=1, int32 LANE_MARKING_SOLID=2',
+    'CarlaStatus': 'uint64 frame, float32 fixed_delta_seconds, bool synchronous_mode, '
+    'bool synchronous_mode_running',
+    'CarlaWeatherParameters': 'float32 cloudiness, float32 precipitation, float32 '
+    'precipitation_deposits, '
+    'float32 wind_intensity, float32 fog_density, float32 fog_distance, float32 wetness, '
+    'float32 sun_azimuth_angle, float32 sun_altitude_angle',
     'CarlaWorldInfo': 'string map_name, string opendrive',
 }
 
@@ -79,7 +80,9 @@ def manifest(package: str) -> ElementTree.Element:
 
 @pytest.mark.parametrize('name', sorted(CARLA_MSGS))
 def test_carla_message_is_the_one_of_carla_msgs(name: str) -> None:
-    assert definition((ROOT / 'carla_msgs' / 'msg' / f'{name}.msg').read_text()) == CARLA_MSGS[name]
+    assert (
+        definition((ROOT / 'carla_msgs' / 'msg' / f'{name}.msg').read_text()) == CARLA_MSGS[name]
+    )
 
 
 def test_every_carla_message_is_in_the_table() -> None:
@@ -89,14 +92,23 @@ def test_every_carla_message_is_in_the_table() -> None:
 @pytest.mark.parametrize('package', ['av_td3_msgs', 'carla_msgs'])
 def test_every_interface_file_is_built(package: str) -> None:
     folder = ROOT / package
-    files = {str(file.relative_to(folder)) for kind in ('msg', 'srv') for file in folder.glob(f'{kind}/*')}
+    files = {
+        str(file.relative_to(folder))
+        for kind in ('msg', 'srv')
+        for file in folder.glob(f'{kind}/*')
+    }
     listed = re.findall(r'\b(?:msg|srv)/\w+\.(?:msg|srv)', (folder / 'CMakeLists.txt').read_text())
     assert sorted(listed) == sorted(files)
 
 
 def test_package_xml_and_setup_py_agree() -> None:
-    printed = subprocess.run([sys.executable, 'setup.py', '--quiet', '--name', '--version', '--license'],
-                             cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    printed = subprocess.run(
+        [sys.executable, 'setup.py', '--quiet', '--name', '--version', '--license'],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.split()
     root = manifest('.')
     assert printed[-3:] == [root.findtext(tag) for tag in ('name', 'version', 'license')]
     assert manifest('av_td3_msgs').findtext('version') == root.findtext('version')
@@ -135,12 +147,21 @@ def test_colcon_finds_the_three_packages(tmp_path: Path) -> None:
     if colcon is None:
         pytest.skip('colcon is not installed')
     environment = {**os.environ, 'COLCON_HOME': str(tmp_path)}
-    verbs = subprocess.run([colcon, '--help'], env=environment, stdout=subprocess.PIPE, text=True).stdout
+    verbs = subprocess.run(
+        [colcon, '--help'], env=environment, stdout=subprocess.PIPE, text=True
+    ).stdout
     if not re.search(r'^ +list\b', verbs, re.MULTILINE):
         pytest.skip('colcon has no verb list: colcon-package-information is not installed')
-    listed = subprocess.run([colcon, '--log-base', os.devnull, 'list'], cwd=ROOT, env=environment,
-                            stdout=subprocess.PIPE, text=True, check=True).stdout
+    listed = subprocess.run(
+        [colcon, '--log-base', os.devnull, 'list'],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
     assert {tuple(line.split('\t')) for line in listed.splitlines()} == {
         ('av_td3_msgs', 'av_td3_msgs', '(ros.ament_cmake)'),
         ('av_td3_ros', '.', '(ros.ament_python)'),
-        ('carla_msgs', 'carla_msgs', '(ros.ament_cmake)')}
+        ('carla_msgs', 'carla_msgs', '(ros.ament_cmake)'),
+    }

@@ -15,7 +15,7 @@ CONFIG = ObservationConfig()
 
 def test_the_sky_is_cropped_and_left_stays_left():
     image = np.zeros((100, 200, 4), np.uint8)
-    image[:35] = 255           # sky
+    image[:35] = 255  # sky
     image[35:, :100, :3] = 200  # left half bright
     frame = preprocess.grey_frame(image, CONFIG)
     assert frame.shape == (84, 84) and frame.dtype == np.uint8
@@ -29,8 +29,9 @@ def test_grey_has_the_weights_of_bgr():
     assert preprocess.grey_frame(image, CONFIG)[0, 0] == pytest.approx(0.299 * 255, abs=1)
 
 
-@pytest.mark.parametrize('image', [np.zeros((9, 9, 2), np.uint8), np.zeros((9, 9), np.float32),
-                                   np.zeros(9, np.uint8)])
+@pytest.mark.parametrize(
+    'image', [np.zeros((9, 9, 2), np.uint8), np.zeros((9, 9), np.float32), np.zeros(9, np.uint8)]
+)
 def test_other_images_are_refused(image):
     with pytest.raises(SpecError, match='camera image must be'):
         preprocess.grey_frame(image, CONFIG)
@@ -59,7 +60,9 @@ def test_the_vector_by_hand():
 
 
 def test_entries_can_be_switched_off():
-    config = ObservationConfig(last_steering=False, lateral_deviation=False, heading_error=False, waypoints=0)
+    config = ObservationConfig(
+        last_steering=False, lateral_deviation=False, heading_error=False, waypoints=0
+    )
     vector, _ = preprocess.state_vector(config, VehicleState(Pose(0.0, 0.0), 15.0), 0.0, None)
     assert vector.tolist() == [1.0]
     assert not preprocess.needs_route(config)
@@ -72,5 +75,7 @@ def test_a_missing_route_is_refused_where_it_is_needed():
 
 def test_entries_are_clipped():
     route = Route.from_points(np.array([[0.0, 0.0], [100.0, 0.0]]))
-    vector, _ = preprocess.state_vector(CONFIG, VehicleState(Pose(0.0, 90.0), 99.0), 0.0, route.tracker())
+    vector, _ = preprocess.state_vector(
+        CONFIG, VehicleState(Pose(0.0, 90.0), 99.0), 0.0, route.tracker()
+    )
     assert np.abs(vector).max() == 1.0

@@ -40,7 +40,9 @@ def text():
     return share('maps', 'town.xodr').read_text()
 
 
-# -- the shipped town ----------------------------------------------------------------------------------
+# -- the shipped town
+# ----------------------------------------------------------------------------------
+
 
 def test_the_town_is_what_its_script_writes(tmp_path):
     pytest.importorskip('scenariogeneration')
@@ -101,7 +103,9 @@ def test_sidewalks_lie_beside_the_lanes(town):
     assert lane.yaw == pytest.approx(0.0, abs=1e-6)
 
 
-# -- routes --------------------------------------------------------------------------------------------
+# -- routes
+# --------------------------------------------------------------------------------------------
+
 
 def test_random_routes_stay_on_their_lanes_in_driving_direction(road_map):
     rng = np.random.default_rng(0)
@@ -136,8 +140,10 @@ def test_the_same_seed_gives_the_same_routes(town):
 
 def test_routes_turn_both_ways_and_go_straight(town):
     rng = np.random.default_rng(2)
-    turned = [math.remainder(route.yaw[-1] - route.yaw[0], 2 * math.pi)
-              for route in (town.random_route(rng, 80.0, 200.0) for _ in range(60))]
+    turned = [
+        math.remainder(route.yaw[-1] - route.yaw[0], 2 * math.pi)
+        for route in (town.random_route(rng, 80.0, 200.0) for _ in range(60))
+    ]
     assert min(turned) < -1.0 and max(turned) > 1.0
 
 
@@ -166,23 +172,35 @@ def test_a_goal_that_no_lane_leads_to_is_refused():
         cut.plan((60.0, -1.75), 0.0, (1.75, -60.0))
 
 
-# -- files that are no maps ----------------------------------------------------------------------------
+# -- files that are no maps
+# ----------------------------------------------------------------------------
+
 
 def without(pattern, count=0):
     return re.sub(pattern, '', text(), count=count, flags=re.S)
 
 
-@pytest.mark.parametrize('broken, message', [
-    (lambda: '', 'broken XML: no element found'),
-    (lambda: text()[:20000], 'broken XML'),
-    (lambda: '<html></html>', 'got XML of <html>'),
-    (lambda: '<OpenDRIVE></OpenDRIVE>', 'drivable lanes, got none among 0 roads'),
-    (lambda: text().replace('"driving"', '"biking"'), 'drivable lanes, got none among 44 roads'),
-    (lambda: without(r'<planView>.*?</planView>'), "road '0' with no geometry"),
-    (lambda: without(r'<lanes>.*?</lanes>', 1), "road '0' with no lanes"),
-    (lambda: text().replace('curvature="0.025"', 'curvature="nan"'), 'no number'),
-    (lambda: text().replace('id="101"', 'id="100"'), "road '100' with an id that another road has"),
-    (lambda: text().replace('<lane id="1"', '<lane id="one"'), 'no whole number')])
+@pytest.mark.parametrize(
+    'broken, message',
+    [
+        (lambda: '', 'broken XML: no element found'),
+        (lambda: text()[:20000], 'broken XML'),
+        (lambda: '<html></html>', 'got XML of <html>'),
+        (lambda: '<OpenDRIVE></OpenDRIVE>', 'drivable lanes, got none among 0 roads'),
+        (
+            lambda: text().replace('"driving"', '"biking"'),
+            'drivable lanes, got none among 44 roads',
+        ),
+        (lambda: without(r'<planView>.*?</planView>'), "road '0' with no geometry"),
+        (lambda: without(r'<lanes>.*?</lanes>', 1), "road '0' with no lanes"),
+        (lambda: text().replace('curvature="0.025"', 'curvature="nan"'), 'no number'),
+        (
+            lambda: text().replace('id="101"', 'id="100"'),
+            "road '100' with an id that another road has",
+        ),
+        (lambda: text().replace('<lane id="1"', '<lane id="one"'), 'no whole number'),
+    ],
+)
 def test_what_is_no_map_is_refused_in_one_line(broken, message):
     with pytest.raises(MapError, match=message) as caught:
         RoadMap('broken', broken())

@@ -24,7 +24,11 @@ def test_a_route_knows_its_length_start_and_goal():
     assert route.length == pytest.approx(40.0)
     assert route.start == (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert route.goal == (20.0, 20.0)
-    assert route.points.shape == (41, 2) and route.yaw.shape == (41,) and route.distance.shape == (41,)
+    assert (
+        route.points.shape == (41, 2)
+        and route.yaw.shape == (41,)
+        and route.distance.shape == (41,)
+    )
     assert route.yaw[0] == 0.0 and route.yaw[-1] == pytest.approx(math.pi / 2)
 
 
@@ -48,7 +52,9 @@ def test_left_of_the_route_and_turned_left_is_positive():
 def test_the_same_on_the_right_going_west():
     position = Route.from_points(EAST[::-1]).tracker().update(60.5, 2.0, math.pi - 0.1)
     assert position.distance == pytest.approx(39.5)
-    assert position.lateral_deviation == pytest.approx(-2.0)  # north of a route to the west is its right
+    assert position.lateral_deviation == pytest.approx(
+        -2.0
+    )  # north of a route to the west is its right
     assert position.heading_error == pytest.approx(-0.1)
 
 

@@ -14,10 +14,19 @@ from av_td3_ros.td3 import checkpoint  # noqa: E402
 from av_td3_ros.train import train  # noqa: E402
 
 SMALL = {
-    'observation.height': 36, 'observation.width': 36, 'simulator.image_width': 64, 'simulator.image_height': 48,
-    'trainer.learner.batch_size': 8, 'trainer.learner.hidden_size': 16, 'trainer.learner.feature_size': 16,
-    'trainer.exploration.warmup_steps': 40, 'trainer.threads': 1, 'trainer.steps': 120, 'trainer.log_every': 5,
-    'episode_manager.termination.max_steps': 30}
+    'observation.height': 36,
+    'observation.width': 36,
+    'simulator.image_width': 64,
+    'simulator.image_height': 48,
+    'trainer.learner.batch_size': 8,
+    'trainer.learner.hidden_size': 16,
+    'trainer.learner.feature_size': 16,
+    'trainer.exploration.warmup_steps': 40,
+    'trainer.threads': 1,
+    'trainer.steps': 120,
+    'trainer.log_every': 5,
+    'episode_manager.termination.max_steps': 30,
+}
 
 
 def run(folder, stop=lambda: False, progress=lambda trainer: None, **values):
@@ -40,6 +49,7 @@ def test_it_takes_its_steps_and_updates_and_leaves_a_run_folder(tmp_path):
 
 def test_the_same_seed_gives_the_same_weights(tmp_path):
     import torch
+
     first, second = run(tmp_path / 'a'), run(tmp_path / 'b')
     for one, other in zip(first.policy.parameters(), second.policy.parameters()):
         assert torch.equal(one, other)

@@ -33,7 +33,7 @@ def test_throttle_moves_it_forward():
     vehicle = moving(0.0, Pose(0.0, 0.0, 0.0, math.pi / 2))
     drive(vehicle, Control(throttle=1.0), 3.0)
     assert vehicle.state.pose.x == pytest.approx(0.0, abs=1e-9)
-    assert vehicle.state.pose.y == pytest.approx(0.5 * 3.38 * 3.0 ** 2, rel=0.02)
+    assert vehicle.state.pose.y == pytest.approx(0.5 * 3.38 * 3.0**2, rel=0.02)
     assert 2.0 < vehicle.acceleration < VehicleParams().max_acceleration
 
 
@@ -50,7 +50,7 @@ def test_the_brake_stops_it_in_the_distance_of_the_formula():
     vehicle = moving(10.0)
     while vehicle.state.speed > 0.0:
         vehicle.step(Control(brake=1.0), DT)
-    assert vehicle.state.pose.x == pytest.approx(10.0 ** 2 / (2 * 8.12), abs=0.15)
+    assert vehicle.state.pose.x == pytest.approx(10.0**2 / (2 * 8.12), abs=0.15)
 
 
 def test_the_brake_holds_and_never_reverses():
@@ -120,4 +120,8 @@ def test_yaw_stays_wrapped():
 def test_stopping_dead_says_what_it_took():
     vehicle = moving(10.0)
     vehicle.stop(-200.0)
-    assert (vehicle.state.speed, vehicle.state.yaw_rate, vehicle.acceleration) == (0.0, 0.0, -200.0)
+    assert (vehicle.state.speed, vehicle.state.yaw_rate, vehicle.acceleration) == (
+        0.0,
+        0.0,
+        -200.0,
+    )

@@ -73,8 +73,11 @@ def test_an_empty_vector_works():
 
 def test_spec_names_observation_action_and_network():
     assert json.loads(weights.spec_json(SPEC, CONFIG)) == {
-        'format': 1, 'observation': SPEC.to_dict(), 'action': ['steering', 'acceleration'],
-        'network': {'encoder': 'nature_cnn', 'feature_size': 16, 'hidden_size': 16}}
+        'format': 1,
+        'observation': SPEC.to_dict(),
+        'action': ['steering', 'acceleration'],
+        'network': {'encoder': 'nature_cnn', 'feature_size': 16, 'hidden_size': 16},
+    }
 
 
 def test_refuses_a_wrong_hash(packed):
@@ -90,24 +93,36 @@ def test_refuses_an_unreadable_specification(packed, spec):
     assert refusal(packed._replace(spec=spec)).startswith('specification is unreadable')
 
 
-@pytest.mark.parametrize('change, text', [
-    (lambda s: s.update(format=2), 'format must be 1, got 2'),
-    (lambda s: s['observation'].update(height=84), 'observation must be height 36, got 84'),
-    (lambda s: s['observation'].update(stack=float('inf')), 'specification is unreadable'),
-    (lambda s: s['observation'].update(vector=['yaw']),
-     "observation must be vector ['speed'], got ['yaw']"),
-    (lambda s: s.update(action=['acceleration', 'steering']),
-     "action must be ['steering', 'acceleration']"),
-    (lambda s: s['network'].update(encoder='resnet'), 'encoder must be nature_cnn'),
-    (lambda s: s['network'].update(hidden_size=10**9),
-     'hidden_size must be 8 to 4096, got 1000000000'),
-    (lambda s: s['network'].update(hidden_size='16'), 'hidden_size must be int'),
-    (lambda s: s['network'].update(layers=3), "unknown key 'layers'"),
-    (lambda s: s['network'].update(tau=0.5), 'network must name'),
-    (lambda s: s['network'].pop('feature_size'), 'network must name'),
-    (lambda s: s['network'].update(feature_size=32),
-     'tensor actor.layers.0.weight must be (16, 33) torch.float32, got (16, 17) torch.float32'),
-])
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        (lambda s: s.update(format=2), 'format must be 1, got 2'),
+        (lambda s: s['observation'].update(height=84), 'observation must be height 36, got 84'),
+        (lambda s: s['observation'].update(stack=float('inf')), 'specification is unreadable'),
+        (
+            lambda s: s['observation'].update(vector=['yaw']),
+            "observation must be vector ['speed'], got ['yaw']",
+        ),
+        (
+            lambda s: s.update(action=['acceleration', 'steering']),
+            "action must be ['steering', 'acceleration']",
+        ),
+        (lambda s: s['network'].update(encoder='resnet'), 'encoder must be nature_cnn'),
+        (
+            lambda s: s['network'].update(hidden_size=10**9),
+            'hidden_size must be 8 to 4096, got 1000000000',
+        ),
+        (lambda s: s['network'].update(hidden_size='16'), 'hidden_size must be int'),
+        (lambda s: s['network'].update(layers=3), "unknown key 'layers'"),
+        (lambda s: s['network'].update(tau=0.5), 'network must name'),
+        (lambda s: s['network'].pop('feature_size'), 'network must name'),
+        (
+            lambda s: s['network'].update(feature_size=32),
+            'tensor actor.layers.0.weight must be (16, 33) torch.float32, got (16, 17) '
+            'torch.float32',
+        ),
+    ],
+)
 def test_refuses_another_specification(packed, change, text):
     assert text in refusal(changed_spec(packed, change))
 
@@ -125,28 +140,46 @@ def test_refuses_what_is_not_safetensors(packed, data):
     assert 'must be a safetensors file' in text or 'must be there, got none' in text
 
 
-@pytest.mark.parametrize('change, text', [
-    (lambda s: s.pop('encoder.trunk.0.bias'),
-     'tensor encoder.trunk.0.bias must be there, got none'),
-    (lambda s: s.update(extra=torch.zeros(1)), 'tensor extra must not be there'),
-    (lambda s: s.update({'actor.layers.4.bias': torch.zeros(3)}),
-     'must be (2,) torch.float32, got (3,)'),
-    (lambda s: s.update({'actor.layers.4.bias': torch.zeros(2, dtype=torch.float64)}),
-     'must be (2,) torch.float32, got (2,) torch.float64'),
-    (lambda s: s['encoder.convolutions.0.weight'].fill_(np.inf), '0.weight must be finite'),
-    (lambda s: (s['actor.layers.0.bias'].fill_(1e38), s['actor.layers.2.weight'].fill_(1e38)),
-     'actions on a probe batch must be finite'),
-    (lambda s: s['encoder.convolutions.2.weight'].fill_(3e38),
-     'actions on a probe batch must be finite'),
-])
+@pytest.mark.parametrize(
+    'change, text',
+    [
+        (
+            lambda s: s.pop('encoder.trunk.0.bias'),
+            'tensor encoder.trunk.0.bias must be there, got none',
+        ),
+        (lambda s: s.update(extra=torch.zeros(1)), 'tensor extra must not be there'),
+        (
+            lambda s: s.update({'actor.layers.4.bias': torch.zeros(3)}),
+            'must be (2,) torch.float32, got (3,)',
+        ),
+        (
+            lambda s: s.update({'actor.layers.4.bias': torch.zeros(2, dtype=torch.float64)}),
+            'must be (2,) torch.float32, got (2,) torch.float64',
+        ),
+        (lambda s: s['encoder.convolutions.0.weight'].fill_(np.inf), '0.weight must be finite'),
+        (
+            lambda s: (
+                s['actor.layers.0.bias'].fill_(1e38),
+                s['actor.layers.2.weight'].fill_(1e38),
+            ),
+            'actions on a probe batch must be finite',
+        ),
+        (
+            lambda s: s['encoder.convolutions.2.weight'].fill_(3e38),
+            'actions on a probe batch must be finite',
+        ),
+    ],
+)
 def test_refuses_tensors_that_do_not_fit(packed, change, text):
     assert text in refusal(changed_tensors(packed, change))
 
 
 def test_every_tensor_is_checked_for_nan(packed):
     for name in safetensors.torch.load(packed.tensors):
+
         def spoil(state, name=name):
             state[name].view(-1)[-1] = np.nan
+
         text = refusal(changed_tensors(packed, spoil))
         assert text == f'tensor {name} must be finite, got NaN or infinity'
 

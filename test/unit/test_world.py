@@ -36,7 +36,9 @@ def world(shared):
 def facing(item, distance):
     """Return a pose with the front bumper ``distance`` m before a lamp or a tree."""
     back = distance + 2.3 + item.radius
-    return Pose(item.x - back * math.cos(item.yaw), item.y - back * math.sin(item.yaw), 0.0, item.yaw)
+    return Pose(
+        item.x - back * math.cos(item.yaw), item.y - back * math.sin(item.yaw), 0.0, item.yaw
+    )
 
 
 def lonely(world, kind):
@@ -81,8 +83,12 @@ def test_a_lamp_stops_the_car(world):
     for _ in range(20):
         world.tick(Control())
         hits += world.collisions
-        front = world.state.pose.x + 2.3 * math.cos(lamp.yaw), world.state.pose.y + 2.3 * math.sin(lamp.yaw)
-        assert (lamp.x - front[0]) * math.cos(lamp.yaw) + (lamp.y - front[1]) * math.sin(lamp.yaw) > 0.0
+        front = world.state.pose.x + 2.3 * math.cos(lamp.yaw), world.state.pose.y + 2.3 * math.sin(
+            lamp.yaw
+        )
+        assert (lamp.x - front[0]) * math.cos(lamp.yaw) + (lamp.y - front[1]) * math.sin(
+            lamp.yaw
+        ) > 0.0
         if world.collisions:
             assert world.acceleration == pytest.approx(-8.0 / 0.05, rel=0.02)
     assert len(hits) == 1
@@ -121,7 +127,7 @@ def test_crossing_the_middle_reports_the_broken_line_and_the_edge_the_solid_one(
         return seen
 
     assert cross(0.0, 20) == []
-    assert cross(0.4, 12) == [BROKEN]    # the left side crosses after 0.8 m
+    assert cross(0.4, 12) == [BROKEN]  # the left side crosses after 0.8 m
     assert cross(-0.4, 12) == [SOLID]
     assert cross(0.4, 35) == [BROKEN, BROKEN]  # the right side follows 1.75 m later
 
@@ -147,7 +153,10 @@ def test_every_lane_is_free(shared):
     for lane in shared.road_map.lanes:
         for point in lane.points[::4]:
             if point.kind == 'Driving':
-                assert shared.scenery.collides(Pose(point.x, point.y, 0.0, point.yaw), 4.6, 1.9) is None
+                assert (
+                    shared.scenery.collides(Pose(point.x, point.y, 0.0, point.yaw), 4.6, 1.9)
+                    is None
+                )
 
 
 def test_a_box_touches_a_house_at_its_wall(shared):
@@ -167,7 +176,9 @@ def test_a_box_touches_a_house_at_its_wall(shared):
 def test_the_same_seed_and_controls_give_the_same_bits():
     pytest.importorskip('panda3d')
     rng = np.random.default_rng(0)
-    controls = [Control(*rng.uniform(0, 1, 2) * (1.0, 0.2), rng.uniform(-0.3, 0.3)) for _ in range(60)]
+    controls = [
+        Control(*rng.uniform(0, 1, 2) * (1.0, 0.2), rng.uniform(-0.3, 0.3)) for _ in range(60)
+    ]
     runs = []
     for _ in range(2):
         world = World(SimulatorConfig(seed=3))

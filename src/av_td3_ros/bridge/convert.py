@@ -1,5 +1,6 @@
 """
-Messages to core types and back. Every left-handed quantity of the bridge is turned right-handed here.
+Messages to core types and back. Every left-handed quantity of the bridge is turned right-handed
+here.
 
 The only one on our topics is steering: the bridge's command has + to the right.
 """
@@ -35,13 +36,17 @@ def from_ns(stamp: int) -> Time:
 
 
 def to_bytes(values: np.ndarray) -> array.array:
-    """Return an array as ``uint8[]``; rclpy copies an ``array.array`` fast, anything else slowly."""
+    """
+    Return an array as ``uint8[]``; rclpy copies an ``array.array`` fast, anything else slowly.
+    """
     data = array.array('B')
     data.frombytes(memoryview(np.ascontiguousarray(values)).cast('B'))
     return data
 
 
-# -- attitude and motion -------------------------------------------------------------------------------
+# -- attitude and motion
+# -------------------------------------------------------------------------------
+
 
 def to_quaternion(pose: Pose) -> geometry_msgs.msg.Quaternion:
     """Return roll, pitch, yaw (rad) as a quaternion."""
@@ -49,8 +54,11 @@ def to_quaternion(pose: Pose) -> geometry_msgs.msg.Quaternion:
     cp, sp = math.cos(pose.pitch / 2), math.sin(pose.pitch / 2)
     cy, sy = math.cos(pose.yaw / 2), math.sin(pose.yaw / 2)
     return geometry_msgs.msg.Quaternion(
-        w=cr * cp * cy + sr * sp * sy, x=sr * cp * cy - cr * sp * sy,
-        y=cr * sp * cy + sr * cp * sy, z=cr * cp * sy - sr * sp * cy)
+        w=cr * cp * cy + sr * sp * sy,
+        x=sr * cp * cy - cr * sp * sy,
+        y=cr * sp * cy + sr * cp * sy,
+        z=cr * cp * sy - sr * sp * cy,
+    )
 
 
 def to_pose_msg(pose: Pose) -> geometry_msgs.msg.Pose:
@@ -76,13 +84,17 @@ def from_odometry(msg: Odometry) -> VehicleState:
 
     :raises SpecError: where a number in it is not finite.
     """
-    state = VehicleState(from_pose_msg(msg.pose.pose), msg.twist.twist.linear.x, msg.twist.twist.angular.z)
+    state = VehicleState(
+        from_pose_msg(msg.pose.pose), msg.twist.twist.linear.x, msg.twist.twist.angular.z
+    )
     if not all(math.isfinite(value) for value in (*state.pose, state.speed, state.yaw_rate)):
         raise SpecError(f'odometry must be finite, got {state}; check the odometry topic')
     return state
 
 
-# -- camera --------------------------------------------------------------------------------------------
+# -- camera
+# --------------------------------------------------------------------------------------------
+
 
 def from_image(msg: Image) -> np.ndarray:
     """
@@ -92,12 +104,21 @@ def from_image(msg: Image) -> np.ndarray:
     """
     channels = ENCODING_CHANNELS.get(msg.encoding)
     if channels is None:
-        raise SpecError(f"image encoding must be one of {', '.join(ENCODING_CHANNELS)}, got "
-                        f"'{msg.encoding}'; check the camera")
+        raise SpecError(
+            f"image encoding must be one of {', '.join(ENCODING_CHANNELS)}, got "
+            f"'{msg.encoding}'; check the camera"
+        )
     row = msg.width * channels
-    if not (msg.height > 0 and msg.width > 0 and msg.step >= row and len(msg.data) == msg.step * msg.height):
-        raise SpecError(f'image of {msg.width}x{msg.height} {msg.encoding} must have step >= {row} and '
-                        f'step * height bytes, got step {msg.step} and {len(msg.data)} bytes')
+    if not (
+        msg.height > 0
+        and msg.width > 0
+        and msg.step >= row
+        and len(msg.data) == msg.step * msg.height
+    ):
+        raise SpecError(
+            f'image of {msg.width}x{msg.height} {msg.encoding} must have step >= {row} and '
+            f'step * height bytes, got step {msg.step} and {len(msg.data)} bytes'
+        )
     pixels = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :row]
     return pixels if channels == 1 else pixels.reshape(msg.height, msg.width, channels)
 
@@ -105,38 +126,62 @@ def from_image(msg: Image) -> np.ndarray:
 def to_image(pixels: np.ndarray, encoding: str, header: Any) -> Image:
     """Return (rows, columns[, channels]) uint8 as an image message."""
     height, width = pixels.shape[:2]
-    return Image(header=header, height=height, width=width, encoding=encoding, is_bigendian=0,
-                 step=width * ENCODING_CHANNELS[encoding], data=to_bytes(pixels))
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=width * ENCODING_CHANNELS[encoding],
+        data=to_bytes(pixels),
+    )
 
 
 def to_camera_info(width: int, height: int, fov_deg: float, header: Any) -> CameraInfo:
     """Return the intrinsics of an ideal pinhole camera, square pixels, centre in the middle."""
     focal = width / (2.0 * math.tan(math.radians(fov_deg) / 2.0))
     cx, cy = width / 2.0, height / 2.0
-    return CameraInfo(header=header, width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5,
-                      k=[focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0],
-                      r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-                      p=[focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0])
+    return CameraInfo(
+        header=header,
+        width=width,
+        height=height,
+        distortion_model='plumb_bob',
+        d=[0.0] * 5,
+        k=[focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
 
 
-# -- control -------------------------------------------------------------------------------------------
+# -- control
+# -------------------------------------------------------------------------------------------
+
 
 def to_control_msg(control: Control, stamp: Time) -> CarlaEgoVehicleControl:
     """Return a control as the bridge's command, whose steering is positive to the right."""
-    msg = CarlaEgoVehicleControl(throttle=control.throttle, brake=control.brake, steer=-control.steering)
+    msg = CarlaEgoVehicleControl(
+        throttle=control.throttle, brake=control.brake, steer=-control.steering
+    )
     msg.header.stamp = stamp
     return msg
 
 
 def from_control_msg(msg: CarlaEgoVehicleControl) -> Control:
-    """Return the bridge's command as a control; values beyond the limits are clipped, NaN brakes."""
+    """
+    Return the bridge's command as a control; values beyond the limits are clipped, NaN brakes.
+    """
     if not all(math.isfinite(value) for value in (msg.throttle, msg.brake, msg.steer)):
         return Control(brake=1.0)
-    return Control(min(max(msg.throttle, 0.0), 1.0), min(max(msg.brake, 0.0), 1.0),
-                   min(max(-msg.steer, -1.0), 1.0))
+    return Control(
+        min(max(msg.throttle, 0.0), 1.0),
+        min(max(msg.brake, 0.0), 1.0),
+        min(max(-msg.steer, -1.0), 1.0),
+    )
 
 
-# -- route ---------------------------------------------------------------------------------------------
+# -- route
+# ---------------------------------------------------------------------------------------------
+
 
 def from_path(msg: Path) -> Route:
     """
@@ -144,9 +189,13 @@ def from_path(msg: Path) -> Route:
 
     :raises SpecError: for fewer than two points.
     """
-    points = np.array([(p.pose.position.x, p.pose.position.y) for p in msg.poses], np.float64).reshape(-1, 2)
+    points = np.array(
+        [(p.pose.position.x, p.pose.position.y) for p in msg.poses], np.float64
+    ).reshape(-1, 2)
     if len(points) < 2 or not np.all(np.isfinite(points)):
-        raise SpecError(f'a route needs at least 2 finite points, got {len(points)}; check the waypoints topic')
+        raise SpecError(
+            f'a route needs at least 2 finite points, got {len(points)}; check the waypoints topic'
+        )
     try:
         return Route.from_points(points)
     except ValueError as error:
@@ -163,7 +212,9 @@ def to_path(route: Route, stamp: Time) -> Path:
     return msg
 
 
-# -- our messages --------------------------------------------------------------------------------------
+# -- our messages
+# --------------------------------------------------------------------------------------
+
 
 def to_image_stack(msg: Observation, spec: ObsSpec) -> Tuple[np.ndarray, np.ndarray]:
     """
@@ -173,10 +224,12 @@ def to_image_stack(msg: Observation, spec: ObsSpec) -> Tuple[np.ndarray, np.ndar
     """
     size = math.prod(spec.image_shape)
     if msg.spec != spec.digest or len(msg.image) != size or len(msg.vector) != spec.vector_size:
-        raise SpecError(f'observation must follow specification {spec.digest} ({size} pixels, '
-                        f'{spec.vector_size} values), got {msg.spec} ({len(msg.image)} pixels, '
-                        f'{len(msg.vector)} values); give perception, policy and trainer the same '
-                        'observation.param.yaml')
+        raise SpecError(
+            f'observation must follow specification {spec.digest} ({size} pixels, '
+            f'{spec.vector_size} values), got {msg.spec} ({len(msg.image)} pixels, '
+            f'{len(msg.vector)} values); give perception, policy and trainer the same '
+            'observation.param.yaml'
+        )
     vector = np.frombuffer(msg.vector, np.float32)
     if not np.all(np.isfinite(vector)):
         raise SpecError('observation vector must be finite, got NaN or infinity')
@@ -185,10 +238,17 @@ def to_image_stack(msg: Observation, spec: ObsSpec) -> Tuple[np.ndarray, np.ndar
 
 def to_transition(step: machine.Experience, sequence: int) -> Transition:
     """Return one step of experience as a message."""
-    msg = Transition(sequence=sequence, episode_id=step.episode_id, step_id=step.step_id,
-                     policy_version=step.policy_version, action=np.asarray(step.action, np.float32),
-                     reward=float(step.reward), outcome=int(step.outcome), frame=to_bytes(step.frame),
-                     vector=array.array('f', step.vector.tobytes()))
+    msg = Transition(
+        sequence=sequence,
+        episode_id=step.episode_id,
+        step_id=step.step_id,
+        policy_version=step.policy_version,
+        action=np.asarray(step.action, np.float32),
+        reward=float(step.reward),
+        outcome=int(step.outcome),
+        frame=to_bytes(step.frame),
+        vector=array.array('f', step.vector.tobytes()),
+    )
     msg.header.stamp = from_ns(step.stamp)
     return msg
 
@@ -197,13 +257,22 @@ def to_episode_state(state: machine.FrameState) -> EpisodeState:
     """Return the numbering and verdict of a frame as a message."""
     position = state.position
     msg = EpisodeState(
-        episode_id=state.episode_id, step_id=state.step_id, phase=int(state.phase), mode=int(state.mode),
-        policy_version=state.policy_version, route_stamp=from_ns(state.route_stamp),
-        steering=float(state.steering), reward=float(state.reward), reward_terms=list(state.terms),
-        reward_values=[float(v) for v in state.terms.values()], episode_return=float(state.episode_return),
-        route_completion=float(state.route_completion), speed=float(state.speed),
+        episode_id=state.episode_id,
+        step_id=state.step_id,
+        phase=int(state.phase),
+        mode=int(state.mode),
+        policy_version=state.policy_version,
+        route_stamp=from_ns(state.route_stamp),
+        steering=float(state.steering),
+        reward=float(state.reward),
+        reward_terms=list(state.terms),
+        reward_values=[float(v) for v in state.terms.values()],
+        episode_return=float(state.episode_return),
+        route_completion=float(state.route_completion),
+        speed=float(state.speed),
         lateral_deviation=float(position.lateral_deviation) if position else 0.0,
-        heading_error=float(position.heading_error) if position else 0.0)
+        heading_error=float(position.heading_error) if position else 0.0,
+    )
     msg.header.stamp = from_ns(state.stamp)
     msg.header.frame_id = 'map'
     return msg
@@ -213,30 +282,60 @@ def to_episode_result(ended: machine.Ended) -> EpisodeResult:
     """Return a finished episode as a message."""
     episode = ended.episode
     msg = EpisodeResult(
-        episode_id=ended.episode_id, mode=int(ended.mode), outcome=ended.outcome, reason=ended.reason,
-        length=episode.length, episode_return=float(episode.episode_return),
-        route_length=float(episode.route.length), route_completion=float(episode.route_completion),
+        episode_id=ended.episode_id,
+        mode=int(ended.mode),
+        outcome=ended.outcome,
+        reason=ended.reason,
+        length=episode.length,
+        episode_return=float(episode.episode_return),
+        route_length=float(episode.route.length),
+        route_completion=float(episode.route_completion),
         mean_speed=float(episode.mean_speed),
-        mean_lateral_deviation=float(episode.mean_lateral_deviation), max_jerk=float(episode.max_jerk),
-        collisions=int(episode.collisions), lane_invasions=int(episode.lane_invasions),
-        policy_version=ended.policy_version, reward_terms=list(episode.term_sums),
-        reward_sums=[float(v) for v in episode.term_sums.values()])
+        mean_lateral_deviation=float(episode.mean_lateral_deviation),
+        max_jerk=float(episode.max_jerk),
+        collisions=int(episode.collisions),
+        lane_invasions=int(episode.lane_invasions),
+        policy_version=ended.policy_version,
+        reward_terms=list(episode.term_sums),
+        reward_sums=[float(v) for v in episode.term_sums.values()],
+    )
     msg.header.stamp = from_ns(ended.stamp)
     return msg
 
 
 def result_row(msg: EpisodeResult) -> Dict[str, Any]:
     """Return a finished episode as a flat row, for ``episodes.csv``."""
-    row = {name: getattr(msg, name) for name in (
-        'episode_id', 'mode', 'outcome', 'reason', 'length', 'episode_return', 'route_length',
-        'route_completion', 'mean_speed', 'mean_lateral_deviation', 'max_jerk', 'collisions',
-        'lane_invasions', 'policy_version')}
+    row = {
+        name: getattr(msg, name)
+        for name in (
+            'episode_id',
+            'mode',
+            'outcome',
+            'reason',
+            'length',
+            'episode_return',
+            'route_length',
+            'route_completion',
+            'mean_speed',
+            'mean_lateral_deviation',
+            'max_jerk',
+            'collisions',
+            'lane_invasions',
+            'policy_version',
+        )
+    }
     row.update({f'reward_{name}': value for name, value in zip(msg.reward_terms, msg.reward_sums)})
     return row
 
 
 def to_action_msg(observation: Observation, version: int, action: Tuple[float, float]) -> Action:
     """Return the action taken on an observation as a message."""
-    return Action(header=observation.header, episode_id=observation.episode_id, step_id=observation.step_id,
-                  policy_version=version, drive=observation.drive, steering=float(action[0]),
-                  acceleration=float(action[1]))
+    return Action(
+        header=observation.header,
+        episode_id=observation.episode_id,
+        step_id=observation.step_id,
+        policy_version=version,
+        drive=observation.drive,
+        steering=float(action[0]),
+        acceleration=float(action[1]),
+    )

@@ -1,18 +1,34 @@
 """
 Every topic and service of the graph, once: name, type, quality of service, expected rate.
 
-Nodes, the README table, staleness limits and tests read this table. Names in ``/carla/`` are the CARLA ROS
-bridge's own and therefore absolute; ours are relative to the namespace of the graph.
+Nodes, the README table, staleness limits and tests read this table. Names in ``/carla/`` are the
+CARLA ROS bridge's own and therefore absolute; ours are relative to the namespace of the graph.
 """
 
 from typing import Any, Dict, NamedTuple
 
-from av_td3_msgs.msg import (Action, EpisodeResult, EpisodeState, Observation, PolicyStatus, PolicyWeights,
-                             TrainingStatus, Transition)
+from av_td3_msgs.msg import (
+    Action,
+    EpisodeResult,
+    EpisodeState,
+    Observation,
+    PolicyStatus,
+    PolicyWeights,
+    TrainingStatus,
+    Transition,
+)
 from av_td3_msgs.srv import SaveCheckpoint, SetMode, SetPaused
-from carla_msgs.msg import (CarlaActorList, CarlaCollisionEvent, CarlaControl, CarlaEgoVehicleControl,
-                            CarlaEgoVehicleInfo, CarlaEgoVehicleStatus, CarlaLaneInvasionEvent, CarlaStatus,
-                            CarlaWorldInfo)
+from carla_msgs.msg import (
+    CarlaActorList,
+    CarlaCollisionEvent,
+    CarlaControl,
+    CarlaEgoVehicleControl,
+    CarlaEgoVehicleInfo,
+    CarlaEgoVehicleStatus,
+    CarlaLaneInvasionEvent,
+    CarlaStatus,
+    CarlaWorldInfo,
+)
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Pose, PoseStamped, Twist
 from nav_msgs.msg import Odometry, Path
@@ -28,8 +44,8 @@ class Topic(NamedTuple):
     """
     One topic.
 
-    ``name``: with ``{role_name}`` where the bridge has one. ``qos``: a name from ``bridge/qos.py``.
-    ``rate``: what sets the pace, for people. ``purpose``: for the README.
+    ``name``: with ``{role_name}`` where the bridge has one. ``qos``: a name from
+    ``bridge/qos.py``. ``rate``: what sets the pace, for people. ``purpose``: for the README.
     """
 
     name: str
@@ -53,41 +69,88 @@ FRAME, EVENT, ONCE, CHANGE = 'every frame', 'on event', 'once', 'on change'
 TOPICS: Dict[str, Topic] = {
     # CARLA ROS bridge
     'clock': Topic('/clock', Clock, 'bridge', FRAME, 'simulated time'),
-    'status': Topic('/carla/status', CarlaStatus, 'bridge', FRAME, 'frame number, step size, paused or not'),
-    'world_info': Topic('/carla/world_info', CarlaWorldInfo, 'bridge_latched', ONCE, 'map name and OpenDRIVE'),
-    'world_control': Topic('/carla/control', CarlaControl, 'bridge', EVENT, 'play, pause, step once'),
-    'actor_list': Topic('/carla/actor_list', CarlaActorList, 'bridge', FRAME, 'ids, to classify collisions'),
+    'status': Topic(
+        '/carla/status', CarlaStatus, 'bridge', FRAME, 'frame number, step size, paused or not'
+    ),
+    'world_info': Topic(
+        '/carla/world_info', CarlaWorldInfo, 'bridge_latched', ONCE, 'map name and OpenDRIVE'
+    ),
+    'world_control': Topic(
+        '/carla/control', CarlaControl, 'bridge', EVENT, 'play, pause, step once'
+    ),
+    'actor_list': Topic(
+        '/carla/actor_list', CarlaActorList, 'bridge', FRAME, 'ids, to classify collisions'
+    ),
     'image': Topic(f'{EGO}/rgb_front/image', Image, 'bridge', FRAME, 'front camera, bgra8'),
-    'camera_info': Topic(f'{EGO}/rgb_front/camera_info', CameraInfo, 'bridge', FRAME, 'intrinsics'),
-    'odometry': Topic(f'{EGO}/odometry', Odometry, 'bridge', FRAME, 'pose in map, velocity in the body frame'),
+    'camera_info': Topic(
+        f'{EGO}/rgb_front/camera_info', CameraInfo, 'bridge', FRAME, 'intrinsics'
+    ),
+    'odometry': Topic(
+        f'{EGO}/odometry', Odometry, 'bridge', FRAME, 'pose in map, velocity in the body frame'
+    ),
     'speedometer': Topic(f'{EGO}/speedometer', Float32, 'bridge', FRAME, 'forward speed'),
-    'vehicle_status': Topic(f'{EGO}/vehicle_status', CarlaEgoVehicleStatus, 'bridge', FRAME,
-                            'speed, acceleration, last control'),
-    'vehicle_info': Topic(f'{EGO}/vehicle_info', CarlaEgoVehicleInfo, 'bridge_latched', ONCE,
-                          'wheels, mass, limits'),
-    'collision': Topic(f'{EGO}/collision', CarlaCollisionEvent, 'bridge', EVENT, 'impulse and other actor'),
-    'lane_invasion': Topic(f'{EGO}/lane_invasion', CarlaLaneInvasionEvent, 'bridge', EVENT,
-                           'markings crossed'),
+    'vehicle_status': Topic(
+        f'{EGO}/vehicle_status',
+        CarlaEgoVehicleStatus,
+        'bridge',
+        FRAME,
+        'speed, acceleration, last control',
+    ),
+    'vehicle_info': Topic(
+        f'{EGO}/vehicle_info', CarlaEgoVehicleInfo, 'bridge_latched', ONCE, 'wheels, mass, limits'
+    ),
+    'collision': Topic(
+        f'{EGO}/collision', CarlaCollisionEvent, 'bridge', EVENT, 'impulse and other actor'
+    ),
+    'lane_invasion': Topic(
+        f'{EGO}/lane_invasion', CarlaLaneInvasionEvent, 'bridge', EVENT, 'markings crossed'
+    ),
     'waypoints': Topic(f'{EGO}/waypoints', Path, 'latched', CHANGE, 'the route, about 1 m apart'),
     'goal': Topic(f'{EGO}/goal', PoseStamped, 'bridge', EVENT, 'asks for a route to here'),
-    'vehicle_control_cmd': Topic(f'{EGO}/vehicle_control_cmd', CarlaEgoVehicleControl, 'bridge', FRAME,
-                                 'the one command per frame'),
-    'set_transform': Topic(f'{EGO}/control/set_transform', Pose, 'bridge', EVENT, 'puts the vehicle somewhere'),
-    'set_target_velocity': Topic(f'{EGO}/control/set_target_velocity', Twist, 'bridge', EVENT,
-                                 'sets its velocity'),
+    'vehicle_control_cmd': Topic(
+        f'{EGO}/vehicle_control_cmd',
+        CarlaEgoVehicleControl,
+        'bridge',
+        FRAME,
+        'the one command per frame',
+    ),
+    'set_transform': Topic(
+        f'{EGO}/control/set_transform', Pose, 'bridge', EVENT, 'puts the vehicle somewhere'
+    ),
+    'set_target_velocity': Topic(
+        f'{EGO}/control/set_target_velocity', Twist, 'bridge', EVENT, 'sets its velocity'
+    ),
     # ours
     'observation': Topic('observation', Observation, 'bridge', FRAME, 'what the policy sees'),
     'action': Topic('action', Action, 'bridge', FRAME, 'what the policy commanded'),
-    'episode_state': Topic('episode_state', EpisodeState, 'bridge', FRAME, 'numbering, reward, progress'),
-    'episode_result': Topic('episode_result', EpisodeResult, 'transition', EVENT, 'a finished episode'),
-    'transition': Topic('transition', Transition, 'transition', FRAME, 'experience for the learner'),
-    'policy_weights': Topic('policy_weights', PolicyWeights, 'latched', EVENT, 'weights with hash and spec'),
-    'policy_status': Topic('policy_status', PolicyStatus, 'latched', '1 Hz', 'version that drives, refusals'),
-    'training_status': Topic('training_status', TrainingStatus, 'bridge', '>= 5 Hz', 'progress and pacing'),
-    'diagnostics': Topic('/diagnostics', DiagnosticArray, 'bridge', '1 Hz', 'health of every node'),
+    'episode_state': Topic(
+        'episode_state', EpisodeState, 'bridge', FRAME, 'numbering, reward, progress'
+    ),
+    'episode_result': Topic(
+        'episode_result', EpisodeResult, 'transition', EVENT, 'a finished episode'
+    ),
+    'transition': Topic(
+        'transition', Transition, 'transition', FRAME, 'experience for the learner'
+    ),
+    'policy_weights': Topic(
+        'policy_weights', PolicyWeights, 'latched', EVENT, 'weights with hash and spec'
+    ),
+    'policy_status': Topic(
+        'policy_status', PolicyStatus, 'latched', '1 Hz', 'version that drives, refusals'
+    ),
+    'training_status': Topic(
+        'training_status', TrainingStatus, 'bridge', '>= 5 Hz', 'progress and pacing'
+    ),
+    'diagnostics': Topic(
+        '/diagnostics', DiagnosticArray, 'bridge', '1 Hz', 'health of every node'
+    ),
     # for people; `~` is the publishing node
-    'debug_stack': Topic('~/debug/stack', Image, 'bridge', '<= 10 Hz', 'the stack that the policy sees'),
-    'debug_markers': Topic('~/debug/markers', MarkerArray, 'latched', CHANGE, 'route and goal for rviz'),
+    'debug_stack': Topic(
+        '~/debug/stack', Image, 'bridge', '<= 10 Hz', 'the stack that the policy sees'
+    ),
+    'debug_markers': Topic(
+        '~/debug/markers', MarkerArray, 'latched', CHANGE, 'route and goal for rviz'
+    ),
 }
 
 SERVICES: Dict[str, Service] = {

@@ -1,4 +1,6 @@
-"""``av-td3 bench graph``: how fast image -> perception -> policy -> command -> next image goes round."""
+"""
+``av-td3 bench graph``: how fast image -> perception -> policy -> command -> next image goes round.
+"""
 
 import argparse
 from dataclasses import replace
@@ -23,13 +25,22 @@ SHORTEST = 3.0
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        'bench', help='measure speed on this machine',
-        description='Measure the lock-step graph without a learner: steps per second, and the time from the '
-                    'moment an image is published to the moment its command is back.')
+        'bench',
+        help='measure speed on this machine',
+        description='Measure the lock-step graph without a learner: steps per second, and the '
+        'time from the '
+        'moment an image is published to the moment its command is back.',
+    )
     parser.add_argument('what', choices=('graph',), help='what to measure')
-    parser.add_argument('--camera', action='append', metavar='WxH',
-                        help='camera size; may be repeated (default 256x144 and 800x600)')
-    parser.add_argument('--seconds', type=float, default=10.0, help='duration of each measurement (default 10)')
+    parser.add_argument(
+        '--camera',
+        action='append',
+        metavar='WxH',
+        help='camera size; may be repeated (default 256x144 and 800x600)',
+    )
+    parser.add_argument(
+        '--seconds', type=float, default=10.0, help='duration of each measurement (default 10)'
+    )
     parser.add_argument('--json', action='store_true', help='print JSON alone')
     common.add_config_arguments(parser)
     parser.set_defaults(run=run)
@@ -45,17 +56,28 @@ def run(options: argparse.Namespace) -> int:
     results: List[Dict[str, Any]] = []
     for camera in options.camera or ['256x144', '800x600']:
         width, _, height = camera.partition('x')
-        config = common.load_config(options, {
-            'simulator.image_width': _pixels(width, camera), 'simulator.image_height': _pixels(height, camera),
-            'perception.episodes': False, 'policy.accept_weights': False})
+        config = common.load_config(
+            options,
+            {
+                'simulator.image_width': _pixels(width, camera),
+                'simulator.image_height': _pixels(height, camera),
+                'perception.episodes': False,
+                'policy.accept_weights': False,
+            },
+        )
         try:
             with tempfile.TemporaryDirectory(prefix='av_td3_bench_') as folder:
-                results.append({'camera': camera, **measure(config, Path(folder), options.seconds)})
+                results.append(
+                    {'camera': camera, **measure(config, Path(folder), options.seconds)}
+                )
         except GraphError as error:
             return refuse(error)
         if not options.json:
-            print('{camera:>8}  {steps_per_second:6.1f} steps/s   image to command p50 '
-                  '{latency_p50_ms:.2f} ms, p99 {latency_p99_ms:.2f} ms'.format(**results[-1]), flush=True)
+            print(
+                '{camera:>8}  {steps_per_second:6.1f} steps/s   image to command p50 '
+                '{latency_p50_ms:.2f} ms, p99 {latency_p99_ms:.2f} ms'.format(**results[-1]),
+                flush=True,
+            )
     if options.json:
         print(json.dumps({'machine': machine(), 'graph': results}, indent=2))
     return 0
@@ -85,19 +107,25 @@ def measure(config: RunConfig, folder: Path, seconds: float) -> Dict[str, Any]:
             if 'command_latency_p50_ms' in graph.health.get('simulator', {}):
                 break
         else:
-            raise GraphError('the graph must answer frames with commands, got none; simulator: '
-                             f'{graph.health.get("simulator")}, perception: {graph.health.get("perception")}')
+            raise GraphError(
+                'the graph must answer frames with commands, got none; simulator: '
+                f'{graph.health.get("simulator")}, perception: {graph.health.get("perception")}'
+            )
         before = dict(graph.health['simulator'])
         graph.spin(lambda: False, seconds)
         after = dict(graph.health['simulator'])
     frames = int(after['frames']) - int(before['frames'])
     duration = after['stamp'] - before['stamp']
-    return {'steps_per_second': frames / duration, 'frames': frames, 'seconds': duration,
-            'commands': int(after['commands']) - int(before['commands']),
-            'timeouts': int(after['timeouts']) - int(before['timeouts']),
-            'late_commands': int(after['late_commands']) - int(before['late_commands']),
-            'latency_p50_ms': float(after['command_latency_p50_ms']),
-            'latency_p99_ms': float(after['command_latency_p99_ms'])}
+    return {
+        'steps_per_second': frames / duration,
+        'frames': frames,
+        'seconds': duration,
+        'commands': int(after['commands']) - int(before['commands']),
+        'timeouts': int(after['timeouts']) - int(before['timeouts']),
+        'late_commands': int(after['late_commands']) - int(before['late_commands']),
+        'latency_p50_ms': float(after['command_latency_p50_ms']),
+        'latency_p99_ms': float(after['command_latency_p99_ms']),
+    }
 
 
 def machine() -> Dict[str, Any]:
@@ -105,11 +133,18 @@ def machine() -> Dict[str, Any]:
     model = platform.processor()
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
-        model = next((line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')), model)
+        model = next(
+            (line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')),
+            model,
+        )
     except OSError:
         pass
-    return {'processor': model, 'cores': os.cpu_count(), 'python': platform.python_version(),
-            'system': f'{platform.system()} {platform.machine()}'}
+    return {
+        'processor': model,
+        'cores': os.cpu_count(),
+        'python': platform.python_version(),
+        'system': f'{platform.system()} {platform.machine()}',
+    }
 
 
 def _pixels(text: str, camera: str) -> int:

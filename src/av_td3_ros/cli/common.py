@@ -18,10 +18,20 @@ PLAIN_PERIOD = 10.0
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--map``, ``--config`` and ``--set``."""
-    parser.add_argument('--map', metavar='FILE', help="OpenDRIVE file, or 'town' for the shipped one (default)")
-    parser.add_argument('--config', metavar='FILE', help='YAML file with settings; see config.yaml of any run')
-    parser.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='assignments',
-                        help='one setting, such as trainer.learner.batch_size=64; may be repeated')
+    parser.add_argument(
+        '--map', metavar='FILE', help="OpenDRIVE file, or 'town' for the shipped one (default)"
+    )
+    parser.add_argument(
+        '--config', metavar='FILE', help='YAML file with settings; see config.yaml of any run'
+    )
+    parser.add_argument(
+        '--set',
+        metavar='KEY=VALUE',
+        action='append',
+        default=[],
+        dest='assignments',
+        help='one setting, such as trainer.learner.batch_size=64; may be repeated',
+    )
 
 
 def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = None) -> RunConfig:
@@ -36,7 +46,9 @@ def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = N
         where = options.config
         values.update(_without_shared_copies(flatten(read_yaml(Path(options.config)))))
     if options.map:
-        values['simulator.map'] = options.map if options.map == 'town' else str(Path(options.map).resolve())
+        values['simulator.map'] = (
+            options.map if options.map == 'town' else str(Path(options.map).resolve())
+        )
     values.update(extra or {})
     for text in options.assignments:
         key, value = conf.parse_assignment(text)
@@ -97,7 +109,9 @@ def clock(seconds: float) -> str:
 
 
 def _without_shared_copies(values: Dict[str, Any]) -> Dict[str, Any]:
-    """Drop the copies of shared settings that a written ``config.yaml`` holds in its node sections."""
+    """
+    Drop the copies of shared settings that a written ``config.yaml`` holds in its node sections.
+    """
     kept = {}
     for key, value in values.items():
         section, _, rest = key.partition('.')

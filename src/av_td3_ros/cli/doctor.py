@@ -17,7 +17,9 @@ SUPPORTED = ((3, 10), (3, 12))
 
 
 class Finding(NamedTuple):
-    """One line: what was looked at, how it is, what was seen, and what to do where it is not well."""
+    """
+    One line: what was looked at, how it is, what was seen, and what to do where it is not well.
+    """
 
     name: str
     state: str
@@ -28,9 +30,12 @@ class Finding(NamedTuple):
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        'doctor', help='check this machine: ROS, messages, CARLA, torch, memory',
-        description='Look at everything that av_td3_ros needs and say what is missing and what to do. Exit code '
-                    '0 where training can run here, else 2.')
+        'doctor',
+        help='check this machine: ROS, messages, CARLA, torch, memory',
+        description='Look at everything that av_td3_ros needs and say what is missing and what '
+        'to do. Exit code '
+        '0 where training can run here, else 2.',
+    )
     parser.add_argument('--json', action='store_true', help='print JSON')
     parser.set_defaults(run=run)
 
@@ -47,34 +52,60 @@ def run(options: argparse.Namespace) -> int:
                 print(f'{"":28} -> {finding.advice}')
     missing = [finding.name for finding in findings if finding.state == FAIL]
     if not options.json:
-        print(f'\nnot ready: {", ".join(missing)}' if missing else '\nready: `av-td3 train` can run here')
+        print(
+            f'\nnot ready: {", ".join(missing)}'
+            if missing
+            else '\nready: `av-td3 train` can run here'
+        )
     return 2 if missing else 0
 
 
 def examine() -> List[Finding]:
     """Return every finding."""
     checks: Tuple[Callable[[], Finding], ...] = (
-        _python, _rclpy, _rmw, lambda: _module('av_td3_msgs', 'build the messages: `make messages`, or '
-                                               '`colcon build` in your workspace', 'av_td3_msgs.msg'),
-        lambda: _module('carla_msgs', 'build the messages: `make messages`, or install carla_msgs',
-                        'carla_msgs.msg'),
-        _torch, _acceleration, _threads, lambda: _module('cv2', 'pip install opencv-python-headless'),
+        _python,
+        _rclpy,
+        _rmw,
+        lambda: _module(
+            'av_td3_msgs',
+            'build the messages: `make messages`, or ' '`colcon build` in your workspace',
+            'av_td3_msgs.msg',
+        ),
+        lambda: _module(
+            'carla_msgs',
+            'build the messages: `make messages`, or install carla_msgs',
+            'carla_msgs.msg',
+        ),
+        _torch,
+        _acceleration,
+        _threads,
+        lambda: _module('cv2', 'pip install opencv-python-headless'),
         lambda: _module('safetensors', 'pip install safetensors'),
-        _carla, lambda: _module('panda3d', 'pip install panda3d', 'panda3d.core', needed=False),
+        _carla,
+        lambda: _module('panda3d', 'pip install panda3d', 'panda3d.core', needed=False),
         lambda: _module('tensorboard', 'pip install tensorboard', needed=False),
         lambda: _module('matplotlib', 'pip install matplotlib', needed=False),
-        lambda: _module('launch_ros', 'comes with an apt ROS 2; `av-td3 train` does not need it',
-                        needed=False),
-        lambda: _module('tf2_msgs', 'comes with an apt ROS 2; without it /tf is not published', needed=False),
-        _shared_memory, _domain)
+        lambda: _module(
+            'launch_ros', 'comes with an apt ROS 2; `av-td3 train` does not need it', needed=False
+        ),
+        lambda: _module(
+            'tf2_msgs', 'comes with an apt ROS 2; without it /tf is not published', needed=False
+        ),
+        _shared_memory,
+        _domain,
+    )
     return [check() for check in checks]
 
 
 def _python() -> Finding:
     version = sys.version_info[:2]
     fits = SUPPORTED[0] <= version <= SUPPORTED[1]
-    return Finding('Python', OK if fits else WARN, platform.python_version(),
-                   'ROS 2 and CARLA wheels are tested with 3.10 to 3.12')
+    return Finding(
+        'Python',
+        OK if fits else WARN,
+        platform.python_version(),
+        'ROS 2 and CARLA wheels are tested with 3.10 to 3.12',
+    )
 
 
 def _module(name: str, advice: str, imported: str = '', needed: bool = True) -> Finding:
@@ -87,8 +118,14 @@ def _module(name: str, advice: str, imported: str = '', needed: bool = True) -> 
 
 def _rclpy() -> Finding:
     distribution = os.environ.get('ROS_DISTRO', '')
-    finding = _module('rclpy', 'source your ROS 2 (`source /opt/ros/<distro>/setup.bash`) or run `make setup`')
-    return finding._replace(seen=distribution or 'from PyPI wheels') if finding.state == OK else finding
+    finding = _module(
+        'rclpy', 'source your ROS 2 (`source /opt/ros/<distro>/setup.bash`) or run `make setup`'
+    )
+    return (
+        finding._replace(seen=distribution or 'from PyPI wheels')
+        if finding.state == OK
+        else finding
+    )
 
 
 def _rmw() -> Finding:
@@ -96,6 +133,7 @@ def _rmw() -> Finding:
     try:
         import rclpy
         from rclpy.context import Context
+
         context = Context()
         rclpy.init(context=context)
         try:
@@ -104,7 +142,9 @@ def _rmw() -> Finding:
         finally:
             context.try_shutdown()
     except Exception as error:
-        return Finding('RMW', FAIL, f'{type(error).__name__}: {" ".join(str(error).split())[:120]}', advice)
+        return Finding(
+            'RMW', FAIL, f'{type(error).__name__}: {" ".join(str(error).split())[:120]}', advice
+        )
 
 
 def _torch() -> Finding:
@@ -120,8 +160,11 @@ def _acceleration() -> Finding:
     seen = ', '.join(found[:2]) or 'plain processor'
     if importlib.util.find_spec('torch'):
         import torch
+
         if torch.cuda.is_available():
-            seen += f', GPU {torch.cuda.get_device_name(0)} (use it with --set trainer.device=cuda)'
+            seen += (
+                f', GPU {torch.cuda.get_device_name(0)} (use it with --set trainer.device=cuda)'
+            )
         else:
             seen += ', no GPU'
     return Finding('acceleration', OK, seen)
@@ -129,20 +172,31 @@ def _acceleration() -> Finding:
 
 def _threads() -> Finding:
     cores = os.cpu_count() or 1
-    return Finding('cores', OK if cores >= 2 else WARN, str(cores), 'two or more cores are advised')
+    return Finding(
+        'cores', OK if cores >= 2 else WARN, str(cores), 'two or more cores are advised'
+    )
 
 
 def _carla() -> Finding:
-    return _module('carla', 'pip install carla==0.9.16 (x86-64, Python 3.10 to 3.12); the maps are read with it')
+    return _module(
+        'carla',
+        'pip install carla==0.9.16 (x86-64, Python 3.10 to 3.12); the maps are read with it',
+    )
 
 
 def _shared_memory() -> Finding:
     folder = Path('/dev/shm')
     if not folder.exists():
-        return Finding('shared memory', WARN, 'no /dev/shm', 'images will travel over the loopback network')
+        return Finding(
+            'shared memory', WARN, 'no /dev/shm', 'images will travel over the loopback network'
+        )
     free = shutil.disk_usage(folder).free
-    return Finding('shared memory', OK if free > SMALLEST_SHARED_MEMORY else WARN, f'{free / 2**20:.0f} MiB free',
-                   'in a container, start it with --shm-size=256m')
+    return Finding(
+        'shared memory',
+        OK if free > SMALLEST_SHARED_MEMORY else WARN,
+        f'{free / 2**20:.0f} MiB free',
+        'in a container, start it with --shm-size=256m',
+    )
 
 
 def _domain() -> Finding:

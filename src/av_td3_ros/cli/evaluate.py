@@ -18,12 +18,19 @@ EPISODE_TIMEOUT = 120.0
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        'evaluate', help='drive a trained policy and measure it',
-        description='Run the policy of a run folder or checkpoint without exploration on random routes over the '
-                    'ROS 2 graph; print the result and write evaluation.csv and evaluation.json.')
+        'evaluate',
+        help='drive a trained policy and measure it',
+        description='Run the policy of a run folder or checkpoint without exploration on '
+        'random routes over the '
+        'ROS 2 graph; print the result and write evaluation.csv and evaluation.json.',
+    )
     parser.add_argument('source', metavar='RUN', help='run folder, or one checkpoint folder')
-    parser.add_argument('--episodes', type=int, default=20, metavar='N', help='episodes (default 20)')
-    parser.add_argument('--seed', type=int, default=1000, metavar='N', help='seed of the routes (default 1000)')
+    parser.add_argument(
+        '--episodes', type=int, default=20, metavar='N', help='episodes (default 20)'
+    )
+    parser.add_argument(
+        '--seed', type=int, default=1000, metavar='N', help='seed of the routes (default 1000)'
+    )
     parser.add_argument('--output', metavar='DIR', help='where to write (default RUN/evaluation)')
     common.add_config_arguments(parser)
     parser.set_defaults(run=run)
@@ -35,12 +42,21 @@ def run(options: argparse.Namespace) -> int:
 
     source = Path(options.source)
     checkpoint.load_policy(source)  # refuse here what the policy would refuse later
-    written = next((p / 'config.yaml' for p in (source, *source.parents) if (p / 'config.yaml').exists()), None)
+    written = next(
+        (p / 'config.yaml' for p in (source, *source.parents) if (p / 'config.yaml').exists()),
+        None,
+    )
     if written is not None and not options.config:
         options.config = str(written)
-    config = common.load_config(options, {
-        'policy.checkpoint': str(source.resolve()), 'policy.accept_weights': False,
-        'episode_manager.start_in_evaluation': True, 'episode_manager.seed': options.seed})
+    config = common.load_config(
+        options,
+        {
+            'policy.checkpoint': str(source.resolve()),
+            'policy.accept_weights': False,
+            'episode_manager.start_in_evaluation': True,
+            'episode_manager.seed': options.seed,
+        },
+    )
     output = Path(options.output) if options.output else source / 'evaluation'
     return evaluate(config, options.episodes, output)
 
@@ -60,6 +76,7 @@ def evaluate(config: Any, episodes: int, output: Path) -> int:
     rows: List[Dict[str, Any]] = []
     try:
         with Supervisor(config, 'evaluation', output) as graph:
+
             def count(msg: Any) -> None:
                 rows.append(result_row(msg))
 
@@ -70,8 +87,12 @@ def evaluate(config: Any, episodes: int, output: Path) -> int:
                     graph.spin(lambda: len(rows) > known or bool(stops), 0.25)
                     graph.revive()
                     if time.monotonic() - since > EPISODE_TIMEOUT:
-                        raise GraphError(f'no episode ended within {EPISODE_TIMEOUT:g} s; see {output / "logs"}')
-                progress.show(f'{len(rows)}/{episodes} episodes, success {_share(rows, "goal"):.0%}')
+                        raise GraphError(
+                            f'no episode ended within {EPISODE_TIMEOUT:g} s; see {output / "logs"}'
+                        )
+                progress.show(
+                    f'{len(rows)}/{episodes} episodes, success {_share(rows, "goal"):.0%}'
+                )
             graph.finish()
     except GraphError as error:
         return refuse(error)
@@ -79,8 +100,12 @@ def evaluate(config: Any, episodes: int, output: Path) -> int:
     result = summarise(rows)
     write_table(output / 'evaluation.csv', rows)
     replace_file(output / 'evaluation.json', json.dumps(result, indent=2) + '\n')
-    progress.end('\n'.join(f'{key:28} {value:.3f}' if isinstance(value, float) else f'{key:28} {value}'
-                           for key, value in result.items()))
+    progress.end(
+        '\n'.join(
+            f'{key:28} {value:.3f}' if isinstance(value, float) else f'{key:28} {value}'
+            for key, value in result.items()
+        )
+    )
     return EXIT_FAULT if stops else 0
 
 
@@ -103,12 +128,18 @@ def summarise(rows: List[Dict[str, Any]]) -> Dict[str, Any]:
 
     reasons = sorted({row['reason'] for row in driven})
     return {
-        'episodes': len(driven), 'aborted': len(rows) - len(driven), 'success_rate': _share(driven, 'goal'),
-        'route_completion': mean('route_completion'), 'episode_return': mean('episode_return'),
-        'mean_speed': mean('mean_speed'), 'mean_lateral_deviation': mean('mean_lateral_deviation'),
-        'collisions': mean('collisions'), 'lane_invasions': mean('lane_invasions'),
+        'episodes': len(driven),
+        'aborted': len(rows) - len(driven),
+        'success_rate': _share(driven, 'goal'),
+        'route_completion': mean('route_completion'),
+        'episode_return': mean('episode_return'),
+        'mean_speed': mean('mean_speed'),
+        'mean_lateral_deviation': mean('mean_lateral_deviation'),
+        'collisions': mean('collisions'),
+        'lane_invasions': mean('lane_invasions'),
         'max_jerk': max(float(row['max_jerk']) for row in driven),
-        **{f'ended_by_{reason}': _share(driven, reason) for reason in reasons}}
+        **{f'ended_by_{reason}': _share(driven, reason) for reason in reasons},
+    }
 
 
 def _share(rows: List[Dict[str, Any]], reason: str) -> float:

@@ -14,8 +14,10 @@ EXIT_INTERRUPTED = 130
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     top = argparse.ArgumentParser(
-        prog='av-td3', description='Train and drive a visual TD3 policy over a real ROS 2 graph.',
-        epilog='Start with `av-td3 doctor`, then `av-td3 train`.')
+        prog='av-td3',
+        description='Train and drive a visual TD3 policy over a real ROS 2 graph.',
+        epilog='Start with `av-td3 doctor`, then `av-td3 train`.',
+    )
     commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for module in COMMANDS:
         module.add_parser(commands)
@@ -32,7 +34,9 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:  # what the core refuses, with its reason
         return refuse(error)
     except ImportError as error:
-        return refuse(f'{error.name or error} is missing: {error}; run `av-td3 doctor` to see what to do')
+        return refuse(
+            f'{error.name or error} is missing: {error}; run `av-td3 doctor` to see what to do'
+        )
 
 
 def refuse(error: object) -> int:

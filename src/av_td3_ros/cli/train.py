@@ -19,15 +19,22 @@ EXIT_FAULT = 1
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        'train', help='train a policy over the ROS 2 graph',
-        description='Start simulator, perception, policy, episode manager and trainer as processes of one ROS 2 '
-                    'graph, show the progress, and leave a run folder with checkpoints, metrics and curves. '
-                    'Ctrl-C stops with a checkpoint; --resume goes on from it.')
-    parser.add_argument('--steps', type=int, metavar='N', help='environment steps of the run (default 6000)')
+        'train',
+        help='train a policy over the ROS 2 graph',
+        description='Start simulator, perception, policy, episode manager and trainer as '
+        'processes of one ROS 2 '
+        'graph, show the progress, and leave a run folder with checkpoints, metrics and curves. '
+        'Ctrl-C stops with a checkpoint; --resume goes on from it.',
+    )
+    parser.add_argument(
+        '--steps', type=int, metavar='N', help='environment steps of the run (default 6000)'
+    )
     parser.add_argument('--seed', type=int, metavar='N', help='seed of everything (default 0)')
     parser.add_argument('--run-dir', metavar='DIR', help='run folder (default runs/train_<date>)')
     parser.add_argument('--resume', metavar='DIR', help='go on with the run in this folder')
-    parser.add_argument('--in-process', action='store_true', help='no ROS: the same loop in one process')
+    parser.add_argument(
+        '--in-process', action='store_true', help='no ROS: the same loop in one process'
+    )
     common.add_config_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -41,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     code = train(config, run_folder)
     run_folder.close()
     from av_td3_ros import curves
+
     picture = curves.draw(run_folder)
     print(f'summary: {folder / "summary.json"}' + (f', curves: {picture}' if picture else ''))
     return code
@@ -55,12 +63,18 @@ def prepare(options: argparse.Namespace) -> tuple:
     if options.steps is not None:
         extra['trainer.steps'] = options.steps
     if options.seed is not None:
-        extra.update({f'{section}.seed': options.seed
-                      for section in ('simulator', 'policy', 'episode_manager', 'trainer')})
+        extra.update(
+            {
+                f'{section}.seed': options.seed
+                for section in ('simulator', 'policy', 'episode_manager', 'trainer')
+            }
+        )
     config = common.load_config(options, extra)
     if not options.resume and any((folder / 'checkpoints').glob('step_*')):
-        raise ConfigError(f'run folder must be new, got {folder}, which holds checkpoints; go on with --resume '
-                          f'{folder} or choose another with --run-dir')
+        raise ConfigError(
+            f'run folder must be new, got {folder}, which holds checkpoints; go on with --resume '
+            f'{folder} or choose another with --run-dir'
+        )
     check_map(config)
     return folder, config
 
@@ -72,24 +86,38 @@ def check_map(config: RunConfig) -> None:
     :raises MapError: for a map that cannot be read or has no route of the wanted length.
     """
     from av_td3_ros.driving.road_map import RoadMap
+
     limits = config.episode_manager
-    RoadMap.load(config.simulator.map).random_route(np.random.default_rng(0), limits.route_length_min,
-                                                    limits.route_length_max)
+    RoadMap.load(config.simulator.map).random_route(
+        np.random.default_rng(0), limits.route_length_min, limits.route_length_max
+    )
 
 
 def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
     """Train without ROS."""
     from av_td3_ros.train import train
+
     progress = common.Progress()
 
     def show(trainer: Any) -> None:
-        progress.show(line(trainer.env_steps, config.trainer.steps, trainer.steps_per_second, trainer.updates,
-                           trainer.updates_per_second, trainer.return_mean))
+        progress.show(
+            line(
+                trainer.env_steps,
+                config.trainer.steps,
+                trainer.steps_per_second,
+                trainer.updates,
+                trainer.updates_per_second,
+                trainer.return_mean,
+            )
+        )
 
     stops = catch_stops()
     trainer = train(config, run_folder, show, lambda: bool(stops))
-    progress.end(f'{"stopped" if stops else "finished"}: {trainer.env_steps} steps, {trainer.updates} updates, return of the last 20 '
-                 f'episodes {trainer.return_mean:.1f}')
+    progress.end(
+        f'{"stopped" if stops else "finished"}: {trainer.env_steps} steps, {trainer.updates} '
+        f'updates, return of the last 20 '
+        f'episodes {trainer.return_mean:.1f}'
+    )
     return 0
 
 
@@ -111,8 +139,11 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
 
             def over() -> bool:
                 status = graph.status
-                return bool(stops) or status is not None and status.phase in (
-                    TrainingStatus.FINISHED, TrainingStatus.FAILED)
+                return (
+                    bool(stops)
+                    or status is not None
+                    and status.phase in (TrainingStatus.FINISHED, TrainingStatus.FAILED)
+                )
 
             while not over():
                 graph.spin(over, 0.25)
@@ -129,8 +160,13 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
                 if graph.status.phase == TrainingStatus.FAILED:
                     code = EXIT_FAULT
                     print(f'training failed: {graph.status.message}')
-            run_folder.write_summary({'graph': accounts(graph, first_step), 'stopped_by_user': bool(stops),
-                                      'wall_time': time.monotonic() - begun})
+            run_folder.write_summary(
+                {
+                    'graph': accounts(graph, first_step),
+                    'stopped_by_user': bool(stops),
+                    'wall_time': time.monotonic() - begun,
+                }
+            )
     except GraphError as error:
         return refuse(error)
     return code
@@ -148,17 +184,30 @@ def status_line(graph: Any) -> str:
     """Return the progress of a graph as one line."""
     status = graph.status
     adopted = graph.policy_status.policy_version if graph.policy_status else 0
-    return (line(status.env_steps, status.env_steps_target, status.steps_per_second, status.updates,
-                 status.updates_per_second, status.return_mean)
-            + f' | weights v{adopted} of v{status.policy_version}')
+    return (
+        line(
+            status.env_steps,
+            status.env_steps_target,
+            status.steps_per_second,
+            status.updates,
+            status.updates_per_second,
+            status.return_mean,
+        )
+        + f' | weights v{adopted} of v{status.policy_version}'
+    )
 
 
-def line(steps: int, target: int, rate: float, updates: int, update_rate: float, return_mean: float) -> str:
+def line(
+    steps: int, target: int, rate: float, updates: int, update_rate: float, return_mean: float
+) -> str:
     """Return one line of progress."""
     left = (target - steps) / rate if rate > 0 else float('nan')
     shown = f'{return_mean:7.1f}' if return_mean == return_mean else '      -'
-    return (f'{steps:6d}/{target} steps  {rate:5.1f}/s  {common.clock(left):>5} left | {updates:6d} updates '
-            f'{update_rate:5.1f}/s | return {shown}')
+    return (
+        f'{steps:6d}/{target} steps  {rate:5.1f}/s  {common.clock(left):>5} left | '
+        f'{updates:6d} updates '
+        f'{update_rate:5.1f}/s | return {shown}'
+    )
 
 
 def accounts(graph: Any, first_step: Any) -> dict:
@@ -168,7 +217,8 @@ def accounts(graph: Any, first_step: Any) -> dict:
     status, policy = graph.status, graph.policy_status
     return {
         'seconds_to_first_step': first_step,
-        'frames': int(simulator.get('frames', 0)), 'commands': int(simulator.get('commands', 0)),
+        'frames': int(simulator.get('frames', 0)),
+        'commands': int(simulator.get('commands', 0)),
         'command_timeouts': int(simulator.get('timeouts', 0)),
         'late_commands': int(simulator.get('late_commands', 0)),
         'transitions_sent': int(manager.get('transitions_sent', 0)),
@@ -181,5 +231,7 @@ def accounts(graph: Any, first_step: Any) -> dict:
         'versions_published': status.policy_version if status else 0,
         'versions_adopted': policy.adopted if policy else 0,
         'versions_refused': policy.refused if policy else 0,
-        'restarts': {name: member.restarts for name, member in graph.members.items() if member.restarts},
+        'restarts': {
+            name: member.restarts for name, member in graph.members.items() if member.restarts
+        },
     }

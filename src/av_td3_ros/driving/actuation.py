@@ -4,6 +4,7 @@ from typing import Sequence
 
 from av_td3_ros.datatypes import Control
 
+
 def to_control(action: Sequence[float]) -> Control:
     """
     Turn an action into a control.
@@ -12,4 +13,6 @@ def to_control(action: Sequence[float]) -> Control:
         acceleration is throttle where positive and brake where negative.
     """
     steering, acceleration = float(action[0]), float(action[1])
-    return Control(throttle=max(acceleration, 0.0), brake=max(-acceleration, 0.0), steering=steering)
+    return Control(
+        throttle=max(acceleration, 0.0), brake=max(-acceleration, 0.0), steering=steering
+    )

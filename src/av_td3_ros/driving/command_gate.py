@@ -1,7 +1,8 @@
 """
 The last check before the vehicle bus: bounds value and rate, rejects what is not a number.
 
-This is not a comfort filter. Where it acts often, the policy is at fault; it counts and says when it acts.
+This is not a comfort filter. Where it acts often, the policy is at fault; it counts and says when
+it acts.
 """
 
 import math
@@ -48,7 +49,9 @@ class CommandGate:
         steering, acceleration = float(action[0]), float(action[1])
         if not (math.isfinite(steering) and math.isfinite(acceleration)):
             self.interventions += 1
-            return Gated(self.brake(), f'not finite: steering {steering}, acceleration {acceleration}')
+            return Gated(
+                self.brake(), f'not finite: steering {steering}, acceleration {acceleration}'
+            )
         bounded = max(-1.0, min(1.0, steering)), max(-1.0, min(1.0, acceleration))
         limited = self._limited(bounded[0])
         reason = ''
@@ -61,4 +64,6 @@ class CommandGate:
         return Gated((limited, bounded[1]), reason)
 
     def _limited(self, steering: float) -> float:
-        return max(self._steering - self._max_change, min(self._steering + self._max_change, steering))
+        return max(
+            self._steering - self._max_change, min(self._steering + self._max_change, steering)
+        )

@@ -1,8 +1,8 @@
 """
 One episode on one route: how each step is scored and when it ends.
 
-Pure: states in, results out. The in-process environment and the episode manager both run this class, so
-that a reward or an ending means the same with ROS and without.
+Pure: states in, results out. The in-process environment and the episode manager both run this
+class, so that a reward or an ending means the same with ROS and without.
 """
 
 from typing import Dict, NamedTuple
@@ -29,7 +29,9 @@ class StepResult(NamedTuple):
 class Episode:
     """Scores the steps of one episode."""
 
-    def __init__(self, config: EpisodeConfig, route: Route, start: VehicleState, period: float) -> None:
+    def __init__(
+        self, config: EpisodeConfig, route: Route, start: VehicleState, period: float
+    ) -> None:
         """
         :param config: reward weights and limits.
         :param route: the route to follow.
@@ -71,7 +73,9 @@ class Episode:
         """Mean distance from the route, m."""
         return self._lateral_sum / max(self.length, 1)
 
-    def step(self, state: VehicleState, steering: float, on_road: bool, collided: bool) -> StepResult:
+    def step(
+        self, state: VehicleState, steering: float, on_road: bool, collided: bool
+    ) -> StepResult:
         """
         Score the step that led to a state.
 
@@ -96,8 +100,16 @@ class Episode:
         self.collisions += collided
         outcome, reason = self._ending(position, collided)
 
-        facts = StepFacts(advance, position.lateral_deviation, position.heading_error, state.speed, steering,
-                          self._steering, self._period, reason)
+        facts = StepFacts(
+            advance,
+            position.lateral_deviation,
+            position.heading_error,
+            state.speed,
+            steering,
+            self._steering,
+            self._period,
+            reason,
+        )
         self._steering = steering
         terms = score(facts, self._config.reward)
         reward = sum(terms.values())

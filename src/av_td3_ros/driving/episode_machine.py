@@ -1,12 +1,12 @@
 """
 The episode manager as a pure state machine: events in, effects out.
 
-It numbers the frames, asks for resets, scores steps, and is the one judge of lock-step: a frame, an action or
-an observation that is lost, late, repeated or out of order aborts the episode, and nothing of the broken step
-becomes experience. No clock, no I/O, no ROS.
+It numbers the frames, asks for resets, scores steps, and is the one judge of lock-step: a frame,
+an action or an observation that is lost, late, repeated or out of order aborts the episode, and
+nothing of the broken step becomes experience. No clock, no I/O, no ROS.
 
-A step k of a running episode is complete when its action and its observation have both come back; only then
-is the frame of step k + 1 scored.
+A step k of a running episode is complete when its action and its observation have both come back;
+only then is the frame of step k + 1 scored.
 """
 
 from enum import IntEnum
@@ -106,8 +106,14 @@ class _Frame(NamedTuple):
 class EpisodeMachine:
     """Feed it every event in the order of arrival; carry out what it returns, in order."""
 
-    def __init__(self, config: EpisodeConfig, period: float, new_route: Callable[[], Route],
-                 on_road: Callable[[float, float], bool], mode: Mode = Mode.TRAINING) -> None:
+    def __init__(
+        self,
+        config: EpisodeConfig,
+        period: float,
+        new_route: Callable[[], Route],
+        on_road: Callable[[float, float], bool],
+        mode: Mode = Mode.TRAINING,
+    ) -> None:
         """
         :param config: reward, endings and reset limits.
         :param period: time between two frames, s.
@@ -139,7 +145,8 @@ class EpisodeMachine:
         self._version = 0
         self._seen = False
 
-    # -- events ----------------------------------------------------------------------------------------
+    # -- events
+    # ----------------------------------------------------------------------------------------
 
     def frame(self, stamp: int, state: VehicleState) -> List[Effect]:
         """
@@ -161,19 +168,30 @@ class EpisodeMachine:
             if ticks > 1.5:
                 effects += self._abort(f'lost frame: {ticks:.1f} ticks since the last')
         if self._pending is not None:
-            effects += self._abort(f'step {self.step_id} was not answered within its tick: '
-                                   f'{"no observation" if not self._seen else "no action"}')
+            effects += self._abort(
+                f'step {self.step_id} was not answered within its tick: '
+                f'{"no observation" if not self._seen else "no action"}'
+            )
         self._pending = _Frame(stamp, state)
         return effects + self._advance()
 
-    def acted(self, episode_id: int, step_id: int, policy_version: int, drive: bool, steering: float,
-              acceleration: float) -> List[Effect]:
+    def acted(
+        self,
+        episode_id: int,
+        step_id: int,
+        policy_version: int,
+        drive: bool,
+        steering: float,
+        acceleration: float,
+    ) -> List[Effect]:
         """Take the action that the policy reports for one observation."""
         if self.phase is not Phase.RUNNING or not drive or episode_id < self.episode_id:
             return []
         if (episode_id, step_id) != (self.episode_id, self.step_id):
-            return self._abort(f'action of episode {episode_id} step {step_id}, expected '
-                               f'{self.episode_id} step {self.step_id}')
+            return self._abort(
+                f'action of episode {episode_id} step {step_id}, expected '
+                f'{self.episode_id} step {self.step_id}'
+            )
         if self._action is not None:
             return self._abort(f'repeated action at step {step_id}')
         if not (abs(steering) <= 1.0 and abs(acceleration) <= 1.0):
@@ -182,8 +200,9 @@ class EpisodeMachine:
         self._version = policy_version
         return self._advance()
 
-    def observed(self, stamp: int, episode_id: int, step_id: int, frame: np.ndarray,
-                 vector: np.ndarray) -> List[Effect]:
+    def observed(
+        self, stamp: int, episode_id: int, step_id: int, frame: np.ndarray, vector: np.ndarray
+    ) -> List[Effect]:
         """
         Take the observation that perception made of the current frame.
 
@@ -195,13 +214,17 @@ class EpisodeMachine:
         if self.phase is Phase.RESETTING or episode_id < self.episode_id or early:
             return []  # of the reset before this episode, or of the episode before that
         if (episode_id, step_id) != (self.episode_id, self.step_id):
-            return self._abort(f'observation of episode {episode_id} step {step_id}, expected '
-                               f'{self.episode_id} step {self.step_id}')
+            return self._abort(
+                f'observation of episode {episode_id} step {step_id}, expected '
+                f'{self.episode_id} step {self.step_id}'
+            )
         if self._seen:
             return self._abort(f'repeated observation at step {step_id}')
         ticks = abs(stamp - self._state_stamp) / (self._period * NANOSECONDS)
         if ticks > 0.5:
-            return self._abort(f'observation {ticks:.1f} ticks away from its frame at step {step_id}')
+            return self._abort(
+                f'observation {ticks:.1f} ticks away from its frame at step {step_id}'
+            )
         self._seen = True
         effects: List[Effect] = []
         if self.mode is Mode.TRAINING and self._experience is not None:
@@ -209,7 +232,10 @@ class EpisodeMachine:
         return effects + self._advance()
 
     def collided(self, stamp: int) -> None:
-        """Take a collision event; events may come a tick late, those from before the episode are dropped."""
+        """
+        Take a collision event; events may come a tick late, those from before the episode are
+        dropped.
+        """
         if self.phase is Phase.RUNNING and stamp > self._begun_stamp:
             self._collided = True
 
@@ -218,7 +244,10 @@ class EpisodeMachine:
         self._lane_invasions += self.phase is Phase.RUNNING
 
     def routed(self, stamp: int, route: Route) -> None:
-        """Take a route that was published; it counts if it leads from the wanted start to the wanted goal."""
+        """
+        Take a route that was published; it counts if it leads from the wanted start to the wanted
+        goal.
+        """
         wanted = self._wanted
         if wanted is None or self.phase is not Phase.RESETTING:
             return
@@ -230,7 +259,8 @@ class EpisodeMachine:
         """End the episode from outside, as a fault."""
         return self._abort(reason)
 
-    # -- behaviour -------------------------------------------------------------------------------------
+    # -- behaviour
+    # -------------------------------------------------------------------------------------
 
     def _advance(self) -> List[Effect]:
         """Process the pending frame once everything about the step before it is known."""
@@ -253,18 +283,30 @@ class EpisodeMachine:
     def _run_step(self, frame: _Frame) -> List[Effect]:
         pose = frame.state.pose
         self._episode.lane_invasions += self._lane_invasions
-        result = self._episode.step(frame.state, self._action[0], self._on_road(pose.x, pose.y),
-                                    self._collided)
+        result = self._episode.step(
+            frame.state, self._action[0], self._on_road(pose.x, pose.y), self._collided
+        )
         self._collided, self._lane_invasions = False, 0
         self.step_id += 1
-        self._experience = Experience(frame.stamp, self.episode_id, self.step_id, self._version, self._action,
-                                      result.reward, result.outcome, None, None)
+        self._experience = Experience(
+            frame.stamp,
+            self.episode_id,
+            self.step_id,
+            self._version,
+            self._action,
+            result.reward,
+            result.outcome,
+            None,
+            None,
+        )
         steering, self._action, self._seen = self._action[0], None, False
         effects: List[Effect] = []
         if result.outcome is not Outcome.CONTINUES:
             self.phase = Phase.ENDED
             effects.append(self._ended(frame.stamp, result.outcome.name.lower(), result.reason))
-        return [self._state(frame, result.reward, result.terms, result.position, steering)] + effects
+        return [
+            self._state(frame, result.reward, result.terms, result.position, steering)
+        ] + effects
 
     def _reset_step(self, frame: _Frame) -> List[Effect]:
         effects: List[Effect] = []
@@ -286,8 +328,9 @@ class EpisodeMachine:
         self.phase, self.mode, self.step_id = Phase.RUNNING, self.next_mode, 0
         self._begun_stamp = frame.stamp
         self._episode = Episode(self._config, self._route[1], frame.state, self._period)
-        self._experience = Experience(frame.stamp, self.episode_id, 0, 0, (0.0, 0.0), 0.0, Outcome.CONTINUES,
-                                      None, None)
+        self._experience = Experience(
+            frame.stamp, self.episode_id, 0, 0, (0.0, 0.0), 0.0, Outcome.CONTINUES, None, None
+        )
         self._action, self._seen, self._version = None, False, 0
         self._collided, self._lane_invasions = False, 0
         return [self._state(frame, position=self._episode.position)]
@@ -303,7 +346,9 @@ class EpisodeMachine:
         return []
 
     def _abort(self, reason: str) -> List[Effect]:
-        """Drop the running episode; a pending frame is answered so that the vehicle gets its command."""
+        """
+        Drop the running episode; a pending frame is answered so that the vehicle gets its command.
+        """
         if self.phase is Phase.RESETTING:
             return []
         effects: List[Effect] = []
@@ -319,15 +364,34 @@ class EpisodeMachine:
         aligned = abs(wrap_angle(state.pose.yaw - start.yaw)) < START_ANGLE
         return near and aligned and abs(state.speed) < SETTLED_SPEED
 
-    def _state(self, frame: _Frame, reward: float = 0.0, terms: Optional[Dict[str, float]] = None,
-               position: Optional[RoutePosition] = None, steering: float = 0.0) -> FrameState:
+    def _state(
+        self,
+        frame: _Frame,
+        reward: float = 0.0,
+        terms: Optional[Dict[str, float]] = None,
+        position: Optional[RoutePosition] = None,
+        steering: float = 0.0,
+    ) -> FrameState:
         episode = self._episode
         self._state_stamp = frame.stamp
         return FrameState(
-            frame.stamp, self.episode_id, self.step_id, self.phase, self.mode, self._version,
-            self._route[0] if self._route else 0, steering, reward, terms or {},
-            episode.episode_return if episode else 0.0, episode.route_completion if episode else 0.0,
-            position, frame.state.speed)
+            frame.stamp,
+            self.episode_id,
+            self.step_id,
+            self.phase,
+            self.mode,
+            self._version,
+            self._route[0] if self._route else 0,
+            steering,
+            reward,
+            terms or {},
+            episode.episode_return if episode else 0.0,
+            episode.route_completion if episode else 0.0,
+            position,
+            frame.state.speed,
+        )
 
     def _ended(self, stamp: int, outcome: str, reason: str) -> Ended:
-        return Ended(stamp, self.episode_id, self.mode, outcome, reason, self._version, self._episode)
+        return Ended(
+            stamp, self.episode_id, self.mode, outcome, reason, self._version, self._episode
+        )

@@ -9,8 +9,8 @@ class FrameJoin:
     """
     Collects one message of each kind per frame.
 
-    Stamps of one frame may differ by up to half a tick. When a frame is complete, older, incomplete ones are
-    dropped and counted: they will never be complete.
+    Stamps of one frame may differ by up to half a tick. When a frame is complete, older,
+    incomplete ones are dropped and counted: they will never be complete.
     """
 
     def __init__(self, kinds: Iterable[str], period: float, keep: int = 8) -> None:

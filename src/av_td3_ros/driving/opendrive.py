@@ -1,7 +1,8 @@
 """
 OpenDRIVE text as XML: whether it is a map at all, and which lanes lie beside the driving lanes.
 
-CARLA's reader answers a broken file with a hint or a crash, so the file is checked before it gets there.
+CARLA's reader answers a broken file with a hint or a crash, so the file is checked before it gets
+there.
 """
 
 import math
@@ -16,7 +17,9 @@ S_MARGIN = 1e-3
 
 
 class MapError(ValueError):
-    """A map or a route that cannot be had; the text says what, got, expected and where to fix it."""
+    """
+    A map or a route that cannot be had; the text says what, got, expected and where to fix it.
+    """
 
 
 def read(name: str, opendrive: str) -> ElementTree.Element:
@@ -29,27 +32,34 @@ def read(name: str, opendrive: str) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(opendrive)
     except (ElementTree.ParseError, ValueError) as error:
-        raise MapError(f'map {name} must be OpenDRIVE (XML), got broken XML: {error}; check the '
-                       'file') from None
+        raise MapError(
+            f'map {name} must be OpenDRIVE (XML), got broken XML: {error}; check the ' 'file'
+        ) from None
     for element in root.iter():
         element.tag = element.tag.rpartition('}')[2]
     if root.tag != 'OpenDRIVE':
         raise MapError(f'map {name} must be OpenDRIVE, got XML of <{root.tag}>; check the file')
     roads = root.findall('road')
     if not any(lane.get('type') == 'driving' for road in roads for lane in road.iter('lane')):
-        raise MapError(f'map {name} must have drivable lanes, got none among {len(roads)} roads; check '
-                       'the file')
+        raise MapError(
+            f'map {name} must have drivable lanes, got none among {len(roads)} roads; check '
+            'the file'
+        )
     seen: Set[str] = set()
     for road in roads:
         fault = _fault(road, seen)
         if fault:
-            raise MapError(f"map {name} must be OpenDRIVE that can be driven on, got road "
-                           f"'{road.get('id')}' with {fault}; check the file")
+            raise MapError(
+                f"map {name} must be OpenDRIVE that can be driven on, got road "
+                f"'{road.get('id')}' with {fault}; check the file"
+            )
     return root
 
 
 def _fault(road: ElementTree.Element, seen: Set[str]) -> Optional[str]:
-    """Return what is wrong with a road; each of these ends the process in CARLA's reader, or worse."""
+    """
+    Return what is wrong with a road; each of these ends the process in CARLA's reader, or worse.
+    """
     lanes = road.findall('lanes/laneSection//lane')
     if not all(_is_whole(element.get('id')) for element in [road, *lanes]):
         return 'an id, or the id of a lane, that is no whole number'
@@ -59,8 +69,16 @@ def _fault(road: ElementTree.Element, seen: Set[str]) -> Optional[str]:
     geometry = road.findall('planView/geometry')
     if not geometry or not lanes:
         return 'no geometry' if not geometry else 'no lanes'
-    values = [road.get('length'), *(value for part in geometry for element in part.iter()
-                                    for key, value in element.attrib.items() if key != 'pRange')]
+    values = [
+        road.get('length'),
+        *(
+            value
+            for part in geometry
+            for element in part.iter()
+            for key, value in element.attrib.items()
+            if key != 'pRange'
+        ),
+    ]
     if not all(_is_finite(value) for value in values) or float(road.get('length', 0.0)) <= 0.0:
         return 'a length or a geometry that is no number, or no length'
     return None
@@ -84,7 +102,9 @@ def lanes_beside(root: ElementTree.Element) -> Iterator[Tuple[Key, float, float]
     """Yield every lane that is not driven on, with the first and the last s (m) of its section."""
     for road in root.findall('road'):
         sections = road.findall('lanes/laneSection')
-        begins = [float(section.get('s', 0.0)) for section in sections] + [float(road.get('length', 0.0))]
+        begins = [float(section.get('s', 0.0)) for section in sections] + [
+            float(road.get('length', 0.0))
+        ]
         for number, section in enumerate(sections):
             begin, end = begins[number] + S_MARGIN, begins[number + 1] - S_MARGIN
             for lane in section.iter('lane'):

@@ -1,7 +1,8 @@
 """
 Camera image and vehicle state to observation.
 
-Training, evaluation and the vehicle run exactly this code; nothing else crops, scales or normalises.
+Training, evaluation and the vehicle run exactly this code; nothing else crops, scales or
+normalises.
 """
 
 import math
@@ -26,16 +27,19 @@ def grey_frame(image: np.ndarray, config: ObservationConfig) -> np.ndarray:
     """
     Crop the sky, convert to grey and scale by area.
 
-    :param image: (rows, columns, 4) uint8 BGRA, (rows, columns, 3) uint8 BGR or (rows, columns) uint8 grey.
+    :param image: (rows, columns, 4) uint8 BGRA, (rows, columns, 3) uint8 BGR or (rows, columns)
+        uint8 grey.
     :param config: size and crop.
     :returns: (height, width) uint8.
     :raises SpecError: for another dtype or shape.
     """
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise SpecError(f'camera image must be (rows, columns[, 3 or 4]) uint8, got {image.shape} '
-                        f'{image.dtype}; check the image topic')
-    cropped = image[int(image.shape[0] * config.crop_top):]
+        raise SpecError(
+            f'camera image must be (rows, columns[, 3 or 4]) uint8, got {image.shape} '
+            f'{image.dtype}; check the image topic'
+        )
+    cropped = image[int(image.shape[0] * config.crop_top) :]
     if channels == 4:
         cropped = cv2.cvtColor(cropped, cv2.COLOR_BGRA2GRAY)
     elif channels == 3:
@@ -62,8 +66,12 @@ class FrameStack:
         return self._frames.copy()
 
 
-def state_vector(config: ObservationConfig, state: VehicleState, last_steering: float,
-                 tracker: Optional[RouteTracker]) -> Tuple[np.ndarray, Optional[RoutePosition]]:
+def state_vector(
+    config: ObservationConfig,
+    state: VehicleState,
+    last_steering: float,
+    tracker: Optional[RouteTracker],
+) -> Tuple[np.ndarray, Optional[RoutePosition]]:
     """
     Build the normalised vehicle-state vector, in the order of the specification.
 
@@ -82,15 +90,24 @@ def state_vector(config: ObservationConfig, state: VehicleState, last_steering: 
         values.append(last_steering)
     if config.lateral_deviation or config.heading_error or config.waypoints:
         if tracker is None or position is None:
-            raise SpecError('the observation needs a route, got none; publish it on the waypoints topic or '
-                            'switch off lateral_deviation, heading_error and waypoints in observation.param.yaml')
+            raise SpecError(
+                'the observation needs a route, got none; publish it on the waypoints topic or '
+                'switch off lateral_deviation, heading_error and waypoints in '
+                'observation.param.yaml'
+            )
         if config.lateral_deviation:
             values.append(position.lateral_deviation / LATERAL_SCALE)
         if config.heading_error:
             values.append(position.heading_error / math.pi)
         if config.waypoints:
-            ahead = tracker.ahead(pose.x, pose.y, pose.yaw, position.distance + config.waypoint_spacing,
-                                  config.waypoints, config.waypoint_spacing)
+            ahead = tracker.ahead(
+                pose.x,
+                pose.y,
+                pose.yaw,
+                position.distance + config.waypoint_spacing,
+                config.waypoints,
+                config.waypoint_spacing,
+            )
             values.extend((ahead / WAYPOINT_LOOKAHEAD).ravel())
     return np.clip(np.asarray(values, np.float32), -1.0, 1.0), position
 

@@ -1,5 +1,6 @@
 """
-The reward: a weighted sum of named terms, each bounded in [-1, 1] before its weight, each logged alone.
+The reward: a weighted sum of named terms, each bounded in [-1, 1] before its weight, each logged
+alone.
 
 A new term is one function here, one weight in ``RewardConfig`` of the same name, one test.
 """
@@ -36,7 +37,10 @@ Term = Callable[[StepFacts, RewardConfig], float]
 
 
 def progress(step: StepFacts, config: RewardConfig) -> float:
-    """Metres along the route over those at target speed, [-1, 1]: dense, so that standing still loses."""
+    """
+    Metres along the route over those at target speed, [-1, 1]: dense, so that standing still
+    loses.
+    """
     return _bounded(step.advance / (config.target_speed * step.duration))
 
 
@@ -70,8 +74,18 @@ def goal(step: StepFacts, config: RewardConfig) -> float:
     return 1.0 if step.reason == 'goal' else 0.0
 
 
-TERMS: Dict[str, Term] = {term.__name__: term for term in (
-    progress, lateral_deviation, heading_error, steering_change, overspeed, failure, goal)}
+TERMS: Dict[str, Term] = {
+    term.__name__: term
+    for term in (
+        progress,
+        lateral_deviation,
+        heading_error,
+        steering_change,
+        overspeed,
+        failure,
+        goal,
+    )
+}
 
 
 def score(step: StepFacts, config: RewardConfig) -> Dict[str, float]:

@@ -1,8 +1,8 @@
 """
 The road network: any OpenDRIVE file, read by ``carla.Map``, and routes through it.
 
-CARLA's axes are left-handed; they are turned right-handed here and nowhere else: everything that comes out is
-in the map frame, x forward, y left.
+CARLA's axes are left-handed; they are turned right-handed here and nowhere else: everything that
+comes out is in the map frame, x forward, y left.
 """
 
 import functools
@@ -29,8 +29,9 @@ class LanePoint(NamedTuple):
     """
     One cross-section of a lane.
 
-    ``x``, ``y``, ``z``: centre, m. ``yaw``: rad. ``width``: m. ``kind``: CARLA's lane type, such as Driving
-    or Sidewalk. ``left``, ``right``: (type, colour) of the markings. ``s``: m along the road.
+    ``x``, ``y``, ``z``: centre, m. ``yaw``: rad. ``width``: m. ``kind``: CARLA's lane type, such
+    as Driving or Sidewalk. ``left``, ``right``: (type, colour) of the markings. ``s``: m along the
+    road.
     """
 
     x: float
@@ -56,8 +57,8 @@ class LanePosition(NamedTuple):
     """
     Where a point is on a lane.
 
-    ``left``: m to the left of its centre. ``width``: of the lane, m. ``left_marking``, ``right_marking``: as
-    ``CarlaLaneInvasionEvent`` codes them, 0 to 10.
+    ``left``: m to the left of its centre. ``width``: of the lane, m. ``left_marking``,
+    ``right_marking``: as ``CarlaLaneInvasionEvent`` codes them, 0 to 10.
     """
 
     key: Key
@@ -95,8 +96,9 @@ class RoadMap:
             self._map = self._carla.Map(name, opendrive)
             self._build_graph()
         except (RuntimeError, IndexError) as error:
-            raise MapError(f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the '
-                           'file') from None
+            raise MapError(
+                f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the ' 'file'
+            ) from None
         if not self._waypoints:
             raise MapError(f'map {name} must have drivable lanes, got none; check the file')
 
@@ -111,13 +113,18 @@ class RoadMap:
         try:
             return cls(path.stem, path.read_text())
         except OSError as error:
-            raise MapError(f"map must be '{SHIPPED}' or an OpenDRIVE file, got {path}: {error.strerror}; "
-                           'set it with --map (simulator.map)') from None
+            raise MapError(
+                f"map must be '{SHIPPED}' or an OpenDRIVE file, got {path}: {error.strerror}; "
+                'set it with --map (simulator.map)'
+            ) from None
         except UnicodeDecodeError:
-            raise MapError(f'map must be OpenDRIVE (XML text), got {path}; set it with --map '
-                           '(simulator.map)') from None
+            raise MapError(
+                f'map must be OpenDRIVE (XML text), got {path}; set it with --map '
+                '(simulator.map)'
+            ) from None
 
-    # -- lanes -----------------------------------------------------------------------------------------
+    # -- lanes
+    # -----------------------------------------------------------------------------------------
 
     def on_road(self, x: float, y: float) -> bool:
         """Return whether (x, y), m, is on a driving lane."""
@@ -132,8 +139,14 @@ class RoadMap:
         w = self._waypoint(x, y)
         place, yaw = w.transform.location, -math.radians(w.transform.rotation.yaw)
         left = (y + place.y) * math.cos(yaw) - (x - place.x) * math.sin(yaw)
-        return LanePosition(_key(w), w.is_junction, left, w.lane_width, _code(w.left_lane_marking),
-                            _code(w.right_lane_marking))
+        return LanePosition(
+            _key(w),
+            w.is_junction,
+            left,
+            w.lane_width,
+            _code(w.left_lane_marking),
+            _code(w.right_lane_marking),
+        )
 
     @functools.cached_property
     def lanes(self) -> Tuple[Lane, ...]:
@@ -151,9 +164,12 @@ class RoadMap:
                 points = [_point(w) for w in waypoints]
                 yield Lane(key, waypoints[0].is_junction, points if key[2] < 0 else points[::-1])
 
-    # -- routes ----------------------------------------------------------------------------------------
+    # -- routes
+    # ----------------------------------------------------------------------------------------
 
-    def plan(self, start: Tuple[float, float], start_yaw: float, goal: Tuple[float, float]) -> Route:
+    def plan(
+        self, start: Tuple[float, float], start_yaw: float, goal: Tuple[float, float]
+    ) -> Route:
         """
         Return the shortest way along driving lanes.
 
@@ -164,32 +180,49 @@ class RoadMap:
         begin, first = self._locate(*start, start_yaw)
         end, last = self._locate(*goal)
         if begin == end and last > first:
-            return Route.from_points(self._points[begin][first:last + 1])
+            return Route.from_points(self._points[begin][first : last + 1])
         ways = []
         for successor in self._graph.successors(begin):
             try:
-                ways.append(nx.single_source_dijkstra(self._graph, successor, end, weight='length'))
+                ways.append(
+                    nx.single_source_dijkstra(self._graph, successor, end, weight='length')
+                )
             except nx.NetworkXNoPath:
                 continue
         if not ways:
-            raise MapError(f'a route must lead from ({start[0]:.1f}, {start[1]:.1f}) to ({goal[0]:.1f}, '
-                           f'{goal[1]:.1f}) on map {self.name}, got none; choose another goal')
+            raise MapError(
+                f'a route must lead from ({start[0]:.1f}, {start[1]:.1f}) to ({goal[0]:.1f}, '
+                f'{goal[1]:.1f}) on map {self.name}, got none; choose another goal'
+            )
         lanes = min(ways, key=lambda way: way[0])[1]
-        return Route.from_points(np.concatenate([
-            self._points[begin][first:], *(self._points[key] for key in lanes[:-1]),
-            self._points[end][:last + 1]]))
+        return Route.from_points(
+            np.concatenate(
+                [
+                    self._points[begin][first:],
+                    *(self._points[key] for key in lanes[:-1]),
+                    self._points[end][: last + 1],
+                ]
+            )
+        )
 
-    def random_route(self, rng: np.random.Generator, min_length: float, max_length: float) -> Route:
+    def random_route(
+        self, rng: np.random.Generator, min_length: float, max_length: float
+    ) -> Route:
         """
         Return a shortest route between two random places on lanes outside junctions.
 
         :param min_length: m. :param max_length: m.
         :raises MapError: where the network has no such route.
         """
-        keys = [key for key, points in self._points.items()
-                if not self._waypoints[key][0].is_junction and len(points) > 3 * END_CLEARANCE]
+        keys = [
+            key
+            for key, points in self._points.items()
+            if not self._waypoints[key][0].is_junction and len(points) > 3 * END_CLEARANCE
+        ]
         if not keys:
-            raise MapError(f'map {self.name} must have lanes longer than {3 * END_CLEARANCE:.0f} m, got none')
+            raise MapError(
+                f'map {self.name} must have lanes longer than {3 * END_CLEARANCE:.0f} m, got none'
+            )
         weights = np.array([len(self._points[key]) for key in keys], np.float64)
         for _ in range(TRIES):
             start, goal = rng.choice(len(keys), size=2, p=weights / weights.sum())
@@ -205,8 +238,10 @@ class RoadMap:
                 route = self._shortened(route, rng.uniform(min_length, max_length))
             if route is not None and min_length <= route.length <= max_length:
                 return route
-        raise MapError(f'map {self.name} must have routes of {min_length:g} to {max_length:g} m, found none; '
-                       'change route_length_min and route_length_max in episode_manager.param.yaml')
+        raise MapError(
+            f'map {self.name} must have routes of {min_length:g} to {max_length:g} m, found none; '
+            'change route_length_min and route_length_max in episode_manager.param.yaml'
+        )
 
     def _shortened(self, route: Route, length: float) -> Optional[Route]:
         """Cut a route; its part is the shortest way, too, unless the cut lies in a junction."""
@@ -216,23 +251,32 @@ class RoadMap:
             return None
         return self.plan(tuple(route.points[0]), float(route.yaw[0]), (x, y))
 
-    # -- CARLA -----------------------------------------------------------------------------------------
+    # -- CARLA
+    # -----------------------------------------------------------------------------------------
 
     def _waypoint(self, x: float, y: float, project: bool = True) -> Any:
-        return self._map.get_waypoint(self._carla.Location(x=float(x), y=-float(y)), project_to_road=project,
-                                      lane_type=self._carla.LaneType.Driving)
+        return self._map.get_waypoint(
+            self._carla.Location(x=float(x), y=-float(y)),
+            project_to_road=project,
+            lane_type=self._carla.LaneType.Driving,
+        )
 
     def _build_graph(self) -> None:
         topology = self._map.get_topology()
         # First the starts of lanes; the ends bring in only lanes that nothing starts from.
         for waypoint in [pair[0] for pair in topology] + [pair[1] for pair in topology]:
             if _key(waypoint) not in self._waypoints:
-                self._waypoints[_key(waypoint)] = [waypoint, *waypoint.next_until_lane_end(SPACING)]
+                self._waypoints[_key(waypoint)] = [
+                    waypoint,
+                    *waypoint.next_until_lane_end(SPACING),
+                ]
         for key, lane in self._waypoints.items():
             points = np.array([(w.transform.location.x, -w.transform.location.y) for w in lane])
             if not np.isfinite(points).all():
-                raise MapError(f'map {self.name} must have finite geometry, got lane {key} without; check '
-                               'the file')
+                raise MapError(
+                    f'map {self.name} must have finite geometry, got lane {key} without; check '
+                    'the file'
+                )
             self._points[key] = points
             self._graph.add_node(key)
             length = float(np.hypot(*np.diff(points, axis=0).T).sum()) if len(points) > 1 else 0.0
@@ -246,14 +290,19 @@ class RoadMap:
         if yaw is not None:
             key = self._along(x, y, yaw, key)
         if key not in self._points:
-            raise MapError(f'({x:.1f}, {y:.1f}) must be near a lane of map {self.name} that leads somewhere')
+            raise MapError(
+                f'({x:.1f}, {y:.1f}) must be near a lane of map {self.name} that leads somewhere'
+            )
         away = self._points[key] - (x, y)
         return key, int(np.argmin(away[:, 0] ** 2 + away[:, 1] ** 2))
 
     def _along(self, x: float, y: float, yaw: float, nearest: Key) -> Key:
         """Where lanes cross, prefer the nearest one that leads in the direction of yaw."""
         waypoint = self._waypoint(x, y)
-        if not waypoint.is_junction and math.cos(-math.radians(waypoint.transform.rotation.yaw) - yaw) > 0.0:
+        if (
+            not waypoint.is_junction
+            and math.cos(-math.radians(waypoint.transform.rotation.yaw) - yaw) > 0.0
+        ):
             return nearest
         best, best_cost = nearest, math.inf
         for key, points in self._points.items():
@@ -268,13 +317,16 @@ class RoadMap:
 
 
 def _import_carla() -> Any:
-    # CARLA's library ends the process where HOME is unset, as it is in some services and containers.
+    # CARLA's library ends the process where HOME is unset, as it is in some services and
+    # containers.
     os.environ.setdefault('HOME', os.path.expanduser('~'))
     try:
         import carla
     except ImportError as error:
-        raise MapError(f'the carla library must be importable to read maps, got: {error}; pip install '
-                       'carla==0.9.16 (x86-64, Python 3.10 to 3.12)') from None
+        raise MapError(
+            f'the carla library must be importable to read maps, got: {error}; pip install '
+            'carla==0.9.16 (x86-64, Python 3.10 to 3.12)'
+        ) from None
     return carla
 
 
@@ -285,9 +337,16 @@ def _key(waypoint: Any) -> Key:
 def _point(waypoint: Any) -> LanePoint:
     place = waypoint.transform
     return LanePoint(
-        place.location.x, -place.location.y, place.location.z, -math.radians(place.rotation.yaw),
-        waypoint.lane_width, str(waypoint.lane_type), _marking(waypoint.left_lane_marking),
-        _marking(waypoint.right_lane_marking), waypoint.s)
+        place.location.x,
+        -place.location.y,
+        place.location.z,
+        -math.radians(place.rotation.yaw),
+        waypoint.lane_width,
+        str(waypoint.lane_type),
+        _marking(waypoint.left_lane_marking),
+        _marking(waypoint.right_lane_marking),
+        waypoint.s,
+    )
 
 
 def _marking(marking: Any) -> Tuple[str, str]:

@@ -19,8 +19,8 @@ class RoutePosition(NamedTuple):
     """
     Where a vehicle is on a route.
 
-    ``distance``: m along it. ``lateral_deviation``: m, left positive. ``heading_error``: vehicle minus route,
-    rad in [-pi, pi). ``remaining``: m to the goal.
+    ``distance``: m along it. ``lateral_deviation``: m, left positive. ``heading_error``: vehicle
+    minus route, rad in [-pi, pi). ``remaining``: m to the goal.
     """
 
     distance: float
@@ -31,7 +31,9 @@ class RoutePosition(NamedTuple):
 
 @dataclass(frozen=True)
 class Route:
-    """``points``: (n, 2) m in the map frame. ``yaw``: (n,) rad. ``distance``: (n,) m along the route."""
+    """
+    ``points``: (n, 2) m in the map frame. ``yaw``: (n,) rad. ``distance``: (n,) m along the route.
+    """
 
     points: np.ndarray
     yaw: np.ndarray
@@ -100,10 +102,15 @@ class RouteTracker:
         first = 0 if self._fresh else max(self._segment - WINDOW_BEHIND, 0)
         end = last if self._fresh else min(self._segment + WINDOW_AHEAD, last)
         self._fresh = False
-        begin, step = route.points[first:end], route.points[first + 1:end + 1] - route.points[first:end]
+        begin, step = (
+            route.points[first:end],
+            route.points[first + 1 : end + 1] - route.points[first:end],
+        )
         offset = np.array((x, y)) - begin
         length2 = step[:, 0] ** 2 + step[:, 1] ** 2
-        share = np.clip((offset[:, 0] * step[:, 0] + offset[:, 1] * step[:, 1]) / length2, 0.0, 1.0)
+        share = np.clip(
+            (offset[:, 0] * step[:, 0] + offset[:, 1] * step[:, 1]) / length2, 0.0, 1.0
+        )
         away = offset - share[:, None] * step
         best = int(np.argmin(away[:, 0] ** 2 + away[:, 1] ** 2))
         self._segment = first + best
@@ -112,15 +119,21 @@ class RouteTracker:
         inside = 0.0 < share[best] < 1.0
         lateral = side if inside else float(np.copysign(np.hypot(*away[best]), side))
         distance = float(route.distance[self._segment] + share[best] * length)
-        return RoutePosition(distance, lateral, wrap_angle(yaw - float(route.yaw[self._segment])),
-                             route.length - distance)
+        return RoutePosition(
+            distance,
+            lateral,
+            wrap_angle(yaw - float(route.yaw[self._segment])),
+            route.length - distance,
+        )
 
-    def ahead(self, x: float, y: float, yaw: float, distance: float, count: int,
-              spacing: float) -> np.ndarray:
+    def ahead(
+        self, x: float, y: float, yaw: float, distance: float, count: int, spacing: float
+    ) -> np.ndarray:
         """
         Return route points in the vehicle frame.
 
-        :param distance: m along the route of the first. :param count: points. :param spacing: m between them.
+        :param distance: m along the route of the first. :param count: points. :param spacing: m
+            between them.
         :returns: (count, 2) float32 m, x forward, y left; beyond the goal, the goal.
         """
         route = self._route

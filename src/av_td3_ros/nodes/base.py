@@ -1,8 +1,10 @@
 """
-What every node of the graph shares: lifecycle, parameters, topics by name, diagnostics, a clean end.
+What every node of the graph shares: lifecycle, parameters, topics by name, diagnostics, a clean
+end.
 
-A node declares what it needs in ``setup()`` and says how it is in ``health()``. Anything the core raises while
-configuring becomes one ERROR line and a refused transition; nothing half-built stays behind.
+A node declares what it needs in ``setup()`` and says how it is in ``health()``. Anything the core
+raises while configuring becomes one ERROR line and a refused transition; nothing half-built stays
+behind.
 """
 
 import os
@@ -47,10 +49,13 @@ class GraphNode(LifecycleNode):
         self._entities: List[Callable[[], Any]] = []
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
 
-    # -- for the nodes ---------------------------------------------------------------------------------
+    # -- for the nodes
+    # ---------------------------------------------------------------------------------
 
     def setup(self) -> None:
-        """Read nothing but ``self.config``; make everything; raise where something does not fit."""
+        """
+        Read nothing but ``self.config``; make everything; raise where something does not fit.
+        """
         raise NotImplementedError
 
     def start(self) -> None:
@@ -74,14 +79,20 @@ class GraphNode(LifecycleNode):
 
     def subscribe(self, key: str, callback: Callable[[Any], None]) -> Any:
         """Subscribe to a topic of the table; messages count only while the node is active."""
-        made = self.create_subscription(TOPICS[key].type, self._name(key),
-                                        lambda msg: callback(msg) if self.active else None, topic_qos(key))
+        made = self.create_subscription(
+            TOPICS[key].type,
+            self._name(key),
+            lambda msg: callback(msg) if self.active else None,
+            topic_qos(key),
+        )
         self._entities.append(lambda: self.destroy_subscription(made))
         return made
 
     def subscribe_always(self, key: str, callback: Callable[[Any], None]) -> Any:
         """Subscribe to a latched topic, which may come before activation."""
-        made = self.create_subscription(TOPICS[key].type, self._name(key), callback, topic_qos(key))
+        made = self.create_subscription(
+            TOPICS[key].type, self._name(key), callback, topic_qos(key)
+        )
         self._entities.append(lambda: self.destroy_subscription(made))
         return made
 
@@ -100,7 +111,8 @@ class GraphNode(LifecycleNode):
         self.exit_code = code
         self.wants_exit = True
 
-    # -- lifecycle -------------------------------------------------------------------------------------
+    # -- lifecycle
+    # -------------------------------------------------------------------------------------
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
         """Read and check the parameters, make everything, or refuse with one line."""
@@ -153,8 +165,12 @@ class GraphNode(LifecycleNode):
         level, message, values = self.health()
         values = {'state': 'active' if self.active else 'inactive', 'pid': os.getpid(), **values}
         status = DiagnosticStatus(
-            level=level, name=f'{self.NAME}: health', message=message, hardware_id=self.get_namespace(),
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])
+            level=level,
+            name=f'{self.NAME}: health',
+            message=message,
+            hardware_id=self.get_namespace(),
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
@@ -224,4 +240,6 @@ def now() -> float:
 
 def _described(error: BaseException) -> str:
     text = ' '.join(str(error).split())
-    return text if isinstance(error, EXPECTED_ERRORS) and text else f'{type(error).__name__}: {text}'
+    return (
+        text if isinstance(error, EXPECTED_ERRORS) and text else f'{type(error).__name__}: {text}'
+    )

@@ -1,9 +1,10 @@
 """
 Feeds the pure episode machine with messages and carries out what it returns.
 
-Two duties are the node's own: it asks the simulation for resets and routes, and it paces the graph. Where the
-trainer has not yet permitted the next step, the numbering of the frame is held back, and with it the whole
-lock-step chain; never longer than ``pacing_timeout``, and not at all where the trainer is gone.
+Two duties are the node's own: it asks the simulation for resets and routes, and it paces the
+graph. Where the trainer has not yet permitted the next step, the numbering of the frame is held
+back, and with it the whole lock-step chain; never longer than ``pacing_timeout``, and not at all
+where the trainer is gone.
 """
 
 from collections import deque
@@ -11,8 +12,13 @@ from typing import Any, Deque, List, Optional
 
 from av_td3_msgs.msg import Action, Observation, TrainingStatus
 from av_td3_msgs.srv import SetMode, SetPaused
-from carla_msgs.msg import (CarlaCollisionEvent, CarlaControl, CarlaLaneInvasionEvent, CarlaStatus,
-                            CarlaWorldInfo)
+from carla_msgs.msg import (
+    CarlaCollisionEvent,
+    CarlaControl,
+    CarlaLaneInvasionEvent,
+    CarlaStatus,
+    CarlaWorldInfo,
+)
 from geometry_msgs.msg import PoseStamped, Twist
 from nav_msgs.msg import Odometry, Path
 import numpy as np
@@ -59,7 +65,8 @@ class EpisodeManagerNode(GraphNode):
         self.subscribe_always('world_info', self.on_world_info)
         self.subscribe('status', self.on_status)
         self.subscribe('training_status', self.on_training_status)
-        # Events come before the odometry of their frame: the executor takes subscriptions in this order.
+        # Events come before the odometry of their frame: the executor takes subscriptions in this
+        # order.
         self.subscribe('collision', self.on_collision)
         self.subscribe('lane_invasion', self.on_lane_invasion)
         self.subscribe_always('waypoints', self.on_route)
@@ -72,16 +79,25 @@ class EpisodeManagerNode(GraphNode):
 
     def health(self) -> Health:
         """Aborts are worth a look; a missing map is a fault."""
-        values = {'transitions_sent': self.sent, 'episodes': self.finished, 'unpaced_steps': self.unpaced}
+        values = {
+            'transitions_sent': self.sent,
+            'episodes': self.finished,
+            'unpaced_steps': self.unpaced,
+        }
         if self._fault:
             return ERROR, self._fault, values
         if self._machine is None:
             return WARN, 'waiting for /carla/world_info and /carla/status', values
-        values.update(episode=self._machine.episode_id, step=self._machine.step_id,
-                      phase=self._machine.phase.name, aborts=self._machine.aborts)
+        values.update(
+            episode=self._machine.episode_id,
+            step=self._machine.step_id,
+            phase=self._machine.phase.name,
+            aborts=self._machine.aborts,
+        )
         return OK, self._machine.phase.name.lower(), values
 
-    # -- events ----------------------------------------------------------------------------------------
+    # -- events
+    # ----------------------------------------------------------------------------------------
 
     def on_world_info(self, msg: CarlaWorldInfo) -> None:
         """Read the road network, to draw routes from."""
@@ -134,8 +150,16 @@ class EpisodeManagerNode(GraphNode):
     def on_action(self, msg: Action) -> None:
         """Take the policy's account of its command."""
         if self._machine:
-            self._carry_out(self._machine.acted(msg.episode_id, msg.step_id, msg.policy_version, msg.drive,
-                                                msg.steering, msg.acceleration))
+            self._carry_out(
+                self._machine.acted(
+                    msg.episode_id,
+                    msg.step_id,
+                    msg.policy_version,
+                    msg.drive,
+                    msg.steering,
+                    msg.acceleration,
+                )
+            )
 
     def on_observation(self, msg: Observation) -> None:
         """Take the observation of the current frame; only its newest frame travels on."""
@@ -145,12 +169,19 @@ class EpisodeManagerNode(GraphNode):
         stack, height, width = (int(size) for size in msg.image_shape)
         whole = stack > 0 and len(msg.image) == stack * height * width
         if not whole or not np.all(np.isfinite(vector)):
-            self._carry_out(self._machine.abort(f'observation must be {stack} x {height} x {width} pixels and '
-                                                f'finite, got {len(msg.image)} pixels, vector {vector}'))
+            self._carry_out(
+                self._machine.abort(
+                    f'observation must be {stack} x {height} x {width} pixels and '
+                    f'finite, got {len(msg.image)} pixels, vector {vector}'
+                )
+            )
             return
-        frame = np.frombuffer(msg.image, np.uint8)[-height * width:].reshape(height, width)
-        self._carry_out(self._machine.observed(convert.to_ns(msg.header.stamp), msg.episode_id, msg.step_id,
-                                               frame, vector))
+        frame = np.frombuffer(msg.image, np.uint8)[-height * width :].reshape(height, width)
+        self._carry_out(
+            self._machine.observed(
+                convert.to_ns(msg.header.stamp), msg.episode_id, msg.step_id, frame, vector
+            )
+        )
 
     def on_odometry(self, msg: Odometry) -> None:
         """Take the vehicle state of a new frame."""
@@ -167,8 +198,9 @@ class EpisodeManagerNode(GraphNode):
 
     def on_set_paused(self, request: SetPaused.Request, reply: SetPaused.Response) -> Any:
         """Pause the world through the bridge's own control."""
-        self._control_pub.publish(CarlaControl(
-            command=CarlaControl.PAUSE if request.paused else CarlaControl.PLAY))
+        self._control_pub.publish(
+            CarlaControl(command=CarlaControl.PAUSE if request.paused else CarlaControl.PLAY)
+        )
         reply.success = True
         reply.message = 'paused' if request.paused else 'playing'
         return reply
@@ -178,7 +210,10 @@ class EpisodeManagerNode(GraphNode):
         try:
             mode = machine.Mode(request.mode)
         except ValueError:
-            reply.success, reply.message = False, f'mode must be 0 (training) or 1 (evaluation), got {request.mode}'
+            reply.success, reply.message = (
+                False,
+                f'mode must be 0 (training) or 1 (evaluation), got {request.mode}',
+            )
             return reply
         if self._machine is None:
             reply.success, reply.message = False, 'no simulation yet'
@@ -187,18 +222,27 @@ class EpisodeManagerNode(GraphNode):
         reply.success, reply.message = True, f'{mode.name.lower()} from the next episode on'
         return reply
 
-    # -- work ------------------------------------------------------------------------------------------
+    # -- work
+    # ------------------------------------------------------------------------------------------
 
     def _make_machine(self) -> None:
         if self._machine is not None or self._road_map is None or self._period is None:
             return
-        mode = machine.Mode.EVALUATION if self.config.start_in_evaluation else machine.Mode.TRAINING
-        self._machine = machine.EpisodeMachine(self.config, self._period, self._new_route,
-                                               lambda x, y: self._road_map.on_road(x, y), mode)
+        mode = (
+            machine.Mode.EVALUATION if self.config.start_in_evaluation else machine.Mode.TRAINING
+        )
+        self._machine = machine.EpisodeMachine(
+            self.config,
+            self._period,
+            self._new_route,
+            lambda x, y: self._road_map.on_road(x, y),
+            mode,
+        )
 
     def _new_route(self) -> Route:
-        return self._road_map.random_route(self._rng, self.config.route_length_min,
-                                           self.config.route_length_max)
+        return self._road_map.random_route(
+            self._rng, self.config.route_length_min, self.config.route_length_max
+        )
 
     def _carry_out(self, effects: List[machine.Effect]) -> None:
         for effect in effects:
@@ -210,15 +254,18 @@ class EpisodeManagerNode(GraphNode):
             elif isinstance(effect, machine.Ended):
                 self.finished += 1
                 if effect.outcome == 'aborted':
-                    self.get_logger().warning(f'episode {effect.episode_id} aborted: {effect.reason}')
+                    self.get_logger().warning(
+                        f'episode {effect.episode_id} aborted: {effect.reason}'
+                    )
                 self._result_pub.publish(convert.to_episode_result(effect))
             else:
                 self._respawn(effect)
 
     def _respawn(self, effect: machine.Respawn) -> None:
         self._velocity_pub.publish(Twist())
-        self._transform_pub.publish(convert.to_pose_msg(
-            effect.start._replace(z=effect.start.z + DROP_HEIGHT)))
+        self._transform_pub.publish(
+            convert.to_pose_msg(effect.start._replace(z=effect.start.z + DROP_HEIGHT))
+        )
         goal = PoseStamped()
         goal.header.frame_id = 'map'
         goal.pose.position.x, goal.pose.position.y = effect.goal
@@ -233,8 +280,12 @@ class EpisodeManagerNode(GraphNode):
             self._state_pub.publish(convert.to_episode_state(state))
 
     def _must_wait(self, state: machine.FrameState) -> bool:
-        return (state.phase is machine.Phase.RUNNING and state.mode is machine.Mode.TRAINING
-                and self.sent >= self._limit and now() - self._trainer_at < TRAINER_SILENCE)
+        return (
+            state.phase is machine.Phase.RUNNING
+            and state.mode is machine.Mode.TRAINING
+            and self.sent >= self._limit
+            and now() - self._trainer_at < TRAINER_SILENCE
+        )
 
     def _pace(self) -> None:
         while self._held:

@@ -1,8 +1,8 @@
 """
 Launch descriptions made from the graph description; the files in ``launch/`` are one line each.
 
-Every node starts itself (``autostart``), which works the same on Humble, Jazzy and Kilted. The first frame waits
-until perception and policy are there.
+Every node starts itself (``autostart``), which works the same on Humble, Jazzy and Kilted. The
+first frame waits until perception and policy are there.
 """
 
 import json
@@ -11,8 +11,15 @@ import tempfile
 from typing import Any, Callable, Dict, List
 
 from launch import LaunchDescription
-from launch.actions import (DeclareLaunchArgument, IncludeLaunchDescription, LogInfo, OpaqueFunction, RegisterEventHandler,
-                            SetEnvironmentVariable, Shutdown)
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.event_handlers import OnProcessExit
 from launch.launch_context import LaunchContext
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -37,10 +44,13 @@ SIMULATION = (
     ('port', '2000', 'carla: port of the server'),
 )
 ARGUMENTS = {
-    'training': (*COMMON, *SIMULATION,
-                 ('run_dir', 'runs/ros2_launch', 'folder for checkpoints, metrics and curves'),
-                 ('resume', 'false', 'go on from the newest checkpoint of run_dir'),
-                 ('steps', '6000', 'environment steps of the run')),
+    'training': (
+        *COMMON,
+        *SIMULATION,
+        ('run_dir', 'runs/ros2_launch', 'folder for checkpoints, metrics and curves'),
+        ('resume', 'false', 'go on from the newest checkpoint of run_dir'),
+        ('steps', '6000', 'environment steps of the run'),
+    ),
     'evaluation': (*COMMON, *SIMULATION, ('checkpoint', None, 'checkpoint folder to drive with')),
     'deploy': (*COMMON, ('checkpoint', None, 'checkpoint folder to drive with')),
 }
@@ -52,11 +62,19 @@ def describe(kind: str) -> LaunchDescription:
 
     :param kind: 'training', 'evaluation' or 'deploy'.
     """
-    declared = [DeclareLaunchArgument(name, description=text, **({} if default is None else {
-        'default_value': default})) for name, default, text in ARGUMENTS[kind]]
-    environment = [SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=value))
-                   for name, value in graph.ENVIRONMENT.items()]
-    return LaunchDescription([*declared, *environment, OpaqueFunction(function=_actions, args=[kind])])
+    declared = [
+        DeclareLaunchArgument(
+            name, description=text, **({} if default is None else {'default_value': default})
+        )
+        for name, default, text in ARGUMENTS[kind]
+    ]
+    environment = [
+        SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=value))
+        for name, value in graph.ENVIRONMENT.items()
+    ]
+    return LaunchDescription(
+        [*declared, *environment, OpaqueFunction(function=_actions, args=[kind])]
+    )
 
 
 def _actions(context: LaunchContext, kind: str) -> List[Any]:
@@ -68,35 +86,55 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
     overrides = _overrides(kind, given)
     for spec in graph.nodes(kind, simulator):
         files = [str(share('config', spec.file))]
-        node = Node(package=PACKAGE, executable=spec.executable, name=spec.name, namespace=given['namespace'],
-                    parameters=[*files, {'autostart': True, **overrides[spec.name]}], output='screen',
-                    emulate_tty=True)
+        node = Node(
+            package=PACKAGE,
+            executable=spec.executable,
+            name=spec.name,
+            namespace=given['namespace'],
+            parameters=[*files, {'autostart': True, **overrides[spec.name]}],
+            output='screen',
+            emulate_tty=True,
+        )
         actions.append(node)
         if spec.name == MISSION_ENDS[kind]:
-            actions.append(RegisterEventHandler(OnProcessExit(
-                target_action=node, on_exit=_after_end(spec.name))))
+            actions.append(
+                RegisterEventHandler(
+                    OnProcessExit(target_action=node, on_exit=_after_end(spec.name))
+                )
+            )
     return actions
 
 
 def _after_end(name: str) -> Callable[..., List[Any]]:
     """An orderly end ends the graph; a fault does not: a dead trainer never stops the car."""
+
     def act(event: Any, _: LaunchContext) -> List[Any]:
         if event.returncode == 0:
             return [Shutdown(reason=f'{name} has ended')]
         return [LogInfo(msg=f'{name} ended with exit code {event.returncode}; the others go on')]
+
     return act
 
 
 def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     role = {'role_name': given['role_name']}
     values: Dict[str, Dict[str, Any]] = {
-        'simulator': {**role, 'map': _map(given)}, 'perception': dict(role), 'policy': dict(role),
-        'episode_manager': dict(role), 'trainer': {}}
+        'simulator': {**role, 'map': _map(given)},
+        'perception': dict(role),
+        'policy': dict(role),
+        'episode_manager': dict(role),
+        'trainer': {},
+    }
     if kind == 'training':
-        values['trainer'] = {'run_dir': str(Path(given['run_dir']).resolve()),
-                             'resume': given['resume'].lower() == 'true', 'steps': int(given['steps'])}
+        values['trainer'] = {
+            'run_dir': str(Path(given['run_dir']).resolve()),
+            'resume': given['resume'].lower() == 'true',
+            'steps': int(given['steps']),
+        }
     else:
-        values['policy'].update(checkpoint=str(Path(given['checkpoint']).resolve()), accept_weights=False)
+        values['policy'].update(
+            checkpoint=str(Path(given['checkpoint']).resolve()), accept_weights=False
+        )
         values['episode_manager']['start_in_evaluation'] = True
     if kind == 'deploy':
         values['perception']['episodes'] = False
@@ -109,25 +147,42 @@ def _map(given: Dict[str, str]) -> str:
 
 
 def _carla(given: Dict[str, str]) -> List[Any]:
-    """Start the CARLA ROS bridge in lock-step, the vehicle with its sensors, and the route publisher."""
+    """
+    Start the CARLA ROS bridge in lock-step, the vehicle with its sensors, and the route publisher.
+    """
     server = {'host': given['host'], 'port': given['port'], 'timeout': '20'}
     town = 'Town01' if given['map'] == 'town' else given['map']
     return [
-        _include('carla_ros_bridge', 'carla_ros_bridge.launch.py', {
-            **server, 'town': town, 'synchronous_mode': 'True', 'fixed_delta_seconds': '0.05',
-            'synchronous_mode_wait_for_vehicle_control_command': 'True',
-            'ego_vehicle_role_name': f"['{given['role_name']}']"}),
-        _include('carla_spawn_objects', 'carla_spawn_objects.launch.py', {
-            'objects_definition_file': _objects_file(given['role_name'])}),
-        _include('carla_waypoint_publisher', 'carla_waypoint_publisher.launch.py', {
-            **server, 'role_name': given['role_name']}),
+        _include(
+            'carla_ros_bridge',
+            'carla_ros_bridge.launch.py',
+            {
+                **server,
+                'town': town,
+                'synchronous_mode': 'True',
+                'fixed_delta_seconds': '0.05',
+                'synchronous_mode_wait_for_vehicle_control_command': 'True',
+                'ego_vehicle_role_name': f"['{given['role_name']}']",
+            },
+        ),
+        _include(
+            'carla_spawn_objects',
+            'carla_spawn_objects.launch.py',
+            {'objects_definition_file': _objects_file(given['role_name'])},
+        ),
+        _include(
+            'carla_waypoint_publisher',
+            'carla_waypoint_publisher.launch.py',
+            {**server, 'role_name': given['role_name']},
+        ),
     ]
 
 
 def _include(package: str, file: str, arguments: Dict[str, str]) -> IncludeLaunchDescription:
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource([FindPackageShare(package), '/', file]),
-        launch_arguments=list(arguments.items()))
+        launch_arguments=list(arguments.items()),
+    )
 
 
 def _objects_file(role_name: str) -> str:
@@ -136,6 +191,8 @@ def _objects_file(role_name: str) -> str:
     for item in objects['objects']:
         if item['type'].startswith('vehicle.'):
             item['id'] = role_name
-    with tempfile.NamedTemporaryFile('w', prefix='av_td3_objects_', suffix='.json', delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        'w', prefix='av_td3_objects_', suffix='.json', delete=False
+    ) as file:
         json.dump(objects, file)
     return file.name

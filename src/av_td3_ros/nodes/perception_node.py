@@ -69,8 +69,12 @@ class PerceptionNode(GraphNode):
     def health(self) -> Health:
         """Silence of the camera and data that does not fit are faults."""
         silent = now() - self._image_at
-        values = {'observations': self.observations, 'dropped_frames': self._join.dropped,
-                  'repeated_messages': self._join.repeated, 'image_age': f'{silent:.2f}'}
+        values = {
+            'observations': self.observations,
+            'dropped_frames': self._join.dropped,
+            'repeated_messages': self._join.repeated,
+            'image_age': f'{silent:.2f}',
+        }
         if self.active and silent > self.config.image_timeout:
             return ERROR, f'no image for {silent:.1f} s on {self._name("image")}', values
         if self._fault:
@@ -79,7 +83,8 @@ class PerceptionNode(GraphNode):
             return WARN, 'waiting for a route', values
         return OK, 'observing' if self.active else 'inactive', values
 
-    # -- events ----------------------------------------------------------------------------------------
+    # -- events
+    # ----------------------------------------------------------------------------------------
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Follow the simulation's own step size."""
@@ -128,7 +133,8 @@ class PerceptionNode(GraphNode):
         if waiting is not None:
             self._complete(waiting)
 
-    # -- work ------------------------------------------------------------------------------------------
+    # -- work
+    # ------------------------------------------------------------------------------------------
 
     def _add(self, kind: str, msg: Any, value: Any) -> None:
         frame = self._join.add(kind, convert.to_ns(msg.header.stamp), value)
@@ -145,23 +151,38 @@ class PerceptionNode(GraphNode):
             if tracker is None and preprocess.needs_route(self.config.observation):
                 self._waiting = frame
                 return
-            vector, _ = preprocess.state_vector(self.config.observation, frame['odometry'], episode.steering,
-                                                tracker)
+            vector, _ = preprocess.state_vector(
+                self.config.observation, frame['odometry'], episode.steering, tracker
+            )
         fresh = episode.step_id == 0
         image = self._stack.reset(pixels) if fresh else self._stack.push(pixels)
-        self._observation_pub.publish(Observation(
-            header=header, episode_id=episode.episode_id, step_id=episode.step_id,
-            policy_version=episode.policy_version, drive=episode.phase == EpisodeState.RUNNING,
-            explore=self.config.episodes and episode.mode == EpisodeState.TRAINING, spec=self._spec.digest,
-            image_shape=self._shape, image=convert.to_bytes(image), vector=array.array('f', vector.tobytes())))
+        self._observation_pub.publish(
+            Observation(
+                header=header,
+                episode_id=episode.episode_id,
+                step_id=episode.step_id,
+                policy_version=episode.policy_version,
+                drive=episode.phase == EpisodeState.RUNNING,
+                explore=self.config.episodes and episode.mode == EpisodeState.TRAINING,
+                spec=self._spec.digest,
+                image_shape=self._shape,
+                image=convert.to_bytes(image),
+                vector=array.array('f', vector.tobytes()),
+            )
+        )
         self.observations += 1
         self._step += 1
         self._fault = ''
         self._show(image, header)
 
     def _own_numbering(self, header: Any) -> EpisodeState:
-        state = EpisodeState(header=header, step_id=self._step, phase=EpisodeState.RUNNING,
-                             steering=self._last_steering, mode=EpisodeState.EVALUATION)
+        state = EpisodeState(
+            header=header,
+            step_id=self._step,
+            phase=EpisodeState.RUNNING,
+            steering=self._last_steering,
+            mode=EpisodeState.EVALUATION,
+        )
         return state
 
     def _tracker(self, episode: EpisodeState) -> Optional[RouteTracker]:

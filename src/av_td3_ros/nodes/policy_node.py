@@ -1,8 +1,8 @@
 """
 Observation to vehicle command, and the hot swap of weights between two of them.
 
-Exactly one command answers each frame. New weights are checked whole before they drive; what is refused is
-reported and the old weights drive on. Nothing here waits for a trainer.
+Exactly one command answers each frame. New weights are checked whole before they drive; what is
+refused is reported and the old weights drive on. Nothing here waits for a trainer.
 """
 
 from av_td3_msgs.msg import Observation, PolicyStatus, PolicyWeights
@@ -70,9 +70,14 @@ class PolicyNode(GraphNode):
 
     def health(self) -> Health:
         """Refused weights, silence and an acting gate show here."""
-        values = {'policy_version': self.version, 'adopted': self.adopted, 'refused': self.refused,
-                  'last_refusal': self._last_refusal, 'commands': self.commands,
-                  'gate_interventions': self._gate.interventions}
+        values = {
+            'policy_version': self.version,
+            'adopted': self.adopted,
+            'refused': self.refused,
+            'last_refusal': self._last_refusal,
+            'commands': self.commands,
+            'gate_interventions': self._gate.interventions,
+        }
         silent = now() - self._observed_at
         if self._braking:
             return ERROR, f'no observation for {silent:.1f} s: braking', values
@@ -84,7 +89,8 @@ class PolicyNode(GraphNode):
             return WARN, 'waiting for weights: braking', values
         return OK, f'driving with version {self.version}' if self.active else 'inactive', values
 
-    # -- events ----------------------------------------------------------------------------------------
+    # -- events
+    # ----------------------------------------------------------------------------------------
 
     def on_frame(self, msg: CarlaStatus) -> None:
         """Follow the frame count, so that a frame is commanded once, whoever commands it."""
@@ -99,18 +105,23 @@ class PolicyNode(GraphNode):
         self._newest_stamp = convert.to_ns(msg.clock)
 
     def on_weights(self, msg: PolicyWeights) -> None:
-        """Check weights whole, then adopt them: the next observation is the first that they act on."""
+        """
+        Check weights whole, then adopt them: the next observation is the first that they act on.
+        """
         try:
             policy = weights.unpack(bytes(msg.tensors), msg.sha256, msg.spec, self._spec)
         except weights.WeightsError as error:
             self.refused += 1
             self._last_refusal = f'version {msg.version}: {error}'
-            self.get_logger().error(f'weights refused, version {self.version} drives on: '
-                                    f'{self._last_refusal}')
+            self.get_logger().error(
+                f'weights refused, version {self.version} drives on: ' f'{self._last_refusal}'
+            )
             self.diagnose()
         else:
             self._behaviour.adopt(policy)
-            self._behaviour.explore(msg.exploration_std, msg.random_actions, msg.random_acceleration)
+            self._behaviour.explore(
+                msg.exploration_std, msg.random_actions, msg.random_acceleration
+            )
             self.version = msg.version
             self.adopted += 1
             self._last_refusal = ''
@@ -120,7 +131,10 @@ class PolicyNode(GraphNode):
         """Act on one frame."""
         begun = self._observed_at = now()
         self._braking = False
-        if convert.to_ns(msg.header.stamp) <= self._braked_until or self._commanded_frame == self._frame >= 0:
+        if (
+            convert.to_ns(msg.header.stamp) <= self._braked_until
+            or self._commanded_frame == self._frame >= 0
+        ):
             return  # too late: this frame has had its command, from the watchdog
         drive = msg.drive and self._behaviour.ready
         action = self._choose(msg) if drive else self._brake(msg)
@@ -132,7 +146,8 @@ class PolicyNode(GraphNode):
         self._latency_sum += now() - begun
         self._latency_count += 1
 
-    # -- work ------------------------------------------------------------------------------------------
+    # -- work
+    # ------------------------------------------------------------------------------------------
 
     def _choose(self, msg: Observation) -> tuple:
         try:
@@ -165,18 +180,24 @@ class PolicyNode(GraphNode):
         """
         Brake where observations stay out.
 
-        In lock-step a frame gets one command: a second one would be taken for the next frame's, and from then
-        on every command would come one tick late. Without a simulation's frame count, brake again and again, but
-        not before the first observation: the car has not been driven yet.
+        In lock-step a frame gets one command: a second one would be taken for the next frame's,
+        and from then on every command would come one tick late. Without a simulation's frame
+        count, brake again and again, but not before the first observation: the car has not been
+        driven yet.
         """
         silent = self._silence()
         if self._needs_command() and silent > self.config.gate.observation_timeout:
             self._braked_until, self._braking = self._newest_stamp, True
-            self.get_logger().error(f'no observation for {silent:.1f} s: braking', throttle_duration_sec=5.0)
+            self.get_logger().error(
+                f'no observation for {silent:.1f} s: braking', throttle_duration_sec=5.0
+            )
             self._command(self._gate.brake())
 
     def _needs_command(self) -> bool:
-        """Whether the car waits for one: a frame without its command, or, where none are counted, any time."""
+        """
+        Whether the car waits for one: a frame without its command, or, where none are counted, any
+        time.
+        """
         if not self.active or not self._running:
             return False
         return self._commanded_frame != self._frame if self._frame >= 0 else self.observations > 0
@@ -190,9 +211,15 @@ class PolicyNode(GraphNode):
         mean = self._latency_sum / self._latency_count if self._latency_count else 0.0
         self._latency_sum, self._latency_count = 0.0, 0
         msg = PolicyStatus(
-            policy_version=self.version, adopted=self.adopted, refused=self.refused,
-            last_refusal=self._last_refusal, commands=self.commands, observations=self.observations,
-            gate_interventions=self._gate.interventions, inference_latency=mean)
+            policy_version=self.version,
+            adopted=self.adopted,
+            refused=self.refused,
+            last_refusal=self._last_refusal,
+            commands=self.commands,
+            observations=self.observations,
+            gate_interventions=self._gate.interventions,
+            inference_latency=mean,
+        )
         msg.header.stamp = self.get_clock().now().to_msg()
         self._status_pub.publish(msg)
 

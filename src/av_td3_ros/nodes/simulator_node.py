@@ -9,9 +9,18 @@ from collections import deque
 import math
 from typing import Any, Deque, Dict, Optional, Tuple
 
-from carla_msgs.msg import (CarlaActorInfo, CarlaActorList, CarlaCollisionEvent, CarlaControl,
-                            CarlaEgoVehicleInfo, CarlaEgoVehicleInfoWheel, CarlaEgoVehicleStatus,
-                            CarlaLaneInvasionEvent, CarlaStatus, CarlaWorldInfo)
+from carla_msgs.msg import (
+    CarlaActorInfo,
+    CarlaActorList,
+    CarlaCollisionEvent,
+    CarlaControl,
+    CarlaEgoVehicleInfo,
+    CarlaEgoVehicleInfoWheel,
+    CarlaEgoVehicleStatus,
+    CarlaLaneInvasionEvent,
+    CarlaStatus,
+    CarlaWorldInfo,
+)
 from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, Vector3
 import geometry_msgs.msg
 from nav_msgs.msg import Odometry, Path
@@ -55,9 +64,24 @@ class SimulatorNode(GraphNode):
         self._goal: Optional[Tuple[float, float]] = None
         self._last_xy: Optional[Tuple[float, float]] = None
         self.frames = self.commands = self.timeouts = self.late_commands = 0
-        self._pubs = {key: self.publisher(key) for key in (
-            'clock', 'status', 'world_info', 'actor_list', 'image', 'camera_info', 'odometry', 'speedometer',
-            'vehicle_status', 'vehicle_info', 'collision', 'lane_invasion', 'waypoints')}
+        self._pubs = {
+            key: self.publisher(key)
+            for key in (
+                'clock',
+                'status',
+                'world_info',
+                'actor_list',
+                'image',
+                'camera_info',
+                'odometry',
+                'speedometer',
+                'vehicle_status',
+                'vehicle_info',
+                'collision',
+                'lane_invasion',
+                'waypoints',
+            )
+        }
         self._tf = self._make_tf()
         self.subscribe('vehicle_control_cmd', self.on_command)
         self.subscribe('world_control', self.on_world_control)
@@ -65,13 +89,21 @@ class SimulatorNode(GraphNode):
         self.subscribe('set_target_velocity', self.on_set_target_velocity)
         self.subscribe('goal', self.on_goal)
         waits = self.config.wait_for_vehicle_control_command
-        self.every(0.05 if waits else self.config.fixed_delta_seconds,
-                   self._watch if waits else self._tick_in_real_time)
+        self.every(
+            0.05 if waits else self.config.fixed_delta_seconds,
+            self._watch if waits else self._tick_in_real_time,
+        )
 
     def start(self) -> None:
-        """Publish what comes once; the first frame follows as soon as a policy is there to answer it."""
-        self._pubs['world_info'].publish(CarlaWorldInfo(
-            map_name=f'Carla/Maps/{self._world.road_map.name}', opendrive=self._world.road_map.opendrive))
+        """
+        Publish what comes once; the first frame follows as soon as a policy is there to answer it.
+        """
+        self._pubs['world_info'].publish(
+            CarlaWorldInfo(
+                map_name=f'Carla/Maps/{self._world.road_map.name}',
+                opendrive=self._world.road_map.opendrive,
+            )
+        )
         self._pubs['vehicle_info'].publish(self._vehicle_info())
         self._started = False
 
@@ -84,15 +116,24 @@ class SimulatorNode(GraphNode):
 
     def health(self) -> Health:
         """Count frames and the commands that answered them."""
-        values = {'frames': self.frames, 'commands': self.commands, 'timeouts': self.timeouts,
-                  'late_commands': self.late_commands,
-                  'simulated_time': f'{self._world.time:.2f}', 'paused': self._paused,
-                  **self._latency()}
+        values = {
+            'frames': self.frames,
+            'commands': self.commands,
+            'timeouts': self.timeouts,
+            'late_commands': self.late_commands,
+            'simulated_time': f'{self._world.time:.2f}',
+            'paused': self._paused,
+            **self._latency(),
+        }
         silent = now() - self._published_at
         if self.active and self._awaiting and silent > self.config.control_timeout + 0.2:
             return ERROR, f'no command for {silent:.1f} s', values
         if self.late_commands:
-            return WARN, f'{self.late_commands} commands answered an earlier frame: the graph runs late', values
+            return (
+                WARN,
+                f'{self.late_commands} commands answered an earlier frame: the graph runs late',
+                values,
+            )
         if self.timeouts:
             return WARN, f'{self.timeouts} frames went without a command', values
         return OK, 'paused' if self._paused else 'ticking', values
@@ -103,7 +144,8 @@ class SimulatorNode(GraphNode):
         p50, p99 = np.percentile(self._latencies, (50, 99)) * 1e3
         return {'command_latency_p50_ms': f'{p50:.2f}', 'command_latency_p99_ms': f'{p99:.2f}'}
 
-    # -- events ----------------------------------------------------------------------------------------
+    # -- events
+    # ----------------------------------------------------------------------------------------
 
     def on_command(self, msg: Any) -> None:
         """Apply a command; in lock-step it releases the next tick."""
@@ -147,24 +189,30 @@ class SimulatorNode(GraphNode):
         else:
             self.get_logger().warning(f'goal must be finite, got {goal}: ignored')
 
-    # -- ticking ---------------------------------------------------------------------------------------
+    # -- ticking
+    # ---------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         if not self.active:
             return
         if not self._started:
             met = self._pubs['image'].get_subscription_count() and self.count_publishers(
-                self._name('vehicle_control_cmd'))
+                self._name('vehicle_control_cmd')
+            )
             self._met_at = min(self._met_at, now()) if met else math.inf
             if now() - self._met_at > SETTLE:  # the others are being discovered, too
                 self._started = True
                 self._tick()
             elif not met:
-                self.get_logger().info('waiting for perception and policy', throttle_duration_sec=5.0)
+                self.get_logger().info(
+                    'waiting for perception and policy', throttle_duration_sec=5.0
+                )
         elif self._awaiting and now() - self._published_at > self.config.control_timeout:
             self.timeouts += 1
-            self.get_logger().warning(f'no vehicle command within {self.config.control_timeout} s; '
-                                      'ticking anyway', throttle_duration_sec=5.0)
+            self.get_logger().warning(
+                f'no vehicle command within {self.config.control_timeout} s; ' 'ticking anyway',
+                throttle_duration_sec=5.0,
+            )
             self._awaiting = False
             self._go_on()
 
@@ -185,12 +233,18 @@ class SimulatorNode(GraphNode):
         self._publish_frame()
         self._published_at = now()
 
-    # -- publishing ------------------------------------------------------------------------------------
+    # -- publishing
+    # ------------------------------------------------------------------------------------
 
     def _publish_status(self) -> None:
-        self._pubs['status'].publish(CarlaStatus(
-            frame=self._world.frame, fixed_delta_seconds=self.config.fixed_delta_seconds,
-            synchronous_mode=True, synchronous_mode_running=not self._paused))
+        self._pubs['status'].publish(
+            CarlaStatus(
+                frame=self._world.frame,
+                fixed_delta_seconds=self.config.fixed_delta_seconds,
+                synchronous_mode=True,
+                synchronous_mode_running=not self._paused,
+            )
+        )
 
     def _publish_frame(self) -> None:
         world, pubs, role = self._world, self._pubs, self.config.role_name
@@ -200,24 +254,40 @@ class SimulatorNode(GraphNode):
         pubs['clock'].publish(Clock(clock=stamp))
         for hit in world.collisions:
             x, y, z = hit.impulse
-            pubs['collision'].publish(CarlaCollisionEvent(
-                header=Header(stamp=stamp, frame_id=f'{role}/collision'), other_actor_id=hit.other_actor_id,
-                normal_impulse=Vector3(x=float(x), y=-float(y), z=float(z))))
+            pubs['collision'].publish(
+                CarlaCollisionEvent(
+                    header=Header(stamp=stamp, frame_id=f'{role}/collision'),
+                    other_actor_id=hit.other_actor_id,
+                    normal_impulse=Vector3(x=float(x), y=-float(y), z=float(z)),
+                )
+            )
         if world.lane_invasions:
-            pubs['lane_invasion'].publish(CarlaLaneInvasionEvent(
-                header=Header(stamp=stamp, frame_id=f'{role}/lane_invasion'),
-                crossed_lane_markings=[int(code) for code in world.lane_invasions]))
+            pubs['lane_invasion'].publish(
+                CarlaLaneInvasionEvent(
+                    header=Header(stamp=stamp, frame_id=f'{role}/lane_invasion'),
+                    crossed_lane_markings=[int(code) for code in world.lane_invasions],
+                )
+            )
         pubs['odometry'].publish(self._odometry(in_map))
         pubs['speedometer'].publish(Float32(data=float(world.state.speed)))
         pubs['vehicle_status'].publish(self._vehicle_status(in_map))
-        pubs['actor_list'].publish(CarlaActorList(actors=[CarlaActorInfo(
-            id=EGO_ID, parent_id=0, type='vehicle.tesla.model3', rolename=role)]))
+        pubs['actor_list'].publish(
+            CarlaActorList(
+                actors=[
+                    CarlaActorInfo(
+                        id=EGO_ID, parent_id=0, type='vehicle.tesla.model3', rolename=role
+                    )
+                ]
+            )
+        )
         self._publish_tf(in_map)
         # Rendering comes last: the episode manager scores the frame meanwhile.
         optical = Header(stamp=stamp, frame_id=f'{role}/rgb_front')
         image = world.image()
         height, width = image.shape[:2]
-        pubs['camera_info'].publish(convert.to_camera_info(width, height, self.config.fov_deg, optical))
+        pubs['camera_info'].publish(
+            convert.to_camera_info(width, height, self.config.fov_deg, optical)
+        )
         self._imaged_at = now()
         pubs['image'].publish(convert.to_image(image, 'bgra8', optical))
         self._republish_route_after_jump()
@@ -233,8 +303,9 @@ class SimulatorNode(GraphNode):
     def _vehicle_status(self, header: Header) -> CarlaEgoVehicleStatus:
         world = self._world
         pose, a, speed = world.state.pose, world.acceleration, world.state.speed
-        msg = CarlaEgoVehicleStatus(header=header, velocity=abs(float(speed)),
-                                    orientation=convert.to_quaternion(pose))
+        msg = CarlaEgoVehicleStatus(
+            header=header, velocity=abs(float(speed)), orientation=convert.to_quaternion(pose)
+        )
         lateral = speed * world.state.yaw_rate
         msg.acceleration.linear.x = a * math.cos(pose.yaw) - lateral * math.sin(pose.yaw)
         msg.acceleration.linear.y = a * math.sin(pose.yaw) + lateral * math.cos(pose.yaw)
@@ -244,17 +315,33 @@ class SimulatorNode(GraphNode):
 
     def _vehicle_info(self) -> CarlaEgoVehicleInfo:
         body = self._world.vehicle.params
-        wheels = [CarlaEgoVehicleInfoWheel(
-            tire_friction=3.5, max_steer_angle=float(body.max_steer) if x > 0 else 0.0, radius=35.0,
-            position=Vector3(x=x, y=y, z=0.0))
-            for x in (body.wheelbase / 2, -body.wheelbase / 2) for y in (0.8, -0.8)]
-        return CarlaEgoVehicleInfo(id=EGO_ID, type='vehicle.tesla.model3', rolename=self.config.role_name,
-                                   wheels=wheels, mass=float(body.mass), use_gear_autobox=True)
+        wheels = [
+            CarlaEgoVehicleInfoWheel(
+                tire_friction=3.5,
+                max_steer_angle=float(body.max_steer) if x > 0 else 0.0,
+                radius=35.0,
+                position=Vector3(x=x, y=y, z=0.0),
+            )
+            for x in (body.wheelbase / 2, -body.wheelbase / 2)
+            for y in (0.8, -0.8)
+        ]
+        return CarlaEgoVehicleInfo(
+            id=EGO_ID,
+            type='vehicle.tesla.model3',
+            rolename=self.config.role_name,
+            wheels=wheels,
+            mass=float(body.mass),
+            use_gear_autobox=True,
+        )
 
     def _republish_route_after_jump(self) -> None:
         pose = self._world.state.pose
         last, self._last_xy = self._last_xy, (pose.x, pose.y)
-        if self._goal is not None and last is not None and math.dist(last, self._last_xy) > ROUTE_JUMP:
+        if (
+            self._goal is not None
+            and last is not None
+            and math.dist(last, self._last_xy) > ROUTE_JUMP
+        ):
             self._publish_route()
 
     def _publish_route(self) -> None:
@@ -282,7 +369,9 @@ class SimulatorNode(GraphNode):
             return
         msg = TransformStamped(header=header, child_frame_id=self.config.role_name)
         pose = convert.to_pose_msg(self._world.state.pose)
-        msg.transform.translation = Vector3(x=pose.position.x, y=pose.position.y, z=pose.position.z)
+        msg.transform.translation = Vector3(
+            x=pose.position.x, y=pose.position.y, z=pose.position.z
+        )
         msg.transform.rotation = pose.orientation
         self._tf(msg)
 

@@ -1,8 +1,9 @@
 """
 Starts the graph as separate processes, watches it, and ends it without leaving anything behind.
 
-Order matters: who listens is active before who speaks, and the world comes last, so that the first frame
-already finds everybody. At the end the world is paused first, so that every frame has had its command.
+Order matters: who listens is active before who speaks, and the world comes last, so that the first
+frame already finds everybody. At the end the world is paused first, so that every frame has had
+its command.
 """
 
 from dataclasses import replace
@@ -46,7 +47,9 @@ class GraphError(RuntimeError):
 class Member:
     """One process of the graph."""
 
-    def __init__(self, spec: graph.NodeSpec, params: Path, log: Path, environment: Dict[str, str]) -> None:
+    def __init__(
+        self, spec: graph.NodeSpec, params: Path, log: Path, environment: Dict[str, str]
+    ) -> None:
         """:param params: parameter file. :param log: what the process prints goes here."""
         self.spec = spec
         self.restarts = 0
@@ -62,13 +65,28 @@ class Member:
         self._params.write_text(yaml.safe_dump(values))
 
     def spawn(self) -> None:
-        """Start the process, in a session of its own so that Ctrl-C reaches the supervisor alone."""
+        """
+        Start the process, in a session of its own so that Ctrl-C reaches the supervisor alone.
+        """
         self._output = self._log.open('a')
         self.process = subprocess.Popen(
-            [sys.executable, '-m', self.spec.module, '--ros-args', '--params-file', str(self._params),
-             '-r', f'__ns:=/{graph.NAMESPACE}', '--disable-external-lib-logs'],
-            stdin=subprocess.DEVNULL, stdout=self._output, stderr=subprocess.STDOUT,
-            env=self._environment, start_new_session=True)
+            [
+                sys.executable,
+                '-m',
+                self.spec.module,
+                '--ros-args',
+                '--params-file',
+                str(self._params),
+                '-r',
+                f'__ns:=/{graph.NAMESPACE}',
+                '--disable-external-lib-logs',
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            start_new_session=True,
+        )
 
     def alive(self) -> bool:
         """Return whether the process runs."""
@@ -119,15 +137,19 @@ class Supervisor:
         environment = {**os.environ, 'PYTHONUNBUFFERED': '1', SUPERVISED: '1'}
         self.members = {}
         for spec in graph.nodes(kind):
-            self.members[spec.name] = Member(spec, params / spec.file, logs / f'{spec.name}.log', environment)
+            self.members[spec.name] = Member(
+                spec, params / spec.file, logs / f'{spec.name}.log', environment
+            )
             self.members[spec.name].write_parameters(getattr(run, spec.name))
         self._run = run
         self._shared_memory = shared_memory.snapshot()
 
     def __enter__(self) -> 'Supervisor':
         """Start the graph; leave nothing behind where that fails."""
-        rclpy.init(args=['--ros-args', '--disable-external-lib-logs'],
-                   signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=['--ros-args', '--disable-external-lib-logs'],
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
         self._node = Node('supervisor', namespace=graph.NAMESPACE)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -144,7 +166,8 @@ class Supervisor:
         """End the graph."""
         self.close()
 
-    # -- running ---------------------------------------------------------------------------------------
+    # -- running
+    # ---------------------------------------------------------------------------------------
 
     def spin(self, until: Callable[[], bool], timeout: float) -> bool:
         """
@@ -172,11 +195,15 @@ class Supervisor:
                 continue
             code = member.process.returncode
             if member.restarts >= MAX_RESTARTS:
-                raise GraphError(f'{member.spec.name} ended {member.restarts + 1} times, last with exit code '
-                                 f'{code}: {member.last_error()}')
+                raise GraphError(
+                    f'{member.spec.name} ended {member.restarts + 1} times, last with exit code '
+                    f'{code}: {member.last_error()}'
+                )
             member.restarts += 1
-            self._node.get_logger().warning(f'{member.spec.name} ended with exit code {code}: starting it '
-                                            f'again ({member.restarts} of {MAX_RESTARTS})')
+            self._node.get_logger().warning(
+                f'{member.spec.name} ended with exit code {code}: starting it '
+                f'again ({member.restarts} of {MAX_RESTARTS})'
+            )
             member.terminate(0.0)
             if member.spec is graph.TRAINER:
                 member.write_parameters(self._resumed(self._run.trainer))
@@ -198,7 +225,9 @@ class Supervisor:
         self._node.destroy_publisher(publisher)
 
     def finish(self) -> None:
-        """Let the graph come to rest: world paused, every command given, every transition stored."""
+        """
+        Let the graph come to rest: world paused, every command given, every transition stored.
+        """
         self.pause(True)
         self.spin(self._at_rest, 5.0)
         for name in ('simulator', 'episode_manager', 'perception', 'policy', 'trainer'):
@@ -220,7 +249,8 @@ class Supervisor:
         rclpy.try_shutdown()
         shared_memory.remove_orphans(self._shared_memory)
 
-    # -- starting --------------------------------------------------------------------------------------
+    # -- starting
+    # --------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         """The world comes last, so that its first frame finds everybody."""
@@ -238,6 +268,7 @@ class Supervisor:
 
         :raises GraphError: where one refuses its configuration, or takes too long.
         """
+
         def settled() -> bool:
             return all(self._active(member) or not member.alive() for member in members)
 
@@ -246,8 +277,10 @@ class Supervisor:
             if not member.alive():
                 raise GraphError(member.last_error())
             if not in_time and not self._active(member):
-                raise GraphError(f'{member.spec.name} was not active within {START_TIMEOUT:g} s: '
-                                 f'{member.last_error()}')
+                raise GraphError(
+                    f'{member.spec.name} was not active within {START_TIMEOUT:g} s: '
+                    f'{member.last_error()}'
+                )
 
     def _active(self, member: Member) -> bool:
         """By its process id: a process that was killed may still seem to be there for seconds."""
@@ -255,7 +288,10 @@ class Supervisor:
         return health.get('pid') == str(member.process.pid) and health.get('state') == 'active'
 
     def _call(self, kind: Any, name: str, request: Any, timeout: float) -> Any:
-        """Call a service; ask again where no answer comes, as when the first went to a killed process."""
+        """
+        Call a service; ask again where no answer comes, as when the first went to a killed
+        process.
+        """
         client = self._node.create_client(kind, name)
         try:
             end = time.monotonic() + timeout
@@ -275,25 +311,33 @@ class Supervisor:
 
         def seen() -> bool:
             names = self._node.get_node_names_and_namespaces()
-            found[:] = [name for name, space in names if space == f'/{graph.NAMESPACE}' and name in own]
+            found[:] = [
+                name for name, space in names if space == f'/{graph.NAMESPACE}' and name in own
+            ]
             return bool(found)
 
         if self.spin(seen, DISCOVERY_TIME) and self._call(
-                GetState, f'/{graph.NAMESPACE}/{found[0]}/get_state', GetState.Request(), TWIN_TIMEOUT):
+            GetState, f'/{graph.NAMESPACE}/{found[0]}/get_state', GetState.Request(), TWIN_TIMEOUT
+        ):
             domain = os.environ.get('ROS_DOMAIN_ID', '0')
-            raise GraphError(f'ROS domain must hold one graph, got a second /{graph.NAMESPACE} graph on domain '
-                             f'{domain}; stop the other or set ROS_DOMAIN_ID to a free number')
+            raise GraphError(
+                f'ROS domain must hold one graph, got a second /{graph.NAMESPACE} graph on domain '
+                f'{domain}; stop the other or set ROS_DOMAIN_ID to a free number'
+            )
 
     @staticmethod
     def _resumed(config: TrainerConfig) -> TrainerConfig:
         """A trainer that is started again goes on from what it saved, if it saved anything."""
         return replace(config, resume=any(Path(config.run_dir, 'checkpoints').glob('step_*')))
 
-    # -- listening -------------------------------------------------------------------------------------
+    # -- listening
+    # -------------------------------------------------------------------------------------
 
     def _subscribe(self) -> None:
         def subscribe(key: str, callback: Callable[[Any], None]) -> None:
-            self._node.create_subscription(TOPICS[key].type, TOPICS[key].name, callback, topic_qos(key))
+            self._node.create_subscription(
+                TOPICS[key].type, TOPICS[key].name, callback, topic_qos(key)
+            )
 
         subscribe('training_status', lambda msg: setattr(self, 'status', msg))
         subscribe('policy_status', lambda msg: setattr(self, 'policy_status', msg))
@@ -306,12 +350,18 @@ class Supervisor:
             level = status.level[0] if isinstance(status.level, bytes) else status.level
             stamp = msg.header.stamp.sec + msg.header.stamp.nanosec * 1e-9
             self.health[status.name.partition(':')[0]] = {
-                **values, 'level': level, 'message': status.message, 'stamp': stamp}
+                **values,
+                'level': level,
+                'message': status.message,
+                'stamp': stamp,
+            }
 
     def _at_rest(self) -> bool:
         simulator = self.health.get('simulator', {})
         manager = self.health.get('episode_manager', {})
-        answered = simulator.get('paused') == 'True' and simulator['frames'] == simulator['commands']
+        answered = (
+            simulator.get('paused') == 'True' and simulator['frames'] == simulator['commands']
+        )
         if 'trainer' not in self.members:
             return answered
         sent = int(manager.get('transitions_sent', -1))

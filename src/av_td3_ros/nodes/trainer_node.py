@@ -1,8 +1,8 @@
 """
 Experience in, weights out.
 
-Callbacks only enqueue. One worker thread owns replay, networks and gradients. The graph is paced, never
-starved: the trainer tells how far experience may run ahead of the updates.
+Callbacks only enqueue. One worker thread owns replay, networks and gradients. The graph is paced,
+never starved: the trainer tells how far experience may run ahead of the updates.
 """
 
 import os
@@ -16,8 +16,17 @@ import numpy as np
 from av_td3_ros.bridge import convert
 from av_td3_ros.config import TrainerConfig
 from av_td3_ros.datatypes import Outcome
-from av_td3_ros.nodes.base import (ERROR, EXIT_FAULT, EXIT_OK, GraphNode, Health, OK, WARN,
-                                   main as run_main, SUPERVISED)
+from av_td3_ros.nodes.base import (
+    ERROR,
+    EXIT_FAULT,
+    EXIT_OK,
+    GraphNode,
+    Health,
+    OK,
+    WARN,
+    main as run_main,
+    SUPERVISED,
+)
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3.checkpoint import CheckpointError
@@ -38,7 +47,9 @@ class TrainerNode(GraphNode):
     def setup(self) -> None:
         """Make or resume the learner; refuse a folder that cannot be written."""
         if not self.config.run_dir:
-            raise ConfigError('run_dir must name a folder, got nothing; set it in trainer.param.yaml')
+            raise ConfigError(
+                'run_dir must name a folder, got nothing; set it in trainer.param.yaml'
+            )
         self._run = RunFolder(self.config.run_dir)
         self._trainer = Trainer(self.config, self._run)
         self._intake = Intake()
@@ -78,10 +89,18 @@ class TrainerNode(GraphNode):
     def health(self) -> Health:
         """Losses are worth a look; a learner that stopped is a fault."""
         trainer, intake = self._trainer, self._intake
-        values = {'env_steps': trainer.env_steps, 'updates': trainer.updates, 'version': trainer.version,
-                  'received': intake.received, 'stored': intake.stored, 'lost': intake.lost,
-                  'duplicated': intake.duplicated, 'dropped': self._dropped,
-                  'queue': self._queue.qsize(), **trainer.metrics}
+        values = {
+            'env_steps': trainer.env_steps,
+            'updates': trainer.updates,
+            'version': trainer.version,
+            'received': intake.received,
+            'stored': intake.stored,
+            'lost': intake.lost,
+            'duplicated': intake.duplicated,
+            'dropped': self._dropped,
+            'queue': self._queue.qsize(),
+            **trainer.metrics,
+        }
         if self._failure:
             return ERROR, self._failure, values
         if self._save_failure:
@@ -90,7 +109,8 @@ class TrainerNode(GraphNode):
             return WARN, f'{intake.lost + self._dropped} transitions lost', values
         return OK, 'warming up' if trainer.random_actions else 'learning', values
 
-    # -- events ----------------------------------------------------------------------------------------
+    # -- events
+    # ----------------------------------------------------------------------------------------
 
     def on_save(self, request: Any, reply: Any) -> Any:
         """Write a checkpoint between two updates."""
@@ -112,10 +132,13 @@ class TrainerNode(GraphNode):
             self._queue.put_nowait(msg)
         except queue.Full:
             self._dropped += 1
-            self.get_logger().error(f'queue of {QUEUE_SIZE} is full: {self._dropped} messages dropped',
-                                    throttle_duration_sec=5.0)
+            self.get_logger().error(
+                f'queue of {QUEUE_SIZE} is full: {self._dropped} messages dropped',
+                throttle_duration_sec=5.0,
+            )
 
-    # -- the worker ------------------------------------------------------------------------------------
+    # -- the worker
+    # ------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         try:
@@ -179,15 +202,22 @@ class TrainerNode(GraphNode):
         else:
             self._trainer.add(msg.action, msg.reward, Outcome(msg.outcome), frame, vector)
 
-    # -- publishing ------------------------------------------------------------------------------------
+    # -- publishing
+    # ------------------------------------------------------------------------------------
 
     def _publish_weights(self) -> None:
         packed = self._trainer.next_weights()
         msg = PolicyWeights(
-            version=packed.version, sha256=packed.sha256, spec=packed.spec, env_step=self._trainer.env_steps,
-            update=self._trainer.updates, exploration_std=self._trainer.exploration_std,
+            version=packed.version,
+            sha256=packed.sha256,
+            spec=packed.spec,
+            env_step=self._trainer.env_steps,
+            update=self._trainer.updates,
+            exploration_std=self._trainer.exploration_std,
             random_actions=self._trainer.random_actions,
-            random_acceleration=self.config.exploration.warmup_throttle, tensors=convert.to_bytes(np.frombuffer(packed.tensors, np.uint8)))
+            random_acceleration=self.config.exploration.warmup_throttle,
+            tensors=convert.to_bytes(np.frombuffer(packed.tensors, np.uint8)),
+        )
         self._weights_pub.publish(msg)
 
     def _publish_status(self) -> None:
@@ -200,17 +230,29 @@ class TrainerNode(GraphNode):
             phase = TrainingStatus.FINISHED
         ahead = max(trainer.steps_allowed - trainer.env_steps, 0)
         msg = TrainingStatus(
-            phase=phase, transition_limit=intake.last_sequence + ahead if intake.received else UNLIMITED,
-            env_steps=trainer.env_steps, env_steps_target=self.config.steps, updates=trainer.updates,
-            policy_version=trainer.version, transitions_received=intake.received,
-            transitions_stored=intake.stored, transitions_lost=intake.lost + self._dropped,
-            transitions_duplicated=intake.duplicated, queue_length=self._queue.qsize(),
-            steps_per_second=trainer.steps_per_second, updates_per_second=trainer.updates_per_second,
-            update_ratio=trainer.update_ratio, return_mean=trainer.return_mean, message=self._failure)
+            phase=phase,
+            transition_limit=intake.last_sequence + ahead if intake.received else UNLIMITED,
+            env_steps=trainer.env_steps,
+            env_steps_target=self.config.steps,
+            updates=trainer.updates,
+            policy_version=trainer.version,
+            transitions_received=intake.received,
+            transitions_stored=intake.stored,
+            transitions_lost=intake.lost + self._dropped,
+            transitions_duplicated=intake.duplicated,
+            queue_length=self._queue.qsize(),
+            steps_per_second=trainer.steps_per_second,
+            updates_per_second=trainer.updates_per_second,
+            update_ratio=trainer.update_ratio,
+            return_mean=trainer.return_mean,
+            message=self._failure,
+        )
         msg.header.stamp = self.get_clock().now().to_msg()
         self._status_pub.publish(msg)
         if finished and SUPERVISED not in os.environ:
-            self.finish(EXIT_OK)  # by itself under a launch file; a supervisor ends the graph in order
+            self.finish(
+                EXIT_OK
+            )  # by itself under a launch file; a supervisor ends the graph in order
 
 
 def main() -> None:

@@ -7,17 +7,30 @@ Image x is to the right and y down; the camera looks along its x axis, as every 
 import math
 
 import numpy as np
-from panda3d.core import (Camera as PandaCamera, FrameBufferProperties, GraphicsEngine, GraphicsOutput,
-                          GraphicsPipe, GraphicsPipeSelection, loadPrcFileData, NodePath, PerspectiveLens,
-                          Texture, WindowProperties)
+from panda3d.core import (
+    Camera as PandaCamera,
+    FrameBufferProperties,
+    GraphicsEngine,
+    GraphicsOutput,
+    GraphicsPipe,
+    GraphicsPipeSelection,
+    loadPrcFileData,
+    NodePath,
+    PerspectiveLens,
+    Texture,
+    WindowProperties,
+)
 
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.sim.scene import Scene, SKY
 
 NEAR, FAR = 0.4, 160.0
 
-loadPrcFileData('', 'load-display p3tinydisplay\nwindow-type offscreen\naudio-library-name null\n'
-                    'notify-level error')
+loadPrcFileData(
+    '',
+    'load-display p3tinydisplay\nwindow-type offscreen\naudio-library-name null\n'
+    'notify-level error',
+)
 
 
 class CameraError(RuntimeError):
@@ -36,16 +49,28 @@ class Camera:
         :raises CameraError: where Panda3D's software renderer does not start.
         """
         self._engine = GraphicsEngine()
-        pipe = GraphicsPipeSelection.getGlobalPtr().makePipe('TinyOffscreenGraphicsPipe', 'p3tinydisplay')
+        pipe = GraphicsPipeSelection.getGlobalPtr().makePipe(
+            'TinyOffscreenGraphicsPipe', 'p3tinydisplay'
+        )
         properties = FrameBufferProperties()
         properties.setRgbColor(True)
         properties.setDepthBits(16)
         self._buffer = pipe and self._engine.makeOutput(
-            pipe, 'camera', 0, properties, WindowProperties.size(width, height), GraphicsPipe.BFRefuseWindow)
+            pipe,
+            'camera',
+            0,
+            properties,
+            WindowProperties.size(width, height),
+            GraphicsPipe.BFRefuseWindow,
+        )
         if not self._buffer:
-            raise CameraError('the software renderer p3tinydisplay must start, got none; reinstall panda3d')
+            raise CameraError(
+                'the software renderer p3tinydisplay must start, got none; reinstall panda3d'
+            )
         self._texture = Texture()
-        self._buffer.addRenderTexture(self._texture, GraphicsOutput.RTMCopyRam, GraphicsOutput.RTPColor)
+        self._buffer.addRenderTexture(
+            self._texture, GraphicsOutput.RTMCopyRam, GraphicsOutput.RTPColor
+        )
         self._buffer.setClearColor((*SKY, 1.0))
         lens = PerspectiveLens()
         lens.setNearFar(NEAR, FAR)
@@ -66,10 +91,14 @@ class Camera:
         """
         self._camera.setPos(pose.x, pose.y, pose.z)
         # Panda3D's camera looks along its y axis.
-        self._camera.setHpr(math.degrees(pose.yaw) - 90.0, -math.degrees(pose.pitch), math.degrees(pose.roll))
+        self._camera.setHpr(
+            math.degrees(pose.yaw) - 90.0, -math.degrees(pose.pitch), math.degrees(pose.roll)
+        )
         self._engine.renderFrame()
         height, width = self._shape
-        pixels = np.frombuffer(self._texture.getRamImageAs('BGRA'), np.uint8).reshape(height, width, 4)
+        pixels = np.frombuffer(self._texture.getRamImageAs('BGRA'), np.uint8).reshape(
+            height, width, 4
+        )
         image = pixels[::-1].copy()
         image[..., 3] = 255
         return image

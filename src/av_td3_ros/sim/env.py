@@ -21,8 +21,8 @@ class DrivingEnv:
     """
     Follow a route from a random start to its goal.
 
-    Action: [steering, acceleration] in [-1, 1]. Observation: :class:`Observation`. An episode ends as
-    ``TerminationConfig`` says.
+    Action: [steering, acceleration] in [-1, 1]. Observation: :class:`Observation`. An episode ends
+    as ``TerminationConfig`` says.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -37,7 +37,9 @@ class DrivingEnv:
     def reset(self) -> Observation:
         """Put the vehicle at rest on a new random route and return the first observation."""
         limits = self._config.episode_manager
-        route = self.world.road_map.random_route(self._rng, limits.route_length_min, limits.route_length_max)
+        route = self.world.road_map.random_route(
+            self._rng, limits.route_length_min, limits.route_length_max
+        )
         self.world.teleport(route.start)
         self.world.set_velocity(0.0, 0.0)
         self._gate = CommandGate(self._config.policy.gate, self._period)
@@ -56,19 +58,40 @@ class DrivingEnv:
         gated = self._gate.check(action).action
         self.world.tick(to_control(gated))
         pose = self.world.state.pose
-        result = self.episode.step(self.world.state, gated[0], self.world.road_map.on_road(pose.x, pose.y),
-                                   bool(self.world.collisions))
+        result = self.episode.step(
+            self.world.state,
+            gated[0],
+            self.world.road_map.on_road(pose.x, pose.y),
+            bool(self.world.collisions),
+        )
         self.episode.lane_invasions += bool(self.world.lane_invasions)
         return self._observe(gated[0], fresh=False), gated, result
 
     def summary(self, result: StepResult) -> Dict[str, Any]:
         """Return the finished episode as a row for ``episodes.csv``."""
         episode = self.episode
-        row = {'episode_id': self.episode_id, 'mode': 0, 'outcome': result.outcome.name.lower(),
-               'reason': result.reason}
-        row.update({name: getattr(episode, name) for name in (
-            'length', 'episode_return', 'route_completion', 'mean_speed', 'mean_lateral_deviation', 'max_jerk',
-            'collisions', 'lane_invasions')}, route_length=episode.route.length)
+        row = {
+            'episode_id': self.episode_id,
+            'mode': 0,
+            'outcome': result.outcome.name.lower(),
+            'reason': result.reason,
+        }
+        row.update(
+            {
+                name: getattr(episode, name)
+                for name in (
+                    'length',
+                    'episode_return',
+                    'route_completion',
+                    'mean_speed',
+                    'mean_lateral_deviation',
+                    'max_jerk',
+                    'collisions',
+                    'lane_invasions',
+                )
+            },
+            route_length=episode.route.length,
+        )
         row.update({f'reward_{name}': value for name, value in episode.term_sums.items()})
         return row
 
@@ -79,7 +102,7 @@ class DrivingEnv:
     def _observe(self, steering: float, fresh: bool) -> Observation:
         frame = preprocess.grey_frame(self.world.image(), self._config.observation)
         image = self._stack.reset(frame) if fresh else self._stack.push(frame)
-        vector, _ = preprocess.state_vector(self._config.observation, self.world.state, steering, self._tracker)
+        vector, _ = preprocess.state_vector(
+            self._config.observation, self.world.state, steering, self._tracker
+        )
         return Observation(image, vector)
-
-

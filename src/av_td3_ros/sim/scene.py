@@ -1,17 +1,25 @@
 """
 The street as coloured triangles, for Panda3D.
 
-What lies on the ground is drawn in a fixed order without depth: exact on a flat world, and nothing flickers.
-What stands on it is depth-tested. Everything is cut into tiles, so that what is behind the camera costs
-nothing.
+What lies on the ground is drawn in a fixed order without depth: exact on a flat world, and nothing
+flickers. What stands on it is depth-tested. Everything is cut into tiles, so that what is behind
+the camera costs nothing.
 """
 
 from collections import defaultdict
 import math
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-from panda3d.core import (CullBinManager, Geom, GeomNode, GeomTriangles, GeomVertexData, GeomVertexFormat,
-                          GeomVertexWriter, NodePath)
+from panda3d.core import (
+    CullBinManager,
+    Geom,
+    GeomNode,
+    GeomTriangles,
+    GeomVertexData,
+    GeomVertexFormat,
+    GeomVertexWriter,
+    NodePath,
+)
 
 from av_td3_ros.driving.road_map import Key, Lane, LanePoint, NO_MARKING, RoadMap
 from av_td3_ros.sim.scenery import Item, Scenery
@@ -30,13 +38,23 @@ Point = Tuple[float, float, float]
 
 SKY: Colour = (0.62, 0.77, 0.92)
 GRASS: Colour = (0.36, 0.47, 0.27)
-GROUND: Dict[str, Colour] = {'Driving': (0.25, 0.25, 0.27), 'Shoulder': (0.33, 0.33, 0.34),
-                             'Sidewalk': (0.62, 0.60, 0.57), 'Parking': (0.30, 0.30, 0.32)}
+GROUND: Dict[str, Colour] = {
+    'Driving': (0.25, 0.25, 0.27),
+    'Shoulder': (0.33, 0.33, 0.34),
+    'Sidewalk': (0.62, 0.60, 0.57),
+    'Parking': (0.30, 0.30, 0.32),
+}
 KERB: Colour = (0.78, 0.77, 0.74)
 PAINT: Dict[str, Colour] = {'Yellow': (0.93, 0.74, 0.16)}
 WHITE: Colour = (0.94, 0.94, 0.92)
-WALLS: Sequence[Colour] = ((0.72, 0.45, 0.35), (0.80, 0.72, 0.58), (0.58, 0.60, 0.64), (0.85, 0.82, 0.76),
-                           (0.55, 0.38, 0.32), (0.66, 0.70, 0.62))
+WALLS: Sequence[Colour] = (
+    (0.72, 0.45, 0.35),
+    (0.80, 0.72, 0.58),
+    (0.58, 0.60, 0.64),
+    (0.85, 0.82, 0.76),
+    (0.55, 0.38, 0.32),
+    (0.66, 0.70, 0.62),
+)
 WINDOW: Colour = (0.20, 0.27, 0.36)
 ROOF: Colour = (0.32, 0.24, 0.22)
 TRUNK: Colour = (0.34, 0.25, 0.17)
@@ -96,7 +114,8 @@ class Scene:
         self.root = NodePath('street')
         self._attach()
 
-    # -- ground ----------------------------------------------------------------------------------------
+    # -- ground
+    # ----------------------------------------------------------------------------------------
 
     def _grass(self, lanes: Sequence[Lane]) -> None:
         tiles = {_tile(p.x, p.y) for lane in lanes for p in lane.points[::8]}
@@ -106,7 +125,8 @@ class Scene:
             shade = 1.0 + 0.05 * (((i * 7 + j * 13) % 5) / 2.0 - 1.0)
             self._meshes['grass', i, j].polygon(
                 [(x, y, 0.0), (x + TILE, y, 0.0), (x + TILE, y + TILE, 0.0), (x, y + TILE, 0.0)],
-                _shaded(GRASS, shade))
+                _shaded(GRASS, shade),
+            )
 
     def _lane(self, lane: Lane, keys: Set[Key]) -> None:
         kind = lane.points[0].kind
@@ -151,14 +171,24 @@ class Scene:
 
     def _line(self, a: LanePoint, b: LanePoint, sign: float, colour: str) -> None:
         middle = sign * a.width / 2
-        self._strip('paint', a, b, middle + LINE_WIDTH / 2, middle - LINE_WIDTH / 2, PAINT.get(colour, WHITE))
+        self._strip(
+            'paint',
+            a,
+            b,
+            middle + LINE_WIDTH / 2,
+            middle - LINE_WIDTH / 2,
+            PAINT.get(colour, WHITE),
+        )
 
-    def _strip(self, layer: str, a: LanePoint, b: LanePoint, left: float, right: float,
-               colour: Colour) -> None:
+    def _strip(
+        self, layer: str, a: LanePoint, b: LanePoint, left: float, right: float, colour: Colour
+    ) -> None:
         self._meshes[(layer, *_tile(a.x, a.y))].polygon(
-            [_beside(a, left), _beside(a, right), _beside(b, right), _beside(b, left)], colour)
+            [_beside(a, left), _beside(a, right), _beside(b, right), _beside(b, left)], colour
+        )
 
-    # -- what stands -----------------------------------------------------------------------------------
+    # -- what stands
+    # -----------------------------------------------------------------------------------
 
     def _item(self, item: Item) -> None:
         mesh = self._meshes[('standing', *_tile(item.x, item.y))]
@@ -198,7 +228,10 @@ def _house(mesh: Mesh, item: Item) -> None:
         out_x, out_y = (RELIEF * value / length for value in outwards)
         for column in range(count):
             a, b = ((column + 0.5 + half) / count for half in (-0.25, 0.25))
-            ends = [(x0 + share * (x1 - x0) + out_x, y0 + share * (y1 - y0) + out_y) for share in (a, b)]
+            ends = [
+                (x0 + share * (x1 - x0) + out_x, y0 + share * (y1 - y0) + out_y)
+                for share in (a, b)
+            ]
             floor = 1.0
             while floor + 1.6 < item.height:
                 _wall(mesh, *ends, floor, floor + 1.3, _shaded(WINDOW, SHADES[k]))
@@ -209,24 +242,35 @@ def _crown(mesh: Mesh, item: Item) -> None:
     low, high, radius = 0.28 * item.height, item.height, 0.27 * item.height
     middle = low + 0.4 * (high - low)
     colour = _shaded(CROWN, 0.8 + 0.5 * item.tint)
-    ring = [(item.x + radius * math.cos(a), item.y + radius * math.sin(a), middle)
-            for a in (item.yaw + k * math.pi / 3 for k in range(6))]
+    ring = [
+        (item.x + radius * math.cos(a), item.y + radius * math.sin(a), middle)
+        for a in (item.yaw + k * math.pi / 3 for k in range(6))
+    ]
     for k in range(6):
         near, far = ring[k], ring[(k + 1) % 6]
-        mesh.polygon([near, far, (item.x, item.y, high)], _shaded(colour, 1.0 + 0.12 * math.cos(k)))
+        mesh.polygon(
+            [near, far, (item.x, item.y, high)], _shaded(colour, 1.0 + 0.12 * math.cos(k))
+        )
         mesh.polygon([near, far, (item.x, item.y, low)], _shaded(colour, 0.75))
 
 
-def _box(mesh: Mesh, item: Item, low: float, high: float, colour: Colour,
-         top: Optional[Colour] = None) -> None:
+def _box(
+    mesh: Mesh, item: Item, low: float, high: float, colour: Colour, top: Optional[Colour] = None
+) -> None:
     corners = _corners(item)
     for k in range(4):
         _wall(mesh, corners[k], corners[(k + 1) % 4], low, high, _shaded(colour, SHADES[k]))
     mesh.polygon([(x, y, high) for x, y in corners], top or colour)
 
 
-def _wall(mesh: Mesh, a: Tuple[float, float], b: Tuple[float, float], low: float, high: float,
-          colour: Colour) -> None:
+def _wall(
+    mesh: Mesh,
+    a: Tuple[float, float],
+    b: Tuple[float, float],
+    low: float,
+    high: float,
+    colour: Colour,
+) -> None:
     mesh.polygon([(*a, low), (*b, low), (*b, high), (*a, high)], colour)
 
 
@@ -234,8 +278,10 @@ def _corners(item: Item) -> List[Tuple[float, float]]:
     """Corners of the footprint, counter-clockwise."""
     cos, sin = math.cos(item.yaw), math.sin(item.yaw)
     a, b = item.length / 2, item.width / 2
-    return [(item.x + u * cos - v * sin, item.y + u * sin + v * cos)
-            for u, v in ((a, b), (-a, b), (-a, -b), (a, -b))]
+    return [
+        (item.x + u * cos - v * sin, item.y + u * sin + v * cos)
+        for u, v in ((a, b), (-a, b), (-a, -b), (a, -b))
+    ]
 
 
 def _beside(point: LanePoint, left: float) -> Point:

@@ -23,8 +23,8 @@ class Item(NamedTuple):
     """
     One thing beside the road.
 
-    ``kind``: house, tree or lamp. ``length``, ``width``: of the footprint, m; a circle of that diameter for
-    trees and lamps. ``height``: m. ``tint``: [0, 1), for its colour.
+    ``kind``: house, tree or lamp. ``length``, ``width``: of the footprint, m; a circle of that
+    diameter for trees and lamps. ``height``: m. ``tint``: [0, 1), for its colour.
     """
 
     kind: str
@@ -39,7 +39,11 @@ class Item(NamedTuple):
     @property
     def radius(self) -> float:
         """Radius of a circle around the footprint, m."""
-        return 0.5 * math.hypot(self.length, self.width) if self.kind == 'house' else 0.5 * self.length
+        return (
+            0.5 * math.hypot(self.length, self.width)
+            if self.kind == 'house'
+            else 0.5 * self.length
+        )
 
 
 class Scenery:
@@ -56,7 +60,9 @@ class Scenery:
         for lane in lanes:
             road, section, number = lane.key
             side = road, section, number > 0
-            if not lane.is_junction and (side not in outermost or abs(number) > abs(outermost[side].key[2])):
+            if not lane.is_junction and (
+                side not in outermost or abs(number) > abs(outermost[side].key[2])
+            ):
                 outermost[side] = lane
         for lane in outermost.values():
             self._line(lane)
@@ -76,16 +82,25 @@ class Scenery:
                 return index
         return None
 
-    # -- placing ---------------------------------------------------------------------------------------
+    # -- placing
+    # ---------------------------------------------------------------------------------------
 
     def _keep_free(self, lanes: Sequence[Lane]) -> None:
-        drivable = np.array([(p.x, p.y) for lane in lanes for p in lane.points if p.kind == 'Driving'])
+        drivable = np.array(
+            [(p.x, p.y) for lane in lanes for p in lane.points if p.kind == 'Driving']
+        )
         self._road = cKDTree(drivable)
-        self._half_width = max(p.width for lane in lanes for p in lane.points if p.kind == 'Driving') / 2
+        self._half_width = (
+            max(p.width for lane in lanes for p in lane.points if p.kind == 'Driving') / 2
+        )
 
     def _line(self, lane: Lane) -> None:
-        edge = np.array([(p.x + p.width / 2 * math.sin(p.yaw), p.y - p.width / 2 * math.cos(p.yaw), p.yaw)
-                         for p in lane.points])
+        edge = np.array(
+            [
+                (p.x + p.width / 2 * math.sin(p.yaw), p.y - p.width / 2 * math.cos(p.yaw), p.yaw)
+                for p in lane.points
+            ]
+        )
         if len(edge) < 8:
             return
         for kind, every in (('lamp', LAMP_EVERY), ('house', HOUSE_EVERY), ('tree', TREE_EVERY)):
@@ -106,8 +121,16 @@ class Scenery:
             length, width = rng.uniform(9.0, 15.0), rng.uniform(8.0, 12.0)
             away, height = width / 2 + rng.uniform(4.0, 7.0), rng.uniform(5.0, 14.0)
             clearance = HOUSE_CLEARANCE
-        item = Item(kind, x + away * math.sin(yaw), y - away * math.cos(yaw), yaw, length, width, height,
-                    float(rng.random()))
+        item = Item(
+            kind,
+            x + away * math.sin(yaw),
+            y - away * math.cos(yaw),
+            yaw,
+            length,
+            width,
+            height,
+            float(rng.random()),
+        )
         if self._far_from_road(item, clearance) and self._free(item):
             self.items.append(item)
             self._taken.append((item.x, item.y, item.radius))
@@ -131,7 +154,9 @@ def _outline(item: Item) -> np.ndarray:
     along = np.concatenate([share, share, np.full(7, -0.5), np.full(7, 0.5)]) * item.length
     across = np.concatenate([np.full(7, -0.5), np.full(7, 0.5), share, share]) * item.width
     cos, sin = math.cos(item.yaw), math.sin(item.yaw)
-    return np.stack([item.x + along * cos - across * sin, item.y + along * sin + across * cos], axis=1)
+    return np.stack(
+        [item.x + along * cos - across * sin, item.y + along * sin + across * cos], axis=1
+    )
 
 
 def _touches(pose: Pose, length: float, width: float, item: Item) -> bool:
@@ -144,8 +169,15 @@ def _touches(pose: Pose, length: float, width: float, item: Item) -> bool:
     return _boxes_touch(length, width, ahead, left, item.yaw - pose.yaw, item.length, item.width)
 
 
-def _boxes_touch(length: float, width: float, ahead: float, left: float, turn: float, other_length: float,
-                 other_width: float) -> bool:
+def _boxes_touch(
+    length: float,
+    width: float,
+    ahead: float,
+    left: float,
+    turn: float,
+    other_length: float,
+    other_width: float,
+) -> bool:
     """Separating axes of two rectangles, in the frame of the first."""
     cos, sin = math.cos(turn), math.sin(turn)
     c, s = abs(cos), abs(sin)
@@ -154,5 +186,7 @@ def _boxes_touch(length: float, width: float, ahead: float, left: float, turn: f
     if abs(left) > (width + other_length * s + other_width * c) / 2:
         return False
     along, across = ahead * cos + left * sin, left * cos - ahead * sin
-    return (abs(along) <= (other_length + length * c + width * s) / 2
-            and abs(across) <= (other_width + length * s + width * c) / 2)
+    return (
+        abs(along) <= (other_length + length * c + width * s) / 2
+        and abs(across) <= (other_width + length * s + width * c) / 2
+    )

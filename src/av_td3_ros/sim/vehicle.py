@@ -1,8 +1,8 @@
 """
 The vehicle: a kinematic bicycle with a lagging steering, a fading engine and honest brakes.
 
-Model: Rajamani, Vehicle Dynamics and Control (2012), section 2.2, slip angle at the centre between the axles.
-It holds below the grip limit; a dynamic model comes with the simulator's next version.
+Model: Rajamani, Vehicle Dynamics and Control (2012), section 2.2, slip angle at the centre between
+the axles. It holds below the grip limit; a dynamic model comes with the simulator's next version.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ SUBSTEP = 0.01
 
 @dataclass(frozen=True)
 class VehicleParams:
-    """A mid-size electric car. SI units; ``max_steer`` is that of the bicycle's one front wheel."""
+    """
+    A mid-size electric car. SI units; ``max_steer`` is that of the bicycle's one front wheel.
+    """
 
     length: float = 4.6
     width: float = 1.9
@@ -82,7 +84,10 @@ class Vehicle:
 
     def _next_speed(self, control: Control, speed: float, dt: float) -> float:
         p = self.params
-        engine = min(p.max_acceleration, p.max_power / (p.mass * max(abs(speed), 1.0))) * control.throttle
+        engine = (
+            min(p.max_acceleration, p.max_power / (p.mass * max(abs(speed), 1.0)))
+            * control.throttle
+        )
         resistance = control.brake * p.max_braking + p.rolling + p.drag * speed * speed
         pushed = speed + engine * dt
         # Resistance slows down and never turns round.

@@ -19,7 +19,10 @@ SCENERY_ID = 0
 
 
 class Collision(NamedTuple):
-    """A hit: CARLA's id of the other (0 is scenery) and the impulse on the vehicle, N s, in the map frame."""
+    """
+    A hit: CARLA's id of the other (0 is scenery) and the impulse on the vehicle, N s, in the map
+    frame.
+    """
 
     other_actor_id: int
     impulse: Tuple[float, float, float]
@@ -82,16 +85,25 @@ class World:
         if self._camera is None:
             from av_td3_ros.sim.camera import Camera
             from av_td3_ros.sim.scene import Scene
+
             config = self._config
-            self._camera = Camera(Scene(self.road_map, self.scenery), config.image_width, config.image_height,
-                                  config.fov_deg)
+            self._camera = Camera(
+                Scene(self.road_map, self.scenery),
+                config.image_width,
+                config.image_height,
+                config.fov_deg,
+            )
         return self._camera.render(self.camera_pose())
 
     def camera_pose(self) -> Pose:
         """Return where the front camera is now."""
         pose, ahead = self.state.pose, self._config.camera_x
-        return Pose(pose.x + ahead * math.cos(pose.yaw), pose.y + ahead * math.sin(pose.yaw),
-                    pose.z + self._config.camera_z, pose.yaw)
+        return Pose(
+            pose.x + ahead * math.cos(pose.yaw),
+            pose.y + ahead * math.sin(pose.yaw),
+            pose.z + self._config.camera_z,
+            pose.yaw,
+        )
 
     def close(self) -> None:
         """Release the renderer."""
@@ -116,11 +128,15 @@ class World:
         """Return the lanes under the left and the right side of the vehicle."""
         pose, half = self.vehicle.state.pose, self.vehicle.params.width / 2
         dx, dy = -half * math.sin(pose.yaw), half * math.cos(pose.yaw)
-        return (self.road_map.lane_at(pose.x + dx, pose.y + dy),
-                self.road_map.lane_at(pose.x - dx, pose.y - dy))
+        return (
+            self.road_map.lane_at(pose.x + dx, pose.y + dy),
+            self.road_map.lane_at(pose.x - dx, pose.y - dy),
+        )
 
     def _invade(self) -> List[int]:
-        """Return the markings that a side of the vehicle has crossed in this tick, CARLA's codes."""
+        """
+        Return the markings that a side of the vehicle has crossed in this tick, CARLA's codes.
+        """
         last, self._beside = self._beside, self._lanes_beside()
         crossings = (_crossed(before, after) for before, after in zip(last, self._beside))
         return [code for code in crossings if code is not None]

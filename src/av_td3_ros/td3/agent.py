@@ -69,8 +69,9 @@ class _TensorBatch(NamedTuple):
 class TD3:
     """The learner: networks, targets, optimisers, one update at a time."""
 
-    def __init__(self, obs_spec: ObsSpec, config: LearnerConfig, device: str = 'cpu',
-                 seed: int = 0) -> None:
+    def __init__(
+        self, obs_spec: ObsSpec, config: LearnerConfig, device: str = 'cpu', seed: int = 0
+    ) -> None:
         """
         Make a fresh learner.
 
@@ -95,10 +96,15 @@ class TD3:
         self.target_critic = target_of(self.critic)
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._critic_optimiser = torch.optim.Adam(
-            [{'params': list(self.policy.encoder.parameters()), 'lr': config.encoder_lr},
-             {'params': list(self.critic.parameters()), 'lr': config.critic_lr}], fused=True)
+            [
+                {'params': list(self.policy.encoder.parameters()), 'lr': config.encoder_lr},
+                {'params': list(self.critic.parameters()), 'lr': config.critic_lr},
+            ],
+            fused=True,
+        )
         self._actor_optimiser = torch.optim.Adam(
-            self.policy.actor.parameters(), lr=config.actor_lr, fused=True)
+            self.policy.actor.parameters(), lr=config.actor_lr, fused=True
+        )
 
     def act(self, image: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """
@@ -108,8 +114,10 @@ class TD3:
         :param vector: (n,) float32.
         :returns: (2,) float32, [steering, acceleration] in [-1, 1].
         """
-        action = self.policy.act(torch.tensor(image[None], device=self._device),
-                                 torch.tensor(vector[None], device=self._device))
+        action = self.policy.act(
+            torch.tensor(image[None], device=self._device),
+            torch.tensor(vector[None], device=self._device),
+        )
         return action[0].cpu().numpy()
 
     # -- learning ---------------------------------------------------------------------------------
@@ -137,8 +145,10 @@ class TD3:
     def _prepare(self, batch: Batch) -> _TensorBatch:
         data = _TensorBatch(*(torch.from_numpy(array).to(self._device) for array in batch))
         pad = self.config.shift_pad
-        return data._replace(image=random_shift(data.image, pad, self._generator),
-                             next_image=random_shift(data.next_image, pad, self._generator))
+        return data._replace(
+            image=random_shift(data.image, pad, self._generator),
+            next_image=random_shift(data.next_image, pad, self._generator),
+        )
 
     @torch.no_grad()
     def _target(self, data: _TensorBatch) -> Tensor:
@@ -163,17 +173,26 @@ class TD3:
         norms = {name: gradient_norm([module]) for name, module in groups.items()}
         total = gradient_norm(groups.values())
         with torch.no_grad():
-            metrics = _to_floats({
-                'critic_loss': loss, 'q_replay_mean': q1.mean(), 'q_replay_max': q1.max(),
-                'q_target_mean': target.mean(), 'q_difference': (q1 - q2).abs().mean(),
-                'td_error': (target - q1).abs().mean(),
-                'feature_l2': features.norm(dim=1).mean(), 'feature_mean': features.mean(),
-                'feature_std': features.std(dim=0, correction=0).mean(),
-                'gradient_norm_encoder': norms['encoder'], 'gradient_norm_critic': norms['critic'],
-                'gradient_norm_critic_total': total})
+            metrics = _to_floats(
+                {
+                    'critic_loss': loss,
+                    'q_replay_mean': q1.mean(),
+                    'q_replay_max': q1.max(),
+                    'q_target_mean': target.mean(),
+                    'q_difference': (q1 - q2).abs().mean(),
+                    'td_error': (target - q1).abs().mean(),
+                    'feature_l2': features.norm(dim=1).mean(),
+                    'feature_mean': features.mean(),
+                    'feature_std': features.std(dim=0, correction=0).mean(),
+                    'gradient_norm_encoder': norms['encoder'],
+                    'gradient_norm_critic': norms['critic'],
+                    'gradient_norm_critic_total': total,
+                }
+            )
         self._require_finite(metrics, 'critic_loss', 'gradient_norm_critic_total')
         metrics['gradient_norm_critic_total_clipped'] = clip_gradients(
-            groups.values(), metrics['gradient_norm_critic_total'], self.config.critic_clip)
+            groups.values(), metrics['gradient_norm_critic_total'], self.config.critic_clip
+        )
         self._critic_optimiser.step()
         return features, metrics
 
@@ -185,29 +204,40 @@ class TD3:
         self._actor_optimiser.zero_grad()
         loss.backward(inputs=list(actor.parameters()))
         with torch.no_grad():
-            metrics = _to_floats({
-                'actor_loss': loss, 'q_policy_mean': q.mean(), 'q_policy_max': q.max(),
-                'gradient_norm_actor': gradient_norm([actor]),
-                'tanh_saturation': (pre_tanh.abs() > SATURATED).float().mean(),
-                'action_std': action.std(dim=0, correction=0).mean()})
+            metrics = _to_floats(
+                {
+                    'actor_loss': loss,
+                    'q_policy_mean': q.mean(),
+                    'q_policy_max': q.max(),
+                    'gradient_norm_actor': gradient_norm([actor]),
+                    'tanh_saturation': (pre_tanh.abs() > SATURATED).float().mean(),
+                    'action_std': action.std(dim=0, correction=0).mean(),
+                }
+            )
         self._require_finite(metrics, 'actor_loss', 'gradient_norm_actor')
         metrics['gradient_norm_actor_clipped'] = clip_gradients(
-            [actor], metrics['gradient_norm_actor'], self.config.actor_clip)
+            [actor], metrics['gradient_norm_actor'], self.config.actor_clip
+        )
         self._actor_optimiser.step()
         return metrics
 
     def _require_finite(self, metrics: Mapping[str, float], *names: str) -> None:
         for name in names:
             if not math.isfinite(metrics[name]):
-                raise LearnerError(f'{name} must be finite, got {metrics[name]} in update '
-                                   f'{self.updates + 1}; that step was not taken')
+                raise LearnerError(
+                    f'{name} must be finite, got {metrics[name]} in update '
+                    f'{self.updates + 1}; that step was not taken'
+                )
 
     # -- state ------------------------------------------------------------------------------------
 
     def state_dict(self) -> Dict[str, Tensor]:
         """Return all that the next update depends on, as flat tensors (copies, on the CPU)."""
-        state = {f'{group}.{name}': tensor for group, module in self._modules().items()
-                 for name, tensor in module.state_dict().items()}
+        state = {
+            f'{group}.{name}': tensor
+            for group, module in self._modules().items()
+            for name, tensor in module.state_dict().items()
+        }
         for name, parameter, optimiser in self._optimised():
             for key, value in optimiser.state.get(parameter, {}).items():
                 state[f'adam.{key}.{name}'] = value
@@ -231,8 +261,10 @@ class TD3:
         for name, parameter, optimiser in self._optimised():
             if f'adam.step.{name}' in state:
                 # Written like the parameter in layout and device: the fused kernel relies on it.
-                moments = {key: torch.empty_like(parameter, requires_grad=False)
-                           for key in ('exp_avg', 'exp_avg_sq')}
+                moments = {
+                    key: torch.empty_like(parameter, requires_grad=False)
+                    for key in ('exp_avg', 'exp_avg_sq')
+                }
                 for key, moment in moments.items():
                     moment.copy_(state[f'adam.{key}.{name}'])
                 step = state[f'adam.step.{name}'].to(self._device, copy=True)
@@ -243,35 +275,53 @@ class TD3:
     def _check_state(self, state: Mapping[str, Tensor]) -> None:
         expected: Dict[str, Any] = {'generator': self._generator.get_state().shape, 'updates': ()}
         for group, module in self._modules().items():
-            expected.update({f'{group}.{name}': tensor.shape
-                             for name, tensor in module.state_dict().items()})
+            expected.update(
+                {f'{group}.{name}': tensor.shape for name, tensor in module.state_dict().items()}
+            )
         for name, parameter, _ in self._optimised():
             if f'adam.step.{name}' in state:
-                expected.update({f'adam.step.{name}': (), f'adam.exp_avg.{name}': parameter.shape,
-                                 f'adam.exp_avg_sq.{name}': parameter.shape})
+                expected.update(
+                    {
+                        f'adam.step.{name}': (),
+                        f'adam.exp_avg.{name}': parameter.shape,
+                        f'adam.exp_avg_sq.{name}': parameter.shape,
+                    }
+                )
         for name in sorted(set(expected) | set(state)):
             wanted = tuple(expected[name]) if name in expected else 'no such tensor'
             got = tuple(state[name].shape) if name in state else 'no such tensor'
             if wanted != got:
-                raise LearnerError(f'learner state {name} must be {wanted}, got {got}; it is of '
-                                   'another network')
+                raise LearnerError(
+                    f'learner state {name} must be {wanted}, got {got}; it is of '
+                    'another network'
+                )
 
     def _modules(self) -> Dict[str, nn.Module]:
-        return {'policy': self.policy, 'critic': self.critic, 'target_policy': self.target_policy,
-                'target_critic': self.target_critic}
+        return {
+            'policy': self.policy,
+            'critic': self.critic,
+            'target_policy': self.target_policy,
+            'target_critic': self.target_critic,
+        }
 
     def _optimised(self) -> List[Tuple[str, nn.Parameter, torch.optim.Optimizer]]:
-        groups = (('policy.encoder', self.policy.encoder, self._critic_optimiser),
-                  ('critic', self.critic, self._critic_optimiser),
-                  ('policy.actor', self.policy.actor, self._actor_optimiser))
-        return [(f'{group}.{name}', parameter, optimiser) for group, module, optimiser in groups
-                for name, parameter in module.named_parameters()]
+        groups = (
+            ('policy.encoder', self.policy.encoder, self._critic_optimiser),
+            ('critic', self.critic, self._critic_optimiser),
+            ('policy.actor', self.policy.actor, self._actor_optimiser),
+        )
+        return [
+            (f'{group}.{name}', parameter, optimiser)
+            for group, module, optimiser in groups
+            for name, parameter in module.named_parameters()
+        ]
 
 
 def gradient_norm(modules: Iterable[nn.Module]) -> Tensor:
     """Return the L2 norm over all gradients of some modules, as limited and as logged."""
     return torch.nn.utils.get_total_norm(
-        [p.grad for module in modules for p in module.parameters() if p.grad is not None])
+        [p.grad for module in modules for p in module.parameters() if p.grad is not None]
+    )
 
 
 def clip_gradients(modules: Iterable[nn.Module], norm: float, limit: float) -> float:

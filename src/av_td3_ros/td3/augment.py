@@ -20,8 +20,9 @@ def random_shift(image: Tensor, pad: int, generator: torch.Generator) -> Tensor:
     """
     if pad == 0:
         return image
-    down, right = torch.randint(-pad, pad + 1, (2, len(image)), generator=generator,
-                                device=image.device)
+    down, right = torch.randint(
+        -pad, pad + 1, (2, len(image)), generator=generator, device=image.device
+    )
     return shift(image, down, right)
 
 

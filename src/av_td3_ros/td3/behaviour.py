@@ -1,4 +1,7 @@
-"""What acts: the policy, with exploration where it is wanted. The policy node and the in-process loop share it."""
+"""
+What acts: the policy, with exploration where it is wanted. The policy node and the in-process loop
+share it.
+"""
 
 from typing import Optional, Tuple
 
@@ -61,7 +64,9 @@ class Behaviour:
             action = self._exploration.random_action(self._rng)
         else:
             # The arrays may be read-only views of a message; torch copies them.
-            action = self._policy.act(torch.tensor(image).unsqueeze(0), torch.tensor(vector).unsqueeze(0))
+            action = self._policy.act(
+                torch.tensor(image).unsqueeze(0), torch.tensor(vector).unsqueeze(0)
+            )
             action = action.squeeze(0).numpy()
             if explore and self._std > 0.0:
                 action = self._exploration.noisy(action, self._std, self._rng)

@@ -64,8 +64,16 @@ class _Torn(Exception):
 # -- writing --------------------------------------------------------------------------------------
 
 
-def save(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec, *, env_step: int, version: int,
-         extra: Optional[Mapping[str, Any]] = None, replay: Optional[ReplayBuffer] = None) -> Path:
+def save(
+    run_dir: Union[str, Path],
+    agent: TD3,
+    obs_spec: ObsSpec,
+    *,
+    env_step: int,
+    version: int,
+    extra: Optional[Mapping[str, Any]] = None,
+    replay: Optional[ReplayBuffer] = None,
+) -> Path:
     """
     Write a checkpoint and forget all but the newest three.
 
@@ -97,25 +105,40 @@ def save(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec, *, env_step: 
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
         reason = error.strerror or error
-        raise CheckpointError(f'checkpoint must be written to {final}, got {reason}; free space '
-                              'or choose another run_dir') from None
+        raise CheckpointError(
+            f'checkpoint must be written to {final}, got {reason}; free space '
+            'or choose another run_dir'
+        ) from None
     _remove_parts(folder)
     for old in _newest_first(folder)[KEEP:]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
-def _write(folder: Path, agent: TD3, obs_spec: ObsSpec, env_step: int, version: int,
-           extra: Optional[Mapping[str, Any]], replay: Optional[ReplayBuffer]) -> None:
+def _write(
+    folder: Path,
+    agent: TD3,
+    obs_spec: ObsSpec,
+    env_step: int,
+    version: int,
+    extra: Optional[Mapping[str, Any]],
+    replay: Optional[ReplayBuffer],
+) -> None:
     packed = weights.pack(agent.policy, obs_spec, agent.config, version)
     files = {POLICY: packed.tensors, LEARNER: safetensors.torch.save(agent.state_dict())}
     for name, data in files.items():
         write_bytes(folder / name, data)
     info = {
-        'format': FORMAT, 'env_step': env_step, 'update': agent.updates, 'version': version,
-        'spec': json.loads(packed.spec), 'learner': asdict(agent.config),
-        'extra': dict(extra or {}), 'replay': replay.state() if replay is not None else None,
-        'sha256': {name: weights.sha256(data) for name, data in files.items()}}
+        'format': FORMAT,
+        'env_step': env_step,
+        'update': agent.updates,
+        'version': version,
+        'spec': json.loads(packed.spec),
+        'learner': asdict(agent.config),
+        'extra': dict(extra or {}),
+        'replay': replay.state() if replay is not None else None,
+        'sha256': {name: weights.sha256(data) for name, data in files.items()},
+    }
     write_bytes(folder / INFO, json.dumps(info, indent=2).encode())
     sync_folder(folder)
 
@@ -136,8 +159,9 @@ def latest(run_dir: Union[str, Path]) -> Optional[Path]:
     return None
 
 
-def load(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec,
-         replay: Optional[ReplayBuffer] = None) -> Checkpoint:
+def load(
+    run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec, replay: Optional[ReplayBuffer] = None
+) -> Checkpoint:
     """
     Bring a learner, and a replay where given, to the newest whole checkpoint of a run.
 
@@ -163,8 +187,9 @@ def load(run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec,
             text = f'checkpoint {path} must fit this learner, got: {error}'
             raise CheckpointError(text) from None
         return found
-    raise CheckpointError(f'a whole checkpoint must be in {folder}, got none; start without '
-                          'resume')
+    raise CheckpointError(
+        f'a whole checkpoint must be in {folder}, got none; start without ' 'resume'
+    )
 
 
 def find(source: Union[str, Path]) -> Path:
@@ -178,8 +203,10 @@ def find(source: Union[str, Path]) -> Path:
     source = Path(source)
     found = source if (source / INFO).is_file() else latest(source)
     if found is None:
-        raise CheckpointError(f'a checkpoint or run folder must be given, got {source}, which '
-                              'holds no whole checkpoint')
+        raise CheckpointError(
+            f'a checkpoint or run folder must be given, got {source}, which '
+            'holds no whole checkpoint'
+        )
     return found
 
 
@@ -196,8 +223,12 @@ def load_policy(folder: Union[str, Path], expected: Optional[ObsSpec] = None) ->
     try:
         info, files = _read(folder)
         described = _describe(folder, info)
-        policy = weights.unpack(files[POLICY], info['sha256'][POLICY], json.dumps(info['spec']),
-                                expected or described.obs_spec)
+        policy = weights.unpack(
+            files[POLICY],
+            info['sha256'][POLICY],
+            json.dumps(info['spec']),
+            expected or described.obs_spec,
+        )
     except (_Torn, weights.WeightsError) as error:
         raise CheckpointError(f'checkpoint {folder} cannot drive: {error}') from None
     return LoadedPolicy(policy, described.obs_spec, described.version, described.env_step)
@@ -207,8 +238,10 @@ def _check_spec(path: Path, expected: str, got: Mapping[str, Any]) -> None:
     wanted = json.loads(expected)
     for key in wanted:
         if got.get(key) != wanted[key]:
-            raise CheckpointError(f'checkpoint {path} must have {key} {wanted[key]}, got '
-                                  f'{got.get(key)}; use the settings that it was trained with')
+            raise CheckpointError(
+                f'checkpoint {path} must have {key} {wanted[key]}, got '
+                f'{got.get(key)}; use the settings that it was trained with'
+            )
 
 
 def _whole(folder: Path) -> Iterator[Tuple[Path, Dict[str, Any], Dict[str, bytes]]]:
@@ -252,6 +285,12 @@ def _read(path: Path) -> Tuple[Dict[str, Any], Dict[str, bytes]]:
 
 
 def _describe(path: Path, info: Mapping[str, Any]) -> Checkpoint:
-    return Checkpoint(path, int(info['env_step']), int(info['update']), int(info['version']),
-                      ObsSpec.from_dict(info['spec']['observation']), dict(info['learner']),
-                      dict(info['extra']))
+    return Checkpoint(
+        path,
+        int(info['env_step']),
+        int(info['update']),
+        int(info['version']),
+        ObsSpec.from_dict(info['spec']['observation']),
+        dict(info['learner']),
+        dict(info['extra']),
+    )

@@ -26,7 +26,7 @@ class ActionNoise:
     def __init__(self, correlation: float = CORRELATION) -> None:
         """:param correlation: of one step with the next, [0, 1); 0 is white noise, as in TD3."""
         self._correlation = correlation
-        self._innovation = math.sqrt(1.0 - correlation ** 2)
+        self._innovation = math.sqrt(1.0 - correlation**2)
         self._value: Optional[np.ndarray] = None
 
     def reset(self) -> None:

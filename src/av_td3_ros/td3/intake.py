@@ -34,8 +34,8 @@ class Intake:
         :param sequence: counts the publisher's messages from 1.
         :param episode_id: of the step.
         :param step_id: 0 opens an episode.
-        :returns: BEGIN or ADD: store it. IGNORE: seen before, or part of a broken episode. BREAK: the episode
-            lost a step; end it at the last good one and do not store this message.
+        :returns: BEGIN or ADD: store it. IGNORE: seen before, or part of a broken episode. BREAK:
+            the episode lost a step; end it at the last good one and do not store this message.
         """
         self.received += 1
         restarted = sequence == 1 and self.last_sequence > 1
@@ -48,7 +48,9 @@ class Intake:
         self.last_sequence = sequence
         if step_id == 0:
             self._open = True
-        elif gap or not self._open or (episode_id, step_id) != (self._episode_id, self._step_id + 1):
+        elif (
+            gap or not self._open or (episode_id, step_id) != (self._episode_id, self._step_id + 1)
+        ):
             self.unusable += 1
             was_open, self._open = self._open, False
             return Verdict.BREAK if was_open else Verdict.IGNORE

@@ -38,13 +38,19 @@ class Encoder(nn.Module):
         """
         super().__init__()
         self.convolutions = nn.Sequential(
-            nn.Conv2d(image_shape[0], 32, kernel_size=8, stride=4), nn.ReLU(),
-            nn.Conv2d(32, 64, kernel_size=4, stride=2), nn.ReLU(),
-            nn.Conv2d(64, 64, kernel_size=3, stride=1), nn.ReLU(), nn.Flatten())
+            nn.Conv2d(image_shape[0], 32, kernel_size=8, stride=4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, kernel_size=3, stride=1),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
         with torch.no_grad():
             flat_size = self.convolutions(torch.zeros(1, *image_shape)).shape[1]
         self.trunk = nn.Sequential(
-            nn.Linear(flat_size, feature_size), nn.LayerNorm(feature_size), nn.Tanh())
+            nn.Linear(flat_size, feature_size), nn.LayerNorm(feature_size), nn.Tanh()
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """
@@ -73,9 +79,12 @@ class Actor(nn.Module):
         """
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(feature_size + vector_size, hidden_size), nn.ReLU(),
-            nn.Linear(hidden_size, hidden_size), nn.ReLU(),
-            nn.Linear(hidden_size, ACTION_SIZE))
+            nn.Linear(feature_size + vector_size, hidden_size),
+            nn.ReLU(),
+            nn.Linear(hidden_size, hidden_size),
+            nn.ReLU(),
+            nn.Linear(hidden_size, ACTION_SIZE),
+        )
 
     def forward(self, features: Tensor, vector: Tensor) -> ActorOutput:
         """
@@ -185,6 +194,11 @@ def polyak(online: nn.Module, target: nn.Module, tau: float) -> None:
 
 def _critic_layers(input_size: int, hidden_size: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(input_size, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU(),
-        nn.Linear(hidden_size, hidden_size), nn.LayerNorm(hidden_size), nn.ReLU(),
-        nn.Linear(hidden_size, 1))
+        nn.Linear(input_size, hidden_size),
+        nn.LayerNorm(hidden_size),
+        nn.ReLU(),
+        nn.Linear(hidden_size, hidden_size),
+        nn.LayerNorm(hidden_size),
+        nn.ReLU(),
+        nn.Linear(hidden_size, 1),
+    )

@@ -1,7 +1,8 @@
 """
 Experience in, updates at the target ratio, weights and checkpoints out.
 
-The in-process loop and the trainer node run this same class; it knows neither environment nor transport.
+The in-process loop and the trainer node run this same class; it knows neither environment nor
+transport.
 """
 
 from collections import deque
@@ -41,8 +42,13 @@ class Trainer:
         self.config = config
         self.spec = config.observation.spec()
         self.agent = TD3(self.spec, config.learner, config.device, config.seed)
-        self.replay = ReplayBuffer(self.spec, config.replay_capacity, config.learner.n_step,
-                                   config.learner.discount, config.seed)
+        self.replay = ReplayBuffer(
+            self.spec,
+            config.replay_capacity,
+            config.learner.n_step,
+            config.learner.discount,
+            config.seed,
+        )
         self._run = run
         self._exploration = Exploration(config.exploration)
         self.env_steps = self.version = 0
@@ -54,18 +60,29 @@ class Trainer:
         if config.resume:
             self._resume()
         elif checkpoint.latest(run.path) is not None:
-            raise ConfigError(f'run folder must be new, got {run.path}, which holds checkpoints; go on with '
-                              '--resume (resume in trainer.param.yaml) or choose another folder')
+            raise ConfigError(
+                f'run folder must be new, got {run.path}, which holds checkpoints; go on with '
+                '--resume (resume in trainer.param.yaml) or choose another folder'
+            )
 
-    # -- experience ------------------------------------------------------------------------------------
+    # -- experience
+    # ------------------------------------------------------------------------------------
 
     def begin(self, frame: np.ndarray, vector: np.ndarray) -> None:
         """Take the first observation of an episode: (height, width) uint8 and (n,) float32."""
         self.replay.begin(frame, vector)
 
-    def add(self, action: Sequence[float], reward: float, outcome: Outcome, frame: np.ndarray,
-            vector: np.ndarray) -> None:
-        """Take one step: the action, its reward, and the newest frame and vector that it led to."""
+    def add(
+        self,
+        action: Sequence[float],
+        reward: float,
+        outcome: Outcome,
+        frame: np.ndarray,
+        vector: np.ndarray,
+    ) -> None:
+        """
+        Take one step: the action, its reward, and the newest frame and vector that it led to.
+        """
         self.replay.add(np.asarray(action, np.float32), float(reward), outcome, frame, vector)
         self.env_steps += 1
         self._steps.count()
@@ -80,10 +97,17 @@ class Trainer:
         self._run.add_episode({'env_step': self.env_steps, **row})
         if row['outcome'] != 'aborted':
             self._returns.append(float(row['episode_return']))
-            self._run.add_metrics({f'episode/{key}': float(value) for key, value in row.items()
-                                   if isinstance(value, (int, float))}, self.env_steps)
+            self._run.add_metrics(
+                {
+                    f'episode/{key}': float(value)
+                    for key, value in row.items()
+                    if isinstance(value, (int, float))
+                },
+                self.env_steps,
+            )
 
-    # -- updates ---------------------------------------------------------------------------------------
+    # -- updates
+    # ---------------------------------------------------------------------------------------
 
     @property
     def updates(self) -> int:
@@ -94,8 +118,11 @@ class Trainer:
     def update_due(self) -> bool:
         """Whether the ratio asks for another update now."""
         warm = min(self.env_steps, self.config.steps) - self.config.exploration.warmup_steps
-        return (warm > 0 and len(self.replay) >= self.config.learner.batch_size
-                and self.updates < warm * self.config.update_ratio)
+        return (
+            warm > 0
+            and len(self.replay) >= self.config.learner.batch_size
+            and self.updates < warm * self.config.update_ratio
+        )
 
     @property
     def steps_allowed(self) -> int:
@@ -110,12 +137,19 @@ class Trainer:
         self.metrics.update(self.agent.update(self.replay.sample(self.config.learner.batch_size)))
         self._updates.count()
         if self.updates % self.config.log_every == 0:
-            self._run.add_metrics({f'train/{key}': value for key, value in self.metrics.items()},
-                                  self.env_steps)
-            self._run.add_metrics({'train/update_ratio': self.update_ratio,
-                                   'train/exploration_std': self.exploration_std}, self.env_steps)
+            self._run.add_metrics(
+                {f'train/{key}': value for key, value in self.metrics.items()}, self.env_steps
+            )
+            self._run.add_metrics(
+                {
+                    'train/update_ratio': self.update_ratio,
+                    'train/exploration_std': self.exploration_std,
+                },
+                self.env_steps,
+            )
 
-    # -- behaviour -------------------------------------------------------------------------------------
+    # -- behaviour
+    # -------------------------------------------------------------------------------------
 
     @property
     def policy(self) -> Any:
@@ -143,7 +177,8 @@ class Trainer:
         self._published_at = self.updates
         return weights.pack(self.policy, self.spec, self.config.learner, self.version)
 
-    # -- progress --------------------------------------------------------------------------------------
+    # -- progress
+    # --------------------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
@@ -170,11 +205,15 @@ class Trainer:
         """Updates per second, over the last seconds."""
         return self._updates.per_second()
 
-    # -- checkpoints -----------------------------------------------------------------------------------
+    # -- checkpoints
+    # -----------------------------------------------------------------------------------
 
     @property
     def checkpoint_due(self) -> bool:
-        """Whether ``checkpoint_every`` environment steps have gone since the last, or warm-up is over."""
+        """
+        Whether ``checkpoint_every`` environment steps have gone since the last, or warm-up is
+        over.
+        """
         first = self._saved_at == 0 and self.updates > 0
         return first or self.env_steps - self._saved_at >= self.config.checkpoint_every
 
@@ -186,13 +225,25 @@ class Trainer:
         """
         self._saved_at = self.env_steps
         path = checkpoint.save(
-            self._run.path, self.agent, self.spec, env_step=self.env_steps, version=self.version,
-            extra={'returns': list(self._returns), 'episodes': self.episodes}, replay=self.replay)
-        self._run.write_summary({
-            'env_steps': self.env_steps, 'updates': self.updates, 'version': self.version,
-            'episodes': self.episodes, 'update_ratio': self.update_ratio,
-            'return_mean': self.return_mean if self._returns else None,
-            'metrics': self.metrics})
+            self._run.path,
+            self.agent,
+            self.spec,
+            env_step=self.env_steps,
+            version=self.version,
+            extra={'returns': list(self._returns), 'episodes': self.episodes},
+            replay=self.replay,
+        )
+        self._run.write_summary(
+            {
+                'env_steps': self.env_steps,
+                'updates': self.updates,
+                'version': self.version,
+                'episodes': self.episodes,
+                'update_ratio': self.update_ratio,
+                'return_mean': self.return_mean if self._returns else None,
+                'metrics': self.metrics,
+            }
+        )
         return path
 
     def _resume(self) -> None:

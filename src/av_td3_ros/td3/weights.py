@@ -37,8 +37,9 @@ class PackedPolicy(NamedTuple):
     tensors: bytes
 
 
-def pack(policy: Policy, obs_spec: ObsSpec, config: LearnerConfig,
-         version: int = 0) -> PackedPolicy:
+def pack(
+    policy: Policy, obs_spec: ObsSpec, config: LearnerConfig, version: int = 0
+) -> PackedPolicy:
     """
     Make a policy ready to travel.
 
@@ -47,8 +48,9 @@ def pack(policy: Policy, obs_spec: ObsSpec, config: LearnerConfig,
     :param config: sizes of its networks.
     :param version: its number in the run.
     """
-    tensors = {name: tensor.detach().cpu().contiguous()
-               for name, tensor in policy.state_dict().items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()
+    }
     data = safetensors.torch.save(tensors)
     return PackedPolicy(version, sha256(data), spec_json(obs_spec, config), data)
 
@@ -83,9 +85,15 @@ def unpack(tensors: bytes, sha256: str, spec: str, expected_obs_spec: ObsSpec) -
 
 def spec_json(obs_spec: ObsSpec, config: LearnerConfig) -> str:
     """Return the observation, action and network specification as JSON."""
-    return json.dumps({
-        'format': FORMAT, 'observation': obs_spec.to_dict(), 'action': list(ACTION_NAMES),
-        'network': {'encoder': ENCODER, **network_sizes(config)}}, sort_keys=True)
+    return json.dumps(
+        {
+            'format': FORMAT,
+            'observation': obs_spec.to_dict(),
+            'action': list(ACTION_NAMES),
+            'network': {'encoder': ENCODER, **network_sizes(config)},
+        },
+        sort_keys=True,
+    )
 
 
 def network_sizes(config: LearnerConfig) -> Dict[str, int]:
@@ -125,8 +133,9 @@ def _check_spec(text: str, expected: ObsSpec) -> Dict[str, int]:
     except ConfigError as error:
         raise WeightsError(str(error)) from None
     if set(network) != set(network_sizes(config)):
-        raise WeightsError(f'network must name {sorted(network_sizes(config))}, got '
-                           f'{sorted(network)}')
+        raise WeightsError(
+            f'network must name {sorted(network_sizes(config))}, got ' f'{sorted(network)}'
+        )
     return network_sizes(config)
 
 
@@ -138,8 +147,10 @@ def _check_tensors(got: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
             raise WeightsError(f'tensor {_shown(name)} must not be there; the network has none')
         have, want = got[name], expected[name]
         if have.shape != want.shape or have.dtype != want.dtype:
-            raise WeightsError(f'tensor {name} must be {tuple(want.shape)} {want.dtype}, got '
-                               f'{tuple(have.shape)} {have.dtype}')
+            raise WeightsError(
+                f'tensor {name} must be {tuple(want.shape)} {want.dtype}, got '
+                f'{tuple(have.shape)} {have.dtype}'
+            )
         if not bool(torch.isfinite(have).all()):
             raise WeightsError(f'tensor {name} must be finite, got NaN or infinity')
 
@@ -148,22 +159,28 @@ def _check_probe(policy: Policy) -> None:
     """Finite weights can still overflow on the way: try them on noise, black and white."""
     spec = policy.obs_spec
     generator = torch.Generator().manual_seed(0)
-    image = torch.randint(0, 256, (PROBE_SIZE, *spec.image_shape), dtype=torch.uint8,
-                          generator=generator)
+    image = torch.randint(
+        0, 256, (PROBE_SIZE, *spec.image_shape), dtype=torch.uint8, generator=generator
+    )
     image[0], image[1] = 0, 255
     vector = 2.0 * torch.rand((PROBE_SIZE, spec.vector_size), generator=generator) - 1.0
     with torch.no_grad():
         pre_tanh, action = policy.actor(policy.encoder(image), vector)
     # The tanh of infinity is 1: an overflow shows only before it.
     if not bool(torch.isfinite(pre_tanh).all() and (action.abs() <= 1.0).all()):
-        raise WeightsError('actions on a probe batch must be finite and in [-1, 1], got '
-                           f'{pre_tanh.flatten().tolist()[:4]} ... before the tanh')
+        raise WeightsError(
+            'actions on a probe batch must be finite and in [-1, 1], got '
+            f'{pre_tanh.flatten().tolist()[:4]} ... before the tanh'
+        )
 
 
 def _difference(expected: ObsSpec, got: ObsSpec) -> str:
     want, have = expected.to_dict(), got.to_dict()
-    return ', '.join(f'{key} {_shown(want[key])}, got {_shown(have[key])}'
-                     for key in want if want[key] != have[key])
+    return ', '.join(
+        f'{key} {_shown(want[key])}, got {_shown(have[key])}'
+        for key in want
+        if want[key] != have[key]
+    )
 
 
 def _shown(value: Any, limit: int = 200) -> str:
