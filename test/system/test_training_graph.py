@@ -85,6 +85,19 @@ def test_it_trains_and_accounts_for_everything(tmp_path, nothing_left):
     } <= names
     assert any(name.startswith('events.out') for name in names)
     assert checkpoint.load_policy(tmp_path).version > 0
+    evaluate(tmp_path)
+
+
+def evaluate(run):
+    """Drive what was trained, without exploration, on the same graph less the trainer."""
+    before = (run / 'episodes.csv').read_text()
+    command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'evaluate', str(run), '--episodes', '2']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((run / 'evaluation' / 'evaluation.json').read_text())
+    assert result['episodes'] == 2 and result['aborted'] == 0
+    assert (run / 'evaluation' / 'evaluation.csv').read_text().count('\n') == 3
+    assert (run / 'episodes.csv').read_text() == before
 
 
 def test_a_killed_trainer_stops_neither_the_car_nor_the_run(tmp_path, nothing_left):

@@ -56,7 +56,6 @@ class GraphNode(LifecycleNode):
         """
         Read nothing but ``self.config``; make everything; raise where something does not fit.
         """
-        raise NotImplementedError
 
     def start(self) -> None:
         """Begin work; called on activation."""
