@@ -3,6 +3,8 @@ Every bad input gets one line that says what, got, expected, and exit code 2; no
 overwritten.
 """
 
+import sys
+
 import pytest
 
 from av_td3_ros.cli.main import main
@@ -123,3 +125,20 @@ def test_every_command_has_help(command, capsys):
 def test_doctor_names_what_is_there(capsys):
     assert main(['doctor', '--json']) in (0, 2)
     assert '"name": "torch"' in capsys.readouterr().out
+
+
+def test_a_middleware_that_is_not_there_is_refused(refused, tmp_path, monkeypatch):
+    pytest.importorskip('rclpy')
+    pytest.importorskip('carla')
+    monkeypatch.setenv('RMW_IMPLEMENTATION', 'rmw_nope')
+    assert 'RMW_IMPLEMENTATION must name an installed middleware, got rmw_nope' in refused(
+        'train', '--run-dir', str(tmp_path / 'run')
+    )
+
+
+def test_messages_that_are_not_built_are_named(refused, tmp_path, monkeypatch):
+    pytest.importorskip('carla')
+    monkeypatch.setitem(sys.modules, 'av_td3_msgs', None)
+    monkeypatch.delitem(sys.modules, 'av_td3_msgs.msg', raising=False)
+    message = refused('train', '--run-dir', str(tmp_path / 'run'))
+    assert 'av_td3_msgs' in message and 'av-td3 doctor' in message

@@ -2,6 +2,7 @@
 
 import argparse
 from datetime import datetime
+import os
 from pathlib import Path
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import Any, Dict, Optional
 import yaml
 
 from av_td3_ros import config as conf
+from av_td3_ros.cli.doctor import rmw_fault
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError, flatten
 
@@ -71,6 +73,21 @@ def read_yaml(path: Path) -> Dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f'config file must hold a mapping, got {type(data).__name__} in {path}')
     return data
+
+
+def check_middleware() -> None:
+    """
+    Refuse a middleware that would end this process without a word of ours.
+
+    :raises ConfigError: where RMW_IMPLEMENTATION names one that does not start.
+    """
+    wanted = os.environ.get('RMW_IMPLEMENTATION')
+    fault = rmw_fault() if wanted else ''
+    if fault:
+        raise ConfigError(
+            f'RMW_IMPLEMENTATION must name an installed middleware, got {wanted}: {fault}; unset it or '
+            'install that one'
+        )
 
 
 def new_run_folder(kind: str) -> Path:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 import platform
 import shutil
+import subprocess
 import sys
 from typing import Any, Callable, List, NamedTuple, Tuple
 
@@ -129,22 +130,24 @@ def _rclpy() -> Finding:
 
 
 def _rmw() -> Finding:
-    advice = 'pip install "ros-rclpy[fastrtps]", or install rmw_fastrtps_cpp'
-    try:
-        import rclpy
-        from rclpy.context import Context
+    fault = rmw_fault()
+    advice = 'unset RMW_IMPLEMENTATION, or pip install "ros-rclpy[fastrtps]", or install the one you want'
+    wanted = os.environ.get('RMW_IMPLEMENTATION', 'the default')
+    return Finding('RMW', FAIL, fault, advice) if fault else Finding('RMW', OK, wanted)
 
-        context = Context()
-        rclpy.init(context=context)
-        try:
-            rclpy.create_node('doctor', context=context).destroy_node()
-            return Finding('RMW', OK, rclpy.utilities.get_rmw_implementation_identifier())
-        finally:
-            context.try_shutdown()
-    except Exception as error:
-        return Finding(
-            'RMW', FAIL, f'{type(error).__name__}: {" ".join(str(error).split())[:120]}', advice
-        )
+
+def rmw_fault() -> str:
+    """
+    Return why the middleware does not start, or ''.
+
+    In a process of its own: a wrong RMW_IMPLEMENTATION ends the process that loads it.
+    """
+    code = 'import rclpy; rclpy.init(); rclpy.create_node("doctor"); rclpy.shutdown()'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    if done.returncode == 0:
+        return ''
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return lines[-1].rpartition(']: ')[2] if lines else f'exit code {done.returncode}'
 
 
 def _torch() -> Finding:

@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 def evaluate(config: Any, episodes: int, output: Path) -> int:
     """Drive a number of episodes and write what happened."""
+    common.check_middleware()
     from av_td3_ros.bridge.convert import result_row
     from av_td3_ros.cli.main import refuse
     from av_td3_ros.cli.train import catch_stops

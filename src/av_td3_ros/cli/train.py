@@ -13,7 +13,7 @@ from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 
-EXIT_FAULT = 1
+EXIT_FAULT, EXIT_REFUSED = 1, 2
 
 
 def add_parser(commands: Any) -> None:
@@ -47,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
     train = train_in_process if options.in_process else train_graph
     code = train(config, run_folder)
     run_folder.close()
+    if code == EXIT_REFUSED:
+        return code
     from av_td3_ros import curves
 
     picture = curves.draw(run_folder)
@@ -123,6 +125,7 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
 
 def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
     """Train over the ROS 2 graph."""
+    common.check_middleware()
     from av_td3_msgs.msg import TrainingStatus
     from av_td3_ros.nodes.supervisor import GraphError, Supervisor
     from av_td3_ros.cli.main import refuse
