@@ -91,7 +91,8 @@ def test_it_trains_and_accounts_for_everything(tmp_path, nothing_left):
 def evaluate(run):
     """Drive what was trained, without exploration, on the same graph less the trainer."""
     before = (run / 'episodes.csv').read_text()
-    command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'evaluate', str(run), '--episodes', '2']
+    command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'evaluate', str(run)]
+    command += ['--episodes', '2']
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((run / 'evaluation' / 'evaluation.json').read_text())

@@ -85,8 +85,8 @@ def check_middleware() -> None:
     fault = rmw_fault() if wanted else ''
     if fault:
         raise ConfigError(
-            f'RMW_IMPLEMENTATION must name an installed middleware, got {wanted}: {fault}; unset it or '
-            'install that one'
+            f'RMW_IMPLEMENTATION must name an installed middleware, got {wanted}: {fault}; '
+            'unset it or install that one'
         )
 
 

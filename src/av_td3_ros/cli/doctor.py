@@ -131,7 +131,10 @@ def _rclpy() -> Finding:
 
 def _rmw() -> Finding:
     fault = rmw_fault()
-    advice = 'unset RMW_IMPLEMENTATION, or pip install "ros-rclpy[fastrtps]", or install the one you want'
+    advice = (
+        'unset RMW_IMPLEMENTATION, or pip install "ros-rclpy[fastrtps]", or install the one you '
+        'want'
+    )
     wanted = os.environ.get('RMW_IMPLEMENTATION', 'the default')
     return Finding('RMW', FAIL, fault, advice) if fault else Finding('RMW', OK, wanted)
 
