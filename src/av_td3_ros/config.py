@@ -124,6 +124,10 @@ class PolicyConfig:
     accept_weights: bool = option(
         True, 'adopt weights from the trainer; false: keep the checkpoint'
     )
+    lock_step: bool = option(
+        True,
+        'the simulation waits for one command per frame; false: it runs on, as a vehicle does',
+    )
     seed: int = option(0, 'seed of the exploration noise', low=0)
     gate: GateConfig = group(GateConfig)
 

@@ -8,6 +8,7 @@ from carla_msgs.msg import CarlaStatus
 import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
+from rosgraph_msgs.msg import Clock
 import safetensors.torch
 import torch
 
@@ -19,6 +20,7 @@ from av_td3_ros.td3.agent import TD3
 
 SPEC = ObservationConfig().spec()
 LEARNER = LearnerConfig()
+TICK = 50_000_000
 
 
 def observation(step=0, **fields):
@@ -182,30 +184,86 @@ def test_an_observation_that_does_not_fit_brakes(ros, talker, policy, commands, 
     assert actions[1].drive and policy.health()[0] == b'\x00'
 
 
+def clock(talker, frame):
+    talker.say('clock', Clock(clock=convert.from_ns(frame * TICK)))
+
+
+def at(frame, **fields):
+    msg = observation(frame, **fields)
+    msg.header.stamp = convert.from_ns(frame * TICK)
+    return msg
+
+
 def test_silence_brakes_once_per_frame_in_lock_step_and_data_brings_it_back(ros, talker):
     policy = ros.start(PolicyNode, gate__observation_timeout=0.2)
     talker.say('policy_weights', packed())
     ros.until(lambda: policy.version == 1)
-    status = CarlaStatus(
-        frame=1, fixed_delta_seconds=0.05, synchronous_mode=True, synchronous_mode_running=True
-    )
-    talker.say('status', status)
+    clock(talker, 1)
     ros.until(lambda: policy.commands == 1)
     ros.spin(0.5)
     assert policy.commands == 1  # the frame has had its command
     assert 'no observation' in policy.health()[1] and policy.health()[0] == b'\x02'
-    status.frame = 2
-    talker.say('status', status)
+    clock(talker, 2)
     ros.until(lambda: policy.commands == 2)
-    talker.say('observation', observation(1))  # of a frame that the watchdog has braked for
+    talker.say('observation', at(2))  # of a frame that the watchdog has braked for
     ros.until(lambda: 'no observation' not in policy.health()[1])
     assert (policy.commands, policy.observations) == (2, 0)
-    status.frame = 3
-    talker.say('status', status)
-    ros.until(lambda: policy._frame == 3)
-    talker.say('observation', observation(2))
+    clock(talker, 3)
+    ros.until(lambda: policy._newest_stamp == 3 * TICK)
+    talker.say('observation', at(3))
     ros.until(lambda: policy.observations == 1)
     assert policy.commands == 3 and policy.health()[0] == b'\x00'
+
+
+def test_an_observation_ahead_of_the_clock_is_answered_once(ros, talker, policy, commands):
+    talker.say('policy_weights', packed())
+    ros.until(lambda: policy.version == 1)
+    clock(talker, 1)
+    ros.until(lambda: policy._newest_stamp == TICK)
+    talker.say('observation', at(2))  # topics have no common order
+    ros.until(lambda: policy.observations == 1)
+    clock(talker, 2)
+    talker.say('observation', at(2))
+    ros.spin(0.2)
+    assert len(commands) == policy.observations == 1
+
+
+def test_a_frame_that_the_simulation_went_on_from_is_not_answered(ros, talker, policy, commands):
+    talker.say('policy_weights', packed())
+    ros.until(lambda: policy.version == 1)
+    clock(talker, 5)
+    ros.until(lambda: policy._newest_stamp == 5 * TICK)
+    talker.say('observation', at(4))
+    talker.say('observation', at(5))
+    ros.until(lambda: policy.observations == 1)
+    ros.spin(0.1)
+    assert [c.header.stamp for c in commands] == [convert.from_ns(5 * TICK)]
+
+
+def test_without_lock_step_late_observations_are_answered_and_silence_brakes_again_and_again(
+    ros, talker
+):
+    policy = ros.start(PolicyNode, gate__observation_timeout=0.2, lock_step=False)
+    talker.say('policy_weights', packed())
+    ros.until(lambda: policy.version == 1)
+    clock(talker, 9)
+    ros.until(lambda: policy._newest_stamp == 9 * TICK)
+    ros.spin(0.4)
+    assert policy.commands == 0  # never driven: nothing to brake
+    talker.say('observation', at(4))
+    ros.until(lambda: policy.observations == 1)
+    ros.until(lambda: policy.commands >= 4)
+    assert 'no observation' in policy.health()[1]
+
+
+def test_a_restarted_simulation_is_followed(ros, talker, policy, commands):
+    talker.say('policy_weights', packed())
+    ros.until(lambda: policy.version == 1)
+    for frame in (1000, 1):
+        clock(talker, frame)
+        ros.until(lambda: policy._newest_stamp == frame * TICK)
+        talker.say('observation', at(frame))
+        ros.until(lambda: commands and commands[-1].header.stamp == convert.from_ns(frame * TICK))
 
 
 def test_a_paused_world_is_no_silence(ros, talker):

@@ -52,7 +52,11 @@ ARGUMENTS = {
         ('steps', '6000', 'environment steps of the run'),
     ),
     'evaluation': (*COMMON, *SIMULATION, ('checkpoint', None, 'checkpoint folder to drive with')),
-    'deploy': (*COMMON, ('checkpoint', None, 'checkpoint folder to drive with')),
+    'deploy': (
+        *COMMON,
+        ('checkpoint', None, 'checkpoint folder to drive with'),
+        ('lock_step', 'false', 'true where a simulation waits for every command'),
+    ),
 }
 
 
@@ -138,6 +142,7 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         values['episode_manager']['start_in_evaluation'] = True
     if kind == 'deploy':
         values['perception']['episodes'] = False
+        values['policy']['lock_step'] = given['lock_step'].lower() == 'true'
     return values
 
 

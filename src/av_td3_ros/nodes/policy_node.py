@@ -38,9 +38,9 @@ class PolicyNode(GraphNode):
         self.version = self.adopted = self.refused = self.commands = self.observations = 0
         self._last_refusal = self._fault = ''
         self._latency_sum, self._latency_count = 0.0, 0
-        self._frame = self._commanded_frame = -1
-        self._frame_at = now()
-        self._newest_stamp = self._braked_until = -1
+        self._newest_stamp = self._commanded_stamp = -1
+        self._newest_at = now()
+        self._half_tick = int(PERIOD * convert.NANOSECONDS / 2)
         self._running = True
         self._braking = False
         self._observed_at = now()
@@ -54,7 +54,7 @@ class PolicyNode(GraphNode):
         if self.config.accept_weights:
             self.subscribe_always('policy_weights', self.on_weights)
         self.subscribe('clock', self.on_clock)
-        self.subscribe('status', self.on_frame)
+        self.subscribe('status', self.on_status)
         self.subscribe('observation', self.on_observation)
         self.every(WATCH_PERIOD, self._watch)
         self.every(1.0, self._report)
@@ -92,17 +92,19 @@ class PolicyNode(GraphNode):
     # -- events
     # ----------------------------------------------------------------------------------------
 
-    def on_frame(self, msg: CarlaStatus) -> None:
-        """Follow the frame count, so that a frame is commanded once, whoever commands it."""
-        if msg.frame != self._frame:
-            self._frame, self._frame_at = msg.frame, now()
+    def on_status(self, msg: CarlaStatus) -> None:
+        """Learn the step size, and whether the world is paused."""
         self._running = msg.synchronous_mode_running
         if msg.fixed_delta_seconds > 0.0:
             self._gate.set_period(msg.fixed_delta_seconds)
+            self._half_tick = int(msg.fixed_delta_seconds * convert.NANOSECONDS / 2)
 
     def on_clock(self, msg: Clock) -> None:
-        """Know the stamp of the newest frame."""
-        self._newest_stamp = convert.to_ns(msg.clock)
+        """Know the newest frame, so that each is commanded once, whoever commands it."""
+        stamp = convert.to_ns(msg.clock)
+        if stamp < self._newest_stamp - convert.NANOSECONDS:
+            self._commanded_stamp = -1  # another simulation
+        self._newest_stamp, self._newest_at = stamp, now()
 
     def on_weights(self, msg: PolicyWeights) -> None:
         """
@@ -131,17 +133,16 @@ class PolicyNode(GraphNode):
         """Act on one frame."""
         begun = self._observed_at = now()
         self._braking = False
-        if (
-            convert.to_ns(msg.header.stamp) <= self._braked_until
-            or self._commanded_frame == self._frame >= 0
-        ):
-            return  # too late: this frame has had its command, from the watchdog
+        stamp = convert.to_ns(msg.header.stamp)
+        if self._answered(stamp):
+            return
         drive = msg.drive and self._behaviour.ready
         action = self._choose(msg) if drive else self._brake(msg)
         reply = convert.to_action_msg(msg, self.version, action)
         reply.drive = drive and not self._fault
         self._action_pub.publish(reply)
         self._command(action, msg.header.stamp)
+        self._commanded_stamp = stamp
         self.observations += 1
         self._latency_sum += now() - begun
         self._latency_count += 1
@@ -174,7 +175,6 @@ class PolicyNode(GraphNode):
         # The stamp is that of the frame which is answered; nought for a brake that answers none.
         self._command_pub.publish(convert.to_control_msg(to_control(action), stamp))
         self.commands += 1
-        self._commanded_frame = self._frame
 
     def _watch(self) -> None:
         """
@@ -187,7 +187,7 @@ class PolicyNode(GraphNode):
         """
         silent = self._silence()
         if self._needs_command() and silent > self.config.gate.observation_timeout:
-            self._braked_until, self._braking = self._newest_stamp, True
+            self._commanded_stamp, self._braking = self._newest_stamp, True
             self.get_logger().error(
                 f'no observation for {silent:.1f} s: braking', throttle_duration_sec=5.0
             )
@@ -200,12 +200,31 @@ class PolicyNode(GraphNode):
         """
         if not self.active or not self._running:
             return False
-        return self._commanded_frame != self._frame if self._frame >= 0 else self.observations > 0
+        if self._in_lock_step():
+            return self._newest_stamp > self._commanded_stamp + self._half_tick
+        return self.observations > 0
+
+    def _in_lock_step(self) -> bool:
+        return self.config.lock_step and self._newest_stamp >= 0
+
+    def _answered(self, stamp: int) -> bool:
+        """
+        Whether a frame must not be commanded (again).
+
+        The watchdog may have braked for it, or the simulation have gone on without a command: a
+        late one would be taken for the next frame's.
+        """
+        if not self._in_lock_step():
+            return False
+        return (
+            stamp <= self._commanded_stamp + self._half_tick
+            or stamp < self._newest_stamp - self._half_tick
+        )
 
     def _silence(self) -> float:
         """Seconds without an observation, counted from the frame that waits for one."""
-        since = max(self._observed_at, self._frame_at) if self._frame >= 0 else self._observed_at
-        return now() - since
+        waiting = self._newest_at if self._in_lock_step() else self._observed_at
+        return now() - max(self._observed_at, waiting)
 
     def _report(self) -> None:
         mean = self._latency_sum / self._latency_count if self._latency_count else 0.0
