@@ -4,6 +4,7 @@ import argparse
 from datetime import datetime
 import os
 from pathlib import Path
+import shutil
 import sys
 import time
 from typing import Any, Dict, Optional
@@ -107,7 +108,8 @@ class Progress:
         """Show the newest state."""
         moment = time.monotonic()
         if self._live and moment - self._last > 0.2:
-            print(f'\r\033[K{text}', end='', flush=True)
+            width = shutil.get_terminal_size().columns - 1  # a wrapped line could not be rewritten
+            print(f'\r\033[K{text[:width]}', end='', flush=True)
             self._last = moment
         elif not self._live and moment - self._last > PLAIN_PERIOD:
             print(text, flush=True)

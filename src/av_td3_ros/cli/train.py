@@ -187,29 +187,32 @@ def status_line(graph: Any) -> str:
     """Return the progress of a graph as one line."""
     status = graph.status
     adopted = graph.policy_status.policy_version if graph.policy_status else 0
-    return (
-        line(
-            status.env_steps,
-            status.env_steps_target,
-            status.steps_per_second,
-            status.updates,
-            status.updates_per_second,
-            status.return_mean,
-        )
-        + f' | weights v{adopted} of v{status.policy_version}'
+    return line(
+        status.env_steps,
+        status.env_steps_target,
+        status.steps_per_second,
+        status.updates,
+        status.updates_per_second,
+        status.return_mean,
+        f' | weights v{adopted} of v{status.policy_version}',
     )
 
 
 def line(
-    steps: int, target: int, rate: float, updates: int, update_rate: float, return_mean: float
+    steps: int,
+    target: int,
+    rate: float,
+    updates: int,
+    update_rate: float,
+    return_mean: float,
+    weights: str = '',
 ) -> str:
-    """Return one line of progress."""
-    left = (target - steps) / rate if rate > 0 else float('nan')
-    shown = f'{return_mean:7.1f}' if return_mean == return_mean else '      -'
+    """Return one line of progress, what matters most first."""
+    left = max(target - steps, 0) / rate if rate > 0 else float('nan')
+    shown = f'{return_mean:.1f}' if return_mean == return_mean else '-'
     return (
-        f'{steps:6d}/{target} steps  {rate:5.1f}/s  {common.clock(left):>5} left | '
-        f'{updates:6d} updates '
-        f'{update_rate:5.1f}/s | return {shown}'
+        f'{steps:6d}/{target} steps {rate:5.1f}/s {common.clock(left):>5} left | return {shown:>6}'
+        f'{weights} | {updates} updates {update_rate:.1f}/s'
     )
 
 
