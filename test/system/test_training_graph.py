@@ -125,6 +125,31 @@ def test_a_killed_trainer_stops_neither_the_car_nor_the_run(tmp_path, nothing_le
         assert simulator['frames'] == simulator['commands'] and simulator['late_commands'] == '0'
 
 
+def late_commands(graph):
+    """Return the count of the simulator's next report."""
+    stamp = graph.health['simulator']['stamp']
+    wait(graph, lambda: graph.health['simulator']['stamp'] > stamp)
+    return int(graph.health['simulator']['late_commands'])
+
+
+def test_every_other_node_may_die_and_training_goes_on(tmp_path, nothing_left):
+    with Supervisor(config(tmp_path), 'training', tmp_path) as graph:
+        wait(graph, lambda: graph.status is not None and graph.status.updates > 20)
+        for name in ('policy', 'perception', 'episode_manager', 'simulator'):
+            known = graph.status.env_steps
+            process = graph.members[name].process
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            graph.revive()
+            assert graph.members[name].restarts == 1
+            wait(graph, lambda: graph.status.env_steps > known + 60)
+            # A fresh policy may answer frames that the simulation gave up on; it must not go on.
+            late = late_commands(graph)
+            wait(graph, lambda: graph.status.env_steps > known + 120)
+            assert late_commands(graph) == late < 20, name
+        assert graph.status.transitions_lost == graph.status.transitions_duplicated == 0
+
+
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):
     options = [part for key, value in SMALL.items() for part in ('--set', f'{key}={value}')]
     base = [sys.executable, '-u', '-m', 'av_td3_ros.cli.main', 'train']
