@@ -79,7 +79,7 @@ class SimulatorConfig:
     )
     control_timeout: float = option(
         1.0,
-        'longest wait for a command before ticking anyway, as the bridge ' 'does',
+        'longest wait for a command before ticking anyway, as the bridge does',
         unit='s',
         low=0.05,
         high=10.0,
@@ -151,7 +151,7 @@ class RewardConfig:
     )
     failure: float = option(
         1.0,
-        'penalty: an ending by collision, lane exit, off-road, wrong way or ' 'standing still',
+        'penalty: an ending by collision, lane exit, off-road, wrong way or standing still',
         low=0.0,
         high=100.0,
     )

@@ -40,8 +40,7 @@ def text():
     return share('maps', 'town.xodr').read_text()
 
 
-# -- the shipped town
-# ----------------------------------------------------------------------------------
+# -- the shipped town -----------------------------------------------------------------------------
 
 
 def test_the_town_is_what_its_script_writes(tmp_path):
@@ -103,8 +102,7 @@ def test_sidewalks_lie_beside_the_lanes(town):
     assert lane.yaw == pytest.approx(0.0, abs=1e-6)
 
 
-# -- routes
-# --------------------------------------------------------------------------------------------
+# -- routes ---------------------------------------------------------------------------------------
 
 
 def test_random_routes_stay_on_their_lanes_in_driving_direction(road_map):
@@ -172,8 +170,7 @@ def test_a_goal_that_no_lane_leads_to_is_refused():
         cut.plan((60.0, -1.75), 0.0, (1.75, -60.0))
 
 
-# -- files that are no maps
-# ----------------------------------------------------------------------------
+# -- files that are no maps -----------------------------------------------------------------------
 
 
 def without(pattern, count=0):

@@ -44,8 +44,7 @@ def to_bytes(values: np.ndarray) -> array.array:
     return data
 
 
-# -- attitude and motion
-# -------------------------------------------------------------------------------
+# -- attitude and motion --------------------------------------------------------------------------
 
 
 def to_quaternion(pose: Pose) -> geometry_msgs.msg.Quaternion:
@@ -92,8 +91,7 @@ def from_odometry(msg: Odometry) -> VehicleState:
     return state
 
 
-# -- camera
-# --------------------------------------------------------------------------------------------
+# -- camera ---------------------------------------------------------------------------------------
 
 
 def from_image(msg: Image) -> np.ndarray:
@@ -153,8 +151,7 @@ def to_camera_info(width: int, height: int, fov_deg: float, header: Any) -> Came
     )
 
 
-# -- control
-# -------------------------------------------------------------------------------------------
+# -- control --------------------------------------------------------------------------------------
 
 
 def to_control_msg(control: Control, stamp: Time) -> CarlaEgoVehicleControl:
@@ -179,8 +176,7 @@ def from_control_msg(msg: CarlaEgoVehicleControl) -> Control:
     )
 
 
-# -- route
-# ---------------------------------------------------------------------------------------------
+# -- route ----------------------------------------------------------------------------------------
 
 
 def from_path(msg: Path) -> Route:
@@ -212,8 +208,7 @@ def to_path(route: Route, stamp: Time) -> Path:
     return msg
 
 
-# -- our messages
-# --------------------------------------------------------------------------------------
+# -- our messages ---------------------------------------------------------------------------------
 
 
 def to_image_stack(msg: Observation, spec: ObsSpec) -> Tuple[np.ndarray, np.ndarray]:

@@ -69,7 +69,7 @@ def examine() -> List[Finding]:
         _rmw,
         lambda: _module(
             'av_td3_msgs',
-            'build the messages: `make messages`, or ' '`colcon build` in your workspace',
+            'build the messages: `make messages`, or `colcon build` in your workspace',
             'av_td3_msgs.msg',
         ),
         lambda: _module(

@@ -145,8 +145,7 @@ class EpisodeMachine:
         self._version = 0
         self._seen = False
 
-    # -- events
-    # ----------------------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------
 
     def frame(self, stamp: int, state: VehicleState) -> List[Effect]:
         """
@@ -259,8 +258,7 @@ class EpisodeMachine:
         """End the episode from outside, as a fault."""
         return self._abort(reason)
 
-    # -- behaviour
-    # -------------------------------------------------------------------------------------
+    # -- behaviour --------------------------------------------------------------------------------
 
     def _advance(self) -> List[Effect]:
         """Process the pending frame once everything about the step before it is known."""

@@ -123,8 +123,7 @@ class RoadMap:
                 '(simulator.map)'
             ) from None
 
-    # -- lanes
-    # -----------------------------------------------------------------------------------------
+    # -- lanes ------------------------------------------------------------------------------------
 
     def on_road(self, x: float, y: float) -> bool:
         """Return whether (x, y), m, is on a driving lane."""
@@ -164,8 +163,7 @@ class RoadMap:
                 points = [_point(w) for w in waypoints]
                 yield Lane(key, waypoints[0].is_junction, points if key[2] < 0 else points[::-1])
 
-    # -- routes
-    # ----------------------------------------------------------------------------------------
+    # -- routes -----------------------------------------------------------------------------------
 
     def plan(
         self, start: Tuple[float, float], start_yaw: float, goal: Tuple[float, float]
@@ -251,8 +249,7 @@ class RoadMap:
             return None
         return self.plan(tuple(route.points[0]), float(route.yaw[0]), (x, y))
 
-    # -- CARLA
-    # -----------------------------------------------------------------------------------------
+    # -- CARLA ------------------------------------------------------------------------------------
 
     def _waypoint(self, x: float, y: float, project: bool = True) -> Any:
         return self._map.get_waypoint(

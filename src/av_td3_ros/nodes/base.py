@@ -49,8 +49,7 @@ class GraphNode(LifecycleNode):
         self._entities: List[Callable[[], Any]] = []
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
 
-    # -- for the nodes
-    # ---------------------------------------------------------------------------------
+    # -- for the nodes ----------------------------------------------------------------------------
 
     def setup(self) -> None:
         """
@@ -110,8 +109,7 @@ class GraphNode(LifecycleNode):
         self.exit_code = code
         self.wants_exit = True
 
-    # -- lifecycle
-    # -------------------------------------------------------------------------------------
+    # -- lifecycle --------------------------------------------------------------------------------
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
         """Read and check the parameters, make everything, or refuse with one line."""

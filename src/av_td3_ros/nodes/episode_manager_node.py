@@ -96,8 +96,7 @@ class EpisodeManagerNode(GraphNode):
         )
         return OK, self._machine.phase.name.lower(), values
 
-    # -- events
-    # ----------------------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------
 
     def on_world_info(self, msg: CarlaWorldInfo) -> None:
         """Read the road network, to draw routes from."""
@@ -222,8 +221,7 @@ class EpisodeManagerNode(GraphNode):
         reply.success, reply.message = True, f'{mode.name.lower()} from the next episode on'
         return reply
 
-    # -- work
-    # ------------------------------------------------------------------------------------------
+    # -- work -------------------------------------------------------------------------------------
 
     def _make_machine(self) -> None:
         if self._machine is not None or self._road_map is None or self._period is None:

@@ -83,8 +83,7 @@ class PerceptionNode(GraphNode):
             return WARN, 'waiting for a route', values
         return OK, 'observing' if self.active else 'inactive', values
 
-    # -- events
-    # ----------------------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Follow the simulation's own step size."""
@@ -133,8 +132,7 @@ class PerceptionNode(GraphNode):
         if waiting is not None:
             self._complete(waiting)
 
-    # -- work
-    # ------------------------------------------------------------------------------------------
+    # -- work -------------------------------------------------------------------------------------
 
     def _add(self, kind: str, msg: Any, value: Any) -> None:
         frame = self._join.add(kind, convert.to_ns(msg.header.stamp), value)

@@ -89,8 +89,7 @@ class PolicyNode(GraphNode):
             return WARN, 'waiting for weights: braking', values
         return OK, f'driving with version {self.version}' if self.active else 'inactive', values
 
-    # -- events
-    # ----------------------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size, and whether the world is paused."""
@@ -116,7 +115,7 @@ class PolicyNode(GraphNode):
             self.refused += 1
             self._last_refusal = f'version {msg.version}: {error}'
             self.get_logger().error(
-                f'weights refused, version {self.version} drives on: ' f'{self._last_refusal}'
+                f'weights refused, version {self.version} drives on: {self._last_refusal}'
             )
             self.diagnose()
         else:
@@ -147,8 +146,7 @@ class PolicyNode(GraphNode):
         self._latency_sum += now() - begun
         self._latency_count += 1
 
-    # -- work
-    # ------------------------------------------------------------------------------------------
+    # -- work -------------------------------------------------------------------------------------
 
     def _choose(self, msg: Observation) -> tuple:
         try:

@@ -144,8 +144,7 @@ class SimulatorNode(GraphNode):
         p50, p99 = np.percentile(self._latencies, (50, 99)) * 1e3
         return {'command_latency_p50_ms': f'{p50:.2f}', 'command_latency_p99_ms': f'{p99:.2f}'}
 
-    # -- events
-    # ----------------------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------
 
     def on_command(self, msg: Any) -> None:
         """Apply a command; in lock-step it releases the next tick."""
@@ -189,8 +188,7 @@ class SimulatorNode(GraphNode):
         else:
             self.get_logger().warning(f'goal must be finite, got {goal}: ignored')
 
-    # -- ticking
-    # ---------------------------------------------------------------------------------------
+    # -- ticking ----------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         if not self.active:
@@ -233,8 +231,7 @@ class SimulatorNode(GraphNode):
         self._publish_frame()
         self._published_at = now()
 
-    # -- publishing
-    # ------------------------------------------------------------------------------------
+    # -- publishing -------------------------------------------------------------------------------
 
     def _publish_status(self) -> None:
         self._pubs['status'].publish(

@@ -166,8 +166,7 @@ class Supervisor:
         """End the graph."""
         self.close()
 
-    # -- running
-    # ---------------------------------------------------------------------------------------
+    # -- running ----------------------------------------------------------------------------------
 
     def spin(self, until: Callable[[], bool], timeout: float) -> bool:
         """
@@ -249,8 +248,7 @@ class Supervisor:
         rclpy.try_shutdown()
         shared_memory.remove_orphans(self._shared_memory)
 
-    # -- starting
-    # --------------------------------------------------------------------------------------
+    # -- starting ---------------------------------------------------------------------------------
 
     def _start(self) -> None:
         """The world comes last, so that its first frame finds everybody."""
@@ -330,8 +328,7 @@ class Supervisor:
         """A trainer that is started again goes on from what it saved, if it saved anything."""
         return replace(config, resume=any(Path(config.run_dir, 'checkpoints').glob('step_*')))
 
-    # -- listening
-    # -------------------------------------------------------------------------------------
+    # -- listening --------------------------------------------------------------------------------
 
     def _subscribe(self) -> None:
         def subscribe(key: str, callback: Callable[[Any], None]) -> None:

@@ -109,8 +109,7 @@ class TrainerNode(GraphNode):
             return WARN, f'{intake.lost + self._dropped} transitions lost', values
         return OK, 'warming up' if trainer.random_actions else 'learning', values
 
-    # -- events
-    # ----------------------------------------------------------------------------------------
+    # -- events -----------------------------------------------------------------------------------
 
     def on_save(self, request: Any, reply: Any) -> Any:
         """Write a checkpoint between two updates."""
@@ -137,8 +136,7 @@ class TrainerNode(GraphNode):
                 throttle_duration_sec=5.0,
             )
 
-    # -- the worker
-    # ------------------------------------------------------------------------------------
+    # -- the worker -------------------------------------------------------------------------------
 
     def _work(self) -> None:
         try:
@@ -202,8 +200,7 @@ class TrainerNode(GraphNode):
         else:
             self._trainer.add(msg.action, msg.reward, Outcome(msg.outcome), frame, vector)
 
-    # -- publishing
-    # ------------------------------------------------------------------------------------
+    # -- publishing -------------------------------------------------------------------------------
 
     def _publish_weights(self) -> None:
         packed = self._trainer.next_weights()

@@ -114,8 +114,7 @@ class Scene:
         self.root = NodePath('street')
         self._attach()
 
-    # -- ground
-    # ----------------------------------------------------------------------------------------
+    # -- ground -----------------------------------------------------------------------------------
 
     def _grass(self, lanes: Sequence[Lane]) -> None:
         tiles = {_tile(p.x, p.y) for lane in lanes for p in lane.points[::8]}
@@ -187,8 +186,7 @@ class Scene:
             [_beside(a, left), _beside(a, right), _beside(b, right), _beside(b, left)], colour
         )
 
-    # -- what stands
-    # -----------------------------------------------------------------------------------
+    # -- what stands ------------------------------------------------------------------------------
 
     def _item(self, item: Item) -> None:
         mesh = self._meshes[('standing', *_tile(item.x, item.y))]

@@ -82,8 +82,7 @@ class Scenery:
                 return index
         return None
 
-    # -- placing
-    # ---------------------------------------------------------------------------------------
+    # -- placing ----------------------------------------------------------------------------------
 
     def _keep_free(self, lanes: Sequence[Lane]) -> None:
         drivable = np.array(

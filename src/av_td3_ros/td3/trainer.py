@@ -65,8 +65,7 @@ class Trainer:
                 '--resume (resume in trainer.param.yaml) or choose another folder'
             )
 
-    # -- experience
-    # ------------------------------------------------------------------------------------
+    # -- experience -------------------------------------------------------------------------------
 
     def begin(self, frame: np.ndarray, vector: np.ndarray) -> None:
         """Take the first observation of an episode: (height, width) uint8 and (n,) float32."""
@@ -106,8 +105,7 @@ class Trainer:
                 self.env_steps,
             )
 
-    # -- updates
-    # ---------------------------------------------------------------------------------------
+    # -- updates ----------------------------------------------------------------------------------
 
     @property
     def updates(self) -> int:
@@ -148,8 +146,7 @@ class Trainer:
                 self.env_steps,
             )
 
-    # -- behaviour
-    # -------------------------------------------------------------------------------------
+    # -- behaviour --------------------------------------------------------------------------------
 
     @property
     def policy(self) -> Any:
@@ -177,8 +174,7 @@ class Trainer:
         self._published_at = self.updates
         return weights.pack(self.policy, self.spec, self.config.learner, self.version)
 
-    # -- progress
-    # --------------------------------------------------------------------------------------
+    # -- progress ---------------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
@@ -205,8 +201,7 @@ class Trainer:
         """Updates per second, over the last seconds."""
         return self._updates.per_second()
 
-    # -- checkpoints
-    # -----------------------------------------------------------------------------------
+    # -- checkpoints ------------------------------------------------------------------------------
 
     @property
     def checkpoint_due(self) -> bool:

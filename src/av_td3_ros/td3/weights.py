@@ -134,7 +134,7 @@ def _check_spec(text: str, expected: ObsSpec) -> Dict[str, int]:
         raise WeightsError(str(error)) from None
     if set(network) != set(network_sizes(config)):
         raise WeightsError(
-            f'network must name {sorted(network_sizes(config))}, got ' f'{sorted(network)}'
+            f'network must name {sorted(network_sizes(config))}, got {sorted(network)}'
         )
     return network_sizes(config)
 
