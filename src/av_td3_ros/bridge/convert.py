@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from av_td3_ros.datatypes import Control, ObsSpec, Pose, SpecError, VehicleState
 from av_td3_ros.driving import episode_machine as machine
+from av_td3_ros.driving.episode import SUMMARY
 from av_td3_ros.driving.route import Route
 
 NANOSECONDS = 1_000_000_000
@@ -307,15 +308,8 @@ def result_row(msg: EpisodeResult) -> Dict[str, Any]:
             'mode',
             'outcome',
             'reason',
-            'length',
-            'episode_return',
+            *SUMMARY,
             'route_length',
-            'route_completion',
-            'mean_speed',
-            'mean_lateral_deviation',
-            'max_jerk',
-            'collisions',
-            'lane_invasions',
             'policy_version',
         )
     }

@@ -16,6 +16,19 @@ STANDING_SPEED = 0.5
 WRONG_WAY_ANGLE = 2.0
 
 
+# What ``episodes.csv`` tells of an episode itself, in the graph and without it.
+SUMMARY = (
+    'length',
+    'episode_return',
+    'route_completion',
+    'mean_speed',
+    'mean_lateral_deviation',
+    'max_jerk',
+    'collisions',
+    'lane_invasions',
+)
+
+
 class StepResult(NamedTuple):
     """The verdict on one step; ``terms`` are weighted and sum to ``reward``."""
 

@@ -13,7 +13,7 @@ from av_td3_ros.datatypes import Observation
 from av_td3_ros.driving import preprocess
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
-from av_td3_ros.driving.episode import Episode, StepResult
+from av_td3_ros.driving.episode import Episode, StepResult, SUMMARY
 from av_td3_ros.sim.world import World
 
 
@@ -76,22 +76,8 @@ class DrivingEnv:
             'outcome': result.outcome.name.lower(),
             'reason': result.reason,
         }
-        row.update(
-            {
-                name: getattr(episode, name)
-                for name in (
-                    'length',
-                    'episode_return',
-                    'route_completion',
-                    'mean_speed',
-                    'mean_lateral_deviation',
-                    'max_jerk',
-                    'collisions',
-                    'lane_invasions',
-                )
-            },
-            route_length=episode.route.length,
-        )
+        row.update({name: getattr(episode, name) for name in SUMMARY})
+        row['route_length'] = episode.route.length
         row.update({f'reward_{name}': value for name, value in episode.term_sums.items()})
         return row
 
