@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Mapping, Tuple, Type
 
 from av_td3_ros.datatypes import ObsSpec
+from av_td3_ros.learning_config import ExplorationConfig, LearnerConfig, ReplayConfig
 from av_td3_ros.options import build, ConfigError, flatten, group, option, options
 
 # Settings of several nodes, given once at the top.
@@ -224,52 +225,6 @@ class EpisodeConfig:
 
 
 @dataclass(frozen=True)
-class LearnerConfig:
-    """TD3 from pixels; sources in docs/design/td3.md."""
-
-    batch_size: int = option(128, 'transitions in an update', low=1, high=4096)
-    discount: float = option(0.97, 'discount of one step', low=0.0, high=0.9999)
-    n_step: int = option(3, 'steps of reward before the bootstrap', low=1, high=20)
-    tau: float = option(0.01, 'Polyak step of the target networks', low=0.0, high=1.0)
-    policy_delay: int = option(2, 'critic updates per actor update', low=1, high=100)
-    target_noise: float = option(
-        0.2, 'standard deviation of target policy smoothing', low=0.0, high=1.0
-    )
-    target_noise_clip: float = option(0.5, 'bound of that noise', low=0.0, high=1.0)
-    encoder_lr: float = option(1e-4, 'Adam step of the encoder', low=0.0, high=1.0)
-    critic_lr: float = option(3e-4, 'Adam step of the critics', low=0.0, high=1.0)
-    actor_lr: float = option(3e-4, 'Adam step of the actor', low=0.0, high=1.0)
-    critic_clip: float = option(
-        20.0, 'global gradient norm limit of encoder and critics', low=1e-3, high=1e6
-    )
-    actor_clip: float = option(20.0, 'global gradient norm limit of the actor', low=1e-3, high=1e6)
-    pre_tanh_penalty: float = option(
-        1e-3, 'weight of the squared actor output before tanh', low=0.0, high=1.0
-    )
-    feature_size: int = option(256, 'image features after the encoder', low=8, high=2048)
-    hidden_size: int = option(256, 'units of each MLP layer', low=8, high=4096)
-    shift_pad: int = option(4, 'random shift of the images; 0 for none', unit='px', low=0, high=16)
-
-
-@dataclass(frozen=True)
-class ExplorationConfig:
-    """How actions vary while training."""
-
-    warmup_steps: int = option(
-        1000,
-        'steps of random, forward-biased actions before the policy acts',
-        low=0,
-        high=10_000_000,
-    )
-    warmup_throttle: float = option(
-        0.35, 'mean acceleration of those random actions', low=-1.0, high=1.0
-    )
-    std_start: float = option(0.5, 'noise on the policy after warm-up', low=0.0, high=2.0)
-    std_end: float = option(0.1, 'noise at the end of the schedule', low=0.0, high=2.0)
-    std_steps: int = option(10_000, 'steps over which the noise falls', low=1, high=100_000_000)
-
-
-@dataclass(frozen=True)
 class TrainerConfig:
     """The learner, its replay and its run folder."""
 
@@ -279,13 +234,20 @@ class TrainerConfig:
     steps: int = option(6000, 'environment steps of the whole run', low=10, high=1_000_000_000)
     seed: int = option(0, 'seed of networks, sampling and noise', low=0)
     device: str = option('cpu', 'torch device', choices=('cpu', 'cuda'))
+    precision: str = option(
+        'auto',
+        'arithmetic of the encoders: auto measures at the start and takes the faster',
+        choices=('auto', 'fp32', 'bf16'),
+    )
     threads: int = option(0, 'torch threads; 0 for one per core, at most 4', low=0, high=256)
-    replay_capacity: int = option(100_000, 'transitions kept', low=100, high=20_000_000)
-    update_ratio: float = option(
-        0.75,
-        'updates per environment step after warm-up; the graph is paced to it',
-        low=0.01,
-        high=64.0,
+    update_after: int = option(
+        1000, 'environment steps before the first update', low=0, high=10_000_000
+    )
+    update_every: int = option(
+        4, 'environment steps between two rounds of updates', low=1, high=10_000
+    )
+    updates_per_round: int = option(
+        3, 'updates in a round; the graph is paced to it', low=1, high=10_000
     )
     max_lead: int = option(8, 'steps that the graph may be ahead of the learner', low=1, high=1000)
     publish_every: int = option(50, 'updates between two published weights', low=1, high=100_000)
@@ -294,14 +256,15 @@ class TrainerConfig:
     )
     log_every: int = option(50, 'updates between two records of the metrics', low=1, high=100_000)
     learner: LearnerConfig = group(LearnerConfig)
+    replay: ReplayConfig = group(ReplayConfig)
     exploration: ExplorationConfig = group(ExplorationConfig)
 
     def validate(self) -> None:
         """:raises ConfigError: where a batch cannot be filled."""
-        if self.learner.batch_size > self.replay_capacity:
+        if self.learner.batch_size > self.replay.capacity:
             raise ConfigError(
-                f'learner.batch_size must be <= replay_capacity, got {self.learner.batch_size} '
-                f'> {self.replay_capacity}'
+                f'learner.batch_size must be <= replay.capacity, got {self.learner.batch_size} '
+                f'> {self.replay.capacity}'
             )
 
 

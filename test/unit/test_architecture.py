@@ -20,6 +20,7 @@ LAYERS = {
     'datatypes': 0,
     'options': 1,
     'resources': 1,
+    'learning_config': 2,
     'config': 2,
     'run_folder': 2,
     'driving': 3,

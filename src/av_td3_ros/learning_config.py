@@ -1,0 +1,182 @@
+"""
+The settings of learning: networks, targets, optimiser, replay, exploration.
+
+A preset (``presets/*.yaml``) is a set of values for these and for the trainer's schedule.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+import pkgutil
+from typing import Tuple
+
+from av_td3_ros.options import ConfigError, group, option
+
+
+def parts(kind: str) -> Tuple[str, ...]:
+    """Return the names of the parts of a kind: one module each in ``td3/<kind>``, not imported."""
+    folder = Path(__file__).parent / 'td3' / kind
+    return tuple(sorted(found.name for found in pkgutil.iter_modules([str(folder)])))
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What the networks are made of."""
+
+    encoder: str = option('nature', 'image encoder', choices=parts('encoders'))
+    shared_encoder: bool = option(
+        True,
+        'one encoder, trained by the critic loss alone; false: the actor has its own, trained by '
+        'the policy gradient',
+    )
+    pixels: str = option(
+        'centred',
+        'range of the pixels that enter the encoder: [0, 1], [-1, 1] or [-0.5, 0.5]',
+        choices=('unit', 'symmetric', 'centred'),
+    )
+    feature_size: int = option(
+        256, 'image features; 0 for as many as the encoder was published with', low=0, high=2048
+    )
+    feature_head: str = option(
+        'layer_norm_tanh',
+        'what bounds the image features',
+        choices=('none', 'relu', 'layer_norm_tanh', 'layer_norm_elu'),
+    )
+    hidden_1: int = option(256, 'units of the first layer of each MLP', low=8, high=4096)
+    hidden_2: int = option(256, 'units of the second layer of each MLP', low=8, high=4096)
+    critic_layer_norm: bool = option(True, 'LayerNorm in the layers of the critics')
+    initialisation: str = option(
+        'orthogonal',
+        "orthogonal with a small last actor layer, or PyTorch's own",
+        choices=('orthogonal', 'torch'),
+    )
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """What the critics learn."""
+
+    kind: str = option(
+        'minimum', 'how the target critics make one value', choices=parts('targets')
+    )
+    critics: int = option(2, 'critics: 2 for TD3, 1 for DDPG', low=1, high=2)
+    weight: float = option(
+        0.75, 'share of the smaller value, the rest of the larger: weighted alone', low=0.0, high=1.0
+    )
+    noise: float = option(
+        0.2, 'standard deviation of target policy smoothing', low=0.0, high=1.0
+    )
+    noise_clip: float = option(0.5, 'bound of that noise', low=0.0, high=1.0)
+    clip_to_seen: bool = option(
+        False, 'keep the value of the next observation within the range of the targets so far'
+    )
+    clip_refresh: int = option(
+        250, 'updates after which that range takes in the newest targets', low=1, high=1_000_000
+    )
+
+    def validate(self) -> None:
+        """:raises ConfigError: where the options contradict each other."""
+        if self.critics == 1 and self.kind != 'minimum':
+            raise ConfigError(
+                f"kind must be 'minimum' with critics 1, got {self.kind!r}, which compares two"
+            )
+        if self.noise > 0.0 and self.noise_clip == 0.0:
+            raise ConfigError(
+                f'noise_clip must be above 0 with noise {self.noise:g}, got 0, which removes the '
+                'noise; set noise to 0 instead'
+            )
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam, its steps and its limits."""
+
+    encoder_lr: float = option(1e-4, 'Adam step of the encoders', low=0.0, high=1.0)
+    critic_lr: float = option(3e-4, 'Adam step of the critics', low=0.0, high=1.0)
+    actor_lr: float = option(3e-4, 'Adam step of the actor', low=0.0, high=1.0)
+    weight_decay: float = option(
+        0.0, 'decoupled weight decay (AdamW), never of biases and norms', low=0.0, high=1.0
+    )
+    clip: str = option(
+        'norm',
+        'what critic_clip and actor_clip limit: the norm over all parameters of a step, the norm '
+        'of each group (encoder, MLP), or each entry',
+        choices=('none', 'norm', 'group_norm', 'value'),
+    )
+    critic_clip: float = option(
+        20.0, 'gradient limit of the critic step (its encoder too)', low=1e-6, high=1e9
+    )
+    actor_clip: float = option(
+        20.0, 'gradient limit of the actor step (its own encoder too)', low=1e-6, high=1e9
+    )
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """TD3 from pixels; sources in docs/design/td3.md."""
+
+    batch_size: int = option(128, 'transitions in an update', low=1, high=4096)
+    discount: float = option(0.97, 'discount of one step', low=0.0, high=0.9999)
+    n_step: int = option(3, 'steps of reward before the bootstrap', low=1, high=20)
+    tau: float = option(0.01, 'Polyak step of the target networks', low=0.0, high=1.0)
+    policy_delay: int = option(
+        2, 'critic updates per update of actor and targets', low=1, high=100
+    )
+    loss: str = option('huber', 'loss of the critics', choices=('huber', 'mse'))
+    reward_scale: float = option(1.0, 'factor on every reward', low=1e-6, high=1e6)
+    actor_q_clamp: float = option(
+        0.0, 'bound of |Q| in the actor loss; 0 for none', low=0.0, high=1e6
+    )
+    pre_tanh_penalty: float = option(
+        1e-3, 'weight of the squared actor output before tanh', low=0.0, high=1.0
+    )
+    shift_pad: int = option(4, 'random shift of the images; 0 for none', unit='px', low=0, high=16)
+    network: NetworkConfig = group(NetworkConfig)
+    target: TargetConfig = group(TargetConfig)
+    optimiser: OptimiserConfig = group(OptimiserConfig)
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """How experience is kept and drawn."""
+
+    capacity: int = option(100_000, 'observations kept', low=100, high=20_000_000)
+    storage: str = option(
+        'memory',
+        'where frames live: memory, memory in compressed form, or a file of the run folder that '
+        'outlives a killed process',
+        choices=('memory', 'compressed', 'mapped'),
+    )
+    prefetch: bool = option(True, 'gather the next batch on a thread of its own')
+    prioritised: bool = option(False, 'draw by TD error (PER, Schaul et al. 2016), not uniformly')
+    priority_exponent: float = option(
+        0.6, 'PER: how much the TD error counts; 0 is uniform', low=0.0, high=1.0
+    )
+    importance_exponent: float = option(
+        0.4, 'PER: how much of the bias is corrected at first', low=0.0, high=1.0
+    )
+    importance_updates: int = option(
+        100_000, 'PER: updates until all of it is corrected', low=1, high=1_000_000_000
+    )
+
+
+@dataclass(frozen=True)
+class ExplorationConfig:
+    """How actions vary while training."""
+
+    warmup_steps: int = option(
+        1000, 'steps of random actions before the policy acts', low=0, high=10_000_000
+    )
+    warmup: str = option(
+        'forward',
+        'those actions: correlated and biased forwards, or uniform and white',
+        choices=('forward', 'uniform'),
+    )
+    warmup_throttle: float = option(
+        0.35, 'mean acceleration of forward warm-up', low=-1.0, high=1.0
+    )
+    std_start: float = option(0.5, 'noise on the policy after warm-up', low=0.0, high=2.0)
+    std_end: float = option(0.1, 'noise at the end of the schedule', low=0.0, high=2.0)
+    std_steps: int = option(10_000, 'steps over which the noise falls', low=1, high=100_000_000)
+    correlation: float = option(
+        0.8, 'correlation of the noise from step to step; 0 is white', low=0.0, high=0.99
+    )
