@@ -4,10 +4,11 @@ Write what is generated from the code: ``config/*.param.yaml`` and the tables of
 Run it after changing a config class or the topic table; a test compares.
 """
 
+import ast
 from pathlib import Path
 from typing import Any, Dict, List, Type
 
-from av_td3_ros import graph
+from av_td3_ros import graph, learning_config, presets
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import limits, options
 
@@ -59,6 +60,56 @@ def parameters_page() -> str:
     return '\n'.join(parts)
 
 
+def presets_page() -> str:
+    """Return the page of the presets, and of the parts that they are made of."""
+    lines = [
+        '# Presets\n',
+        'Written by `tools/write_tables.py` from `config/presets/*.yaml`, whose comments say '
+        'where the values come from. `av-td3 presets` lists them, `av-td3 presets diff A B` '
+        'compares two, `av-td3 train --preset NAME` and `ros2 launch av_td3_ros '
+        'training.launch.py preset:=NAME` train with one. A file of your own in the same form '
+        f'does as well; what it leaves out is as in `{presets.DEFAULT}`. A preset leaves the '
+        'machine and the run alone: steps, seed, device, precision, storage of the replay.\n',
+        '| preset | what |',
+        '|---|---|',
+        *(f'| `{name}` | {presets.description(name)} |' for name in presets.names()),
+        f'\n## Values\n\nKeys are below `{presets.PREFIX[:-1]}`. **Bold**: not as in '
+        f'`{presets.DEFAULT}`.\n',
+        preset_table(),
+    ]
+    for kind, key in (('encoders', 'learner.network.encoder'), ('targets', 'learner.target.kind')):
+        lines.append(f'\n## {kind.capitalize()}\n\nChosen by `{presets.PREFIX}{key}`.\n')
+        lines.append(part_table(kind))
+    return '\n'.join(lines) + '\n'
+
+
+def preset_table() -> str:
+    """Return the Markdown table of all values of all presets."""
+    names = presets.names()
+    values = {name: presets.load(name) for name in names}
+    usual = values[presets.DEFAULT]
+    rows = [f'| key | {" | ".join(names)} | meaning |', f'|{"---|" * (len(names) + 2)}']
+    for key, item in presets.keys().items():
+        full = f'{presets.PREFIX}{key}'
+        cells = []
+        for name in names:
+            text = presets.text(values[name][full])
+            cells.append(text if values[name][full] == usual[full] else f'**{text}**')
+        meaning = _cell(f'{item.doc} [{item.unit}]' if item.unit else item.doc)
+        rows.append(f'| `{key}` | {" | ".join(cells)} | {meaning} |')
+    return '\n'.join(rows)
+
+
+def part_table(kind: str) -> str:
+    """Return the Markdown table of the modules in ``td3/<kind>``, by their first lines."""
+    rows = ['| name | what |', '|---|---|']
+    for name in learning_config.parts(kind):
+        source = (ROOT / 'src' / 'av_td3_ros' / 'td3' / kind / f'{name}.py').read_text()
+        said = ast.get_docstring(ast.parse(source)) or ''
+        rows.append(f'| `{name}` | {_cell(said.partition(chr(10))[0])} |')
+    return '\n'.join(rows)
+
+
 def topic_table() -> str:
     """Return the Markdown table of the topics."""
     from av_td3_ros.bridge.topics import TOPICS
@@ -85,6 +136,7 @@ def files() -> Dict[Path, str]:
     """Return every generated file with its text."""
     made = {ROOT / 'config' / node.file: parameter_file(node) for node in graph.GRAPHS['training']}
     made[ROOT / 'docs' / 'parameters.md'] = parameters_page()
+    made[ROOT / 'docs' / 'presets.md'] = presets_page()
     readme = ROOT / 'README.md'
     if readme.exists():
         made[readme] = replace_section(readme.read_text(), 'topics', topic_table())
@@ -100,6 +152,11 @@ def main() -> None:
 
 def _config(node: graph.NodeSpec) -> Type[Any]:
     return type(getattr(RunConfig(), node.name))
+
+
+def _cell(text: str) -> str:
+    """Return text that does not end a table's cell."""
+    return text.replace('|', '\\|')
 
 
 def _yaml(value: Any) -> str:

@@ -1,7 +1,7 @@
 """
 The settings of learning: networks, targets, optimiser, replay, exploration.
 
-A preset (``presets/*.yaml``) is a set of values for these and for the trainer's schedule.
+A preset (``config/presets/*.yaml``) is a set of values for these and for the trainer's schedule.
 """
 
 from dataclasses import dataclass
@@ -60,11 +60,12 @@ class TargetConfig:
     )
     critics: int = option(2, 'critics: 2 for TD3, 1 for DDPG', low=1, high=2)
     weight: float = option(
-        0.75, 'share of the smaller value, the rest of the larger: weighted alone', low=0.0, high=1.0
+        0.75,
+        'share of the smaller value, the rest of the larger: weighted alone',
+        low=0.0,
+        high=1.0,
     )
-    noise: float = option(
-        0.2, 'standard deviation of target policy smoothing', low=0.0, high=1.0
-    )
+    noise: float = option(0.2, 'standard deviation of target policy smoothing', low=0.0, high=1.0)
     noise_clip: float = option(0.5, 'bound of that noise', low=0.0, high=1.0)
     clip_to_seen: bool = option(
         False, 'keep the value of the next observation within the range of the targets so far'

@@ -42,9 +42,7 @@ def train(
     try:
         while trainer.env_steps < config.trainer.steps and not stop():
             behaviour.explore(
-                trainer.exploration_std,
-                trainer.random_actions,
-                config.trainer.exploration.warmup_throttle,
+                trainer.exploration_std, trainer.random_actions, config.trainer.exploration
             )
             action = behaviour.act(obs.image, obs.vector, explore=True)
             obs, driven, result = env.step(action)
@@ -63,5 +61,6 @@ def train(
             progress(trainer)
     finally:
         trainer.save()
+        trainer.close()
         env.close()
     return trainer

@@ -13,7 +13,8 @@ import safetensors.torch
 import torch
 
 from av_td3_ros.bridge import convert
-from av_td3_ros.config import LearnerConfig, ObservationConfig
+from av_td3_ros.config import ObservationConfig
+from av_td3_ros.learning_config import LearnerConfig
 from av_td3_ros.nodes.policy_node import PolicyNode
 from av_td3_ros.td3 import weights
 from av_td3_ros.td3.agent import TD3
@@ -44,7 +45,7 @@ def packed(version=1, seed=0, spec=SPEC, change=None, damage=None):
     if change:
         with torch.no_grad():
             change(policy)
-    made = weights.pack(policy, spec, LEARNER, version)
+    made = weights.pack(policy, spec, LEARNER.network, version)
     tensors = made.tensors if damage is None else damage(made.tensors)
     return PolicyWeights(
         version=version,
@@ -151,7 +152,7 @@ def test_bad_weights_are_refused_named_and_the_old_drive_on(
 
 
 def _reshaped():
-    made = weights.pack(TD3(SPEC, LEARNER, seed=0).policy, SPEC, LEARNER, 2)
+    made = weights.pack(TD3(SPEC, LEARNER, seed=0).policy, SPEC, LEARNER.network, 2)
     tensors = safetensors.torch.load(made.tensors)
     tensors['actor.layers.4.bias'] = torch.zeros(3)
     data = safetensors.torch.save(tensors)

@@ -77,6 +77,26 @@ def test_each_graph_starts_its_nodes_and_deploy_perception_and_policy_alone():
     assert sorted(nodes('deploy', checkpoint='x')) == ['perception_node', 'policy_node']
 
 
+def test_a_preset_reaches_the_trainer_and_a_wrong_one_is_refused():
+    from av_td3_ros import presets
+    from av_td3_ros.nodes import launching
+    from av_td3_ros.options import ConfigError
+
+    usual = {name: default or '' for name, default, _ in launching.ARGUMENTS['training']}
+    assert usual['preset'] == ''
+
+    def trainer(**given):
+        return launching._overrides('training', {**usual, **given})['trainer']
+
+    assert 'learner.batch_size' not in trainer()  # trainer.param.yaml, which may have been edited
+    given = trainer(preset='sb3', steps='77')
+    assert given['steps'] == 77
+    assert {f'trainer.{key}' for key in given} >= set(presets.load('sb3'))
+    assert given['learner.batch_size'] == 256 and given['learner.network.shared_encoder'] is False
+    with pytest.raises(ConfigError, match="did you mean 'sb3'"):
+        nodes('training', preset='sb4')
+
+
 @pytest.mark.skipif(
     not installed(), reason='av_td3_ros is not installed as a ROS package: build it with colcon'
 )

@@ -1,44 +1,21 @@
 """The learner: targets by hand, who trains what, clipping, exact continuation, learning."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from av_td3_ros.config import LearnerConfig
 from av_td3_ros.datatypes import ObsSpec
-from av_td3_ros.td3.agent import ACTOR_METRICS, CRITIC_METRICS, LearnerError, TD3
+from av_td3_ros.td3.agent import LearnerError, TD3
+from av_td3_ros.td3.metrics import ACTOR_METRICS, CRITIC_METRICS, OPTIONAL_METRICS
 from av_td3_ros.td3.replay import Batch
+from learners import changed, make_batch, small, snapshot, SPEC
 
 torch.set_num_threads(1)  # networks this small lose by more
 
-SPEC = ObsSpec(2, 36, 36, ('speed', 'steering'))
-SMALL = LearnerConfig(batch_size=16, feature_size=16, hidden_size=16)
-EXACT = replace(SMALL, target_noise=0.0, shift_pad=0)
-
-
-def make_batch(size=16, seed=0, spec=SPEC, **fields):
-    rng = np.random.default_rng(seed)
-
-    def image():
-        return rng.integers(0, 256, (size, *spec.image_shape), np.uint8)
-
-    def uniform(*shape):
-        return rng.uniform(-1, 1, shape).astype(np.float32)
-    batch = Batch(image(), uniform(size, spec.vector_size), uniform(size, 2), uniform(size),
-                  np.full(size, 0.9, np.float32), image(), uniform(size, spec.vector_size))
-    return batch._replace(**fields)
-
-
-def snapshot(module):
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-
-def changed(before, module):
-    return {name for name, tensor in module.state_dict().items()
-            if not torch.equal(tensor, before[name])}
+EXACT = {'target__noise': 0.0, 'shift_pad': 0}
+STILL = {'optimiser__critic_lr': 0.0, 'optimiser__encoder_lr': 0.0}
 
 
 def tensors(*arrays):
@@ -64,7 +41,7 @@ def huber(error):
 
 
 def test_target_and_loss_by_hand():
-    agent = TD3(SPEC, EXACT, seed=1)
+    agent = TD3(SPEC, small(**EXACT), seed=1)
     steps = 1 + np.arange(16) % 3
     discount = np.where(steps == 1, 0.0, 0.97 ** steps).astype(np.float32)
     batch = make_batch(discount=discount)
@@ -75,14 +52,15 @@ def test_target_and_loss_by_hand():
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
         image, next_image = tensors(batch.image, batch.next_image)
         features = agent.policy.encoder(image).double().numpy()
+        length = agent.policy.encoder.unbounded(image).norm(dim=1).numpy()
         next_features = agent.target_policy.encoder(next_image).double().numpy()
         next_action = agent.target_policy.act(next_image, torch.from_numpy(batch.next_vector))
     next_inputs = np.concatenate([next_features, batch.next_vector, next_action.numpy()], axis=1)
-    next_q = np.minimum(q_by_hand(agent.target_critic.q1, next_inputs),
-                        q_by_hand(agent.target_critic.q2, next_inputs))
+    next_q = np.minimum(q_by_hand(agent.target_critic.q[0], next_inputs),
+                        q_by_hand(agent.target_critic.q[1], next_inputs))
     target = batch.reward + discount * next_q
     inputs = np.concatenate([features, batch.vector, batch.action], axis=1)
-    q1, q2 = q_by_hand(agent.critic.q1, inputs), q_by_hand(agent.critic.q2, inputs)
+    q1, q2 = q_by_hand(agent.critic.q[0], inputs), q_by_hand(agent.critic.q[1], inputs)
 
     metrics = agent.update(batch)
 
@@ -93,20 +71,19 @@ def test_target_and_loss_by_hand():
     assert metrics['q_difference'] == pytest.approx(np.abs(q1 - q2).mean(), abs=1e-5)
     assert metrics['q_replay_mean'] == pytest.approx(q1.mean(), abs=1e-5)
     assert metrics['q_replay_max'] == pytest.approx(q1.max(), abs=1e-5)
-    length = np.linalg.norm(features, axis=1)
     assert metrics['feature_l2'] == pytest.approx(length.mean(), abs=1e-5)
     assert metrics['feature_mean'] == pytest.approx(features.mean(), abs=1e-5)
     assert metrics['feature_std'] == pytest.approx(features.std(axis=0).mean(), abs=1e-5)
 
 
 def test_terminated_transitions_learn_the_reward_alone():
-    agent = TD3(SPEC, SMALL)
+    agent = TD3(SPEC, small())
     batch = make_batch(discount=np.zeros(16, np.float32))
     assert agent.update(batch)['q_target_mean'] == pytest.approx(batch.reward.mean(), abs=1e-6)
 
 
 def test_target_policy_is_smoothed_within_its_bounds():
-    config = replace(SMALL, target_noise=0.5, target_noise_clip=0.3)
+    config = small(target__noise=0.5, target__noise_clip=0.3)
     agent, seen = TD3(SPEC, config), []
     agent.target_critic.register_forward_pre_hook(lambda module, args: seen.append(args[2]))
     with torch.no_grad():
@@ -124,7 +101,7 @@ def test_target_policy_is_smoothed_within_its_bounds():
 
 
 def test_every_parameter_is_trained():
-    agent = TD3(SPEC, replace(SMALL, policy_delay=1))
+    agent = TD3(SPEC, small(policy_delay=1))
     policy, critic = snapshot(agent.policy), snapshot(agent.critic)
     agent.update(make_batch())
     assert changed(policy, agent.policy) == set(policy)
@@ -132,8 +109,8 @@ def test_every_parameter_is_trained():
 
 
 def test_the_actor_loss_reaches_neither_encoder_nor_critics():
-    with_actor = TD3(SPEC, replace(SMALL, policy_delay=1))
-    without = TD3(SPEC, replace(SMALL, policy_delay=100))
+    with_actor = TD3(SPEC, small(policy_delay=1))
+    without = TD3(SPEC, small(policy_delay=100))
     before = snapshot(with_actor.policy.actor)
     for agent in (with_actor, without):
         agent.update(make_batch())
@@ -144,7 +121,7 @@ def test_the_actor_loss_reaches_neither_encoder_nor_critics():
 
 
 def test_actor_and_targets_wait_for_the_delay_and_polyak_is_by_hand():
-    agent = TD3(SPEC, replace(SMALL, policy_delay=3, tau=0.1))
+    agent = TD3(SPEC, small(policy_delay=3, tau=0.1))
     actor, target = snapshot(agent.policy.actor), snapshot(agent.target_policy)
     target_critic = snapshot(agent.target_critic)
     for _ in range(2):
@@ -164,8 +141,9 @@ def test_actor_and_targets_wait_for_the_delay_and_polyak_is_by_hand():
 
 @pytest.mark.parametrize('rate', ['encoder_lr', 'critic_lr', 'actor_lr'])
 def test_each_learning_rate_moves_its_own_part(rate):
-    still = {'encoder_lr': 0.0, 'critic_lr': 0.0, 'actor_lr': 0.0, rate: 1e-3}
-    agent = TD3(SPEC, replace(SMALL, policy_delay=1, **still))
+    still = {f'optimiser__{name}_lr': 0.0 for name in ('encoder', 'critic', 'actor')}
+    still[f'optimiser__{rate}'] = 1e-3
+    agent = TD3(SPEC, small(policy_delay=1, **still))
     parts = {'encoder_lr': agent.policy.encoder, 'critic_lr': agent.critic,
              'actor_lr': agent.policy.actor}
     before = {name: snapshot(module) for name, module in parts.items()}
@@ -175,15 +153,15 @@ def test_each_learning_rate_moves_its_own_part(rate):
 
 
 def test_an_update_runs_each_encoder_once():
-    agent, passes = TD3(SPEC, replace(SMALL, policy_delay=1)), []
+    agent, passes = TD3(SPEC, small(policy_delay=1)), []
     for name, policy in (('online', agent.policy), ('target', agent.target_policy)):
-        policy.encoder.register_forward_hook(lambda *args, name=name: passes.append(name))
+        policy.encoder.body.register_forward_hook(lambda *args, name=name: passes.append(name))
     agent.update(make_batch())
     assert sorted(passes) == ['online', 'target']
 
 
 def test_actor_metrics_by_hand():
-    config = replace(EXACT, policy_delay=1, pre_tanh_penalty=0.5, critic_lr=0.0, encoder_lr=0.0)
+    config = small(**EXACT, **STILL, policy_delay=1, pre_tanh_penalty=0.5)
     agent, batch = TD3(SPEC, config), make_batch()
     with torch.no_grad():
         agent.policy.actor.layers[-1].bias.copy_(torch.tensor([3.0, -0.5]))
@@ -203,7 +181,7 @@ def test_actor_metrics_by_hand():
 
 @pytest.mark.parametrize('penalty, shrinks', [(0.0, False), (1.0, True)])
 def test_the_pre_tanh_penalty_brings_a_saturated_actor_back(penalty, shrinks):
-    agent = TD3(SPEC, replace(SMALL, policy_delay=1, pre_tanh_penalty=penalty, actor_lr=1e-2))
+    agent = TD3(SPEC, small(policy_delay=1, pre_tanh_penalty=penalty, optimiser__actor_lr=1e-2))
     with torch.no_grad():
         agent.policy.actor.layers[-1].bias.fill_(20.0)  # the slope of tanh is 0 here in float32
     for _ in range(5):
@@ -214,16 +192,17 @@ def test_the_pre_tanh_penalty_brings_a_saturated_actor_back(penalty, shrinks):
 
 @pytest.mark.parametrize('pad', [0, 4])
 def test_images_are_shifted_where_asked(pad):
-    agent, seen = TD3(SPEC, replace(SMALL, shift_pad=pad)), []
-    agent.policy.encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    agent, seen = TD3(SPEC, small(shift_pad=pad)), []
+    agent.policy.encoder.body.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     batch = make_batch()
     agent.update(batch)
-    assert torch.equal(seen[0], torch.from_numpy(batch.image)) is (pad == 0)
+    pixels = torch.from_numpy(batch.image) / 255.0 - 0.5
+    assert torch.allclose(seen[0], pixels) is (pad == 0)
 
 
 def test_vector_may_be_empty_and_act_is_the_policy():
     spec = ObsSpec(1, 40, 50, ())
-    agent, batch = TD3(spec, replace(SMALL, policy_delay=1)), make_batch(spec=spec)
+    agent, batch = TD3(spec, small(policy_delay=1)), make_batch(spec=spec)
     agent.update(batch)
     action = agent.act(batch.image[3], batch.vector[3])
     assert action.shape == (2,) and action.dtype == np.float32
@@ -233,7 +212,7 @@ def test_vector_may_be_empty_and_act_is_the_policy():
 
 def test_every_metric_is_explained():
     page = (Path(__file__).parents[2] / 'docs' / 'design' / 'td3.md').read_text()
-    for name, meaning in {**CRITIC_METRICS, **ACTOR_METRICS}.items():
+    for name, meaning in {**CRITIC_METRICS, **ACTOR_METRICS, **OPTIONAL_METRICS}.items():
         assert f'| `{name}` | {meaning} |' in page
 
 
@@ -246,11 +225,11 @@ def norm_by_hand(*modules):
 
 
 def test_gradient_norms_before_and_after_the_clip_are_of_one_definition():
-    limits = {'critic_clip': 1e-3, 'actor_clip': 2e-3}
+    limits = {'optimiser__critic_clip': 1e-3, 'optimiser__actor_clip': 2e-3}
     batch = make_batch(reward=np.full(16, 5.0, np.float32))
-    clipped = TD3(SPEC, replace(EXACT, policy_delay=1, critic_lr=0.0, encoder_lr=0.0, **limits))
-    free = TD3(SPEC, replace(EXACT, policy_delay=1, critic_lr=0.0, encoder_lr=0.0,
-                             critic_clip=1e6, actor_clip=1e6))
+    clipped = TD3(SPEC, small(**EXACT, **STILL, policy_delay=1, **limits))
+    free = TD3(SPEC, small(**EXACT, **STILL, policy_delay=1, optimiser__critic_clip=1e6,
+                           optimiser__actor_clip=1e6))
     got, unclipped = clipped.update(batch), free.update(batch)
     for name in CRITIC_METRICS.keys() | ACTOR_METRICS.keys():
         if not name.endswith('_clipped'):
@@ -274,7 +253,7 @@ def test_gradient_norms_before_and_after_the_clip_are_of_one_definition():
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_stops_before_any_step(bad):
-    agent = TD3(SPEC, SMALL)
+    agent = TD3(SPEC, small(policy_delay=1))
     agent.update(make_batch())
     before = agent.state_dict()
     with pytest.raises(LearnerError, match=f'critic_loss must be finite, got {bad} in update 2'):
@@ -284,10 +263,10 @@ def test_a_loss_that_is_not_finite_stops_before_any_step(bad):
     agent.update(make_batch())
 
 
-@pytest.mark.parametrize('part, name', [('critic', 'gradient_norm_critic_total'),
+@pytest.mark.parametrize('part, name', [('critic', 'gradient_norm_critic'),
                                         ('actor', 'gradient_norm_actor')])
 def test_a_gradient_that_is_not_finite_stops_before_its_step(part, name):
-    agent = TD3(SPEC, replace(SMALL, policy_delay=1))
+    agent = TD3(SPEC, small(policy_delay=1))
     module = agent.critic if part == 'critic' else agent.policy.actor
     list(module.parameters())[0].register_hook(lambda grad: grad * float('inf'))
     before = snapshot(module)
@@ -303,7 +282,7 @@ def test_same_seed_same_bits_whatever_the_global_seed():
     runs = []
     for global_seed, seed in ((1, 5), (2, 5), (1, 6)):
         torch.manual_seed(global_seed)
-        agent = TD3(SPEC, SMALL, seed=seed)
+        agent = TD3(SPEC, small(), seed=seed)
         metrics = [agent.update(make_batch(seed=i)) for i in range(4)]
         runs.append((metrics, agent.state_dict()))
     (one, state_one), (two, state_two), (three, _) = runs
@@ -314,11 +293,11 @@ def test_same_seed_same_bits_whatever_the_global_seed():
 
 @pytest.mark.parametrize('updates', [0, 1, 4])
 def test_a_restored_learner_goes_on_bit_for_bit(updates):
-    agent = TD3(SPEC, SMALL, seed=1)
+    agent = TD3(SPEC, small(), seed=1)
     for i in range(updates):
         agent.update(make_batch(seed=i))
     state = agent.state_dict()
-    other = TD3(SPEC, SMALL, seed=2)
+    other = TD3(SPEC, small(), seed=2)
     other.update(make_batch(seed=9))
     other.load_state_dict(state)
     for i in range(10, 15):
@@ -331,20 +310,20 @@ def test_a_restored_learner_goes_on_bit_for_bit(updates):
 
 
 @pytest.mark.parametrize('harm, text', [
-    (lambda s: s.pop('critic.q1.0.weight'),
-     r'critic.q1.0.weight must be \(16, 20\), got no such tensor'),
+    (lambda s: s.pop('critic.q.0.0.weight'),
+     r'critic.q.0.0.weight must be \(16, 20\), got no such tensor'),
     (lambda s: s.update(surplus=torch.zeros(1)), r'surplus must be no such tensor, got \(1,\)'),
     (lambda s: s.update({'policy.actor.layers.0.bias': torch.zeros(3)}),
      r'must be \(16,\), got \(3,\)'),
-    (lambda s: s.pop('adam.exp_avg.critic.q2.0.weight'),
-     'adam.exp_avg.critic.q2.0.weight must be'),
+    (lambda s: s.pop('adam.exp_avg.critic.q.1.0.weight'),
+     'adam.exp_avg.critic.q.1.0.weight must be'),
 ])
 def test_a_state_of_another_learner_is_refused_whole(harm, text):
-    agent = TD3(SPEC, SMALL)
+    agent = TD3(SPEC, small())
     agent.update(make_batch())
     state = agent.state_dict()
     harm(state)
-    fresh = TD3(SPEC, SMALL, seed=4)
+    fresh = TD3(SPEC, small(), seed=4)
     before = fresh.state_dict()
     with pytest.raises(LearnerError, match=text):
         fresh.load_state_dict(state)
@@ -358,8 +337,9 @@ def test_a_state_of_another_learner_is_refused_whole(harm, text):
 def test_learns_an_action_that_depends_on_the_image():
     """One-step episodes: steer to +0.6 where the left is bright, else to -0.6; accelerate 0.3."""
     spec = ObsSpec(1, 36, 36, ())
-    config = LearnerConfig(batch_size=64, feature_size=32, hidden_size=64, encoder_lr=1e-3,
-                           critic_lr=1e-3, actor_lr=1e-3, shift_pad=2)
+    config = small(batch_size=64, network__feature_size=32, network__hidden_1=64,
+                   network__hidden_2=64, optimiser__encoder_lr=1e-3, optimiser__critic_lr=1e-3,
+                   optimiser__actor_lr=1e-3, shift_pad=2)
     agent, rng = TD3(spec, config, seed=0), np.random.default_rng(0)
 
     def observe(size):
@@ -375,7 +355,8 @@ def test_learns_an_action_that_depends_on_the_image():
         image, best = observe(64)
         action = rng.uniform(-1, 1, (64, 2)).astype(np.float32)
         reward = 1.0 - np.abs(action - best).sum(axis=1)
-        agent.update(Batch(image, empty, action, reward, np.zeros(64, np.float32), image, empty))
+        agent.update(Batch(image, empty, action, reward, np.zeros(64, np.float32), image, empty,
+                           np.ones(64, np.float32), np.arange(64)))
     image, best = observe(64)
     chosen = agent.policy.act(*tensors(image, empty)).numpy()
     assert np.abs(chosen - best).max() < 0.3

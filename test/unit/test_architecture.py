@@ -22,6 +22,7 @@ LAYERS = {
     'resources': 1,
     'learning_config': 2,
     'config': 2,
+    'presets': 2,
     'run_folder': 2,
     'driving': 3,
     'td3': 3,

@@ -8,21 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from av_td3_ros.config import LearnerConfig
 from av_td3_ros.datatypes import ObsSpec, Outcome
+from av_td3_ros.learning_config import ReplayConfig
 from av_td3_ros.td3 import checkpoint
 from av_td3_ros.td3.agent import TD3
 from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.replay import ReplayBuffer
+from learners import small
 
 torch.set_num_threads(1)  # networks this small lose by more
 
 SPEC = ObsSpec(2, 36, 36, ('speed',))
-CONFIG = LearnerConfig(batch_size=8, feature_size=8, hidden_size=8)
+TINY = {'batch_size': 8, 'network__feature_size': 8, 'network__hidden_1': 8}
+CONFIG = small(**TINY)
 
 
 def make(seed=0, spec=SPEC, config=CONFIG, capacity=50):
-    return TD3(spec, config, seed=seed), ReplayBuffer(spec, capacity, 3, 0.9, seed)
+    replay = ReplayBuffer(spec, ReplayConfig(capacity=capacity), 3, 0.9, seed)
+    return TD3(spec, config, seed=seed), replay
 
 
 def drive(replay, steps, seed):
@@ -62,7 +65,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
     found = checkpoint.load(tmp_path, other, SPEC, other_replay)
     assert (found.env_step, found.update, found.version) == (80, 3, 8)
     assert found.extra == {'returns': [1.5]}
-    assert found.obs_spec == SPEC and found.learner['hidden_size'] == 8
+    assert found.obs_spec == SPEC and found.learner['network']['hidden_1'] == 8
     for r in (replay, other_replay):
         drive(r, 30, 1)
     assert run(agent, replay, 5) == run(other, other_replay, 5)
@@ -193,8 +196,8 @@ def test_an_unusable_run_folder_is_one_line(tmp_path):
     [
         (
             SPEC,
-            LearnerConfig(feature_size=8, hidden_size=16),
-            "must have network .*'hidden_size': 16.* got ",
+            small(**{**TINY, 'network__hidden_1': 24}),
+            "must have network .*'hidden_1': 24.* got ",
         ),
         (ObsSpec(2, 36, 36, ('yaw',)), CONFIG, 'must have observation .*yaw.* got .*speed'),
     ],
@@ -210,7 +213,7 @@ def test_another_network_or_observation_is_refused(tmp_path, spec, config, text)
 
 def test_another_learning_rate_is_no_obstacle(tmp_path):
     save(tmp_path, make()[0], 10)
-    faster = LearnerConfig(feature_size=8, hidden_size=8, actor_lr=1e-2)
+    faster = small(**TINY, optimiser__actor_lr=1e-2)
     assert checkpoint.load(tmp_path, make(config=faster)[0], SPEC).env_step == 10
 
 
@@ -223,8 +226,8 @@ def test_no_checkpoint_is_said(tmp_path):
 
 def test_a_checkpoint_of_a_later_format_is_refused(tmp_path):
     path = save(tmp_path, make()[0], 10) / 'checkpoint.json'
-    path.write_text(json.dumps({**json.loads(path.read_text()), 'format': 2}))
-    with pytest.raises(CheckpointError, match='must be of format 1, got 2'):
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'format': 3}))
+    with pytest.raises(CheckpointError, match='must be of format 2, got 3'):
         checkpoint.load(tmp_path, make()[0], SPEC)
 
 

@@ -60,8 +60,8 @@ def test_shared_settings_reach_every_node_that_has_them():
             "'policy.role_name' is shared by several nodes; set 'role_name' at the top",
         ),
         (
-            {'trainer.replay_capacity': 100},
-            'learner.batch_size must be <= replay_capacity, got 128 > 100',
+            {'trainer.replay.capacity': 100},
+            'learner.batch_size must be <= replay.capacity, got 128 > 100',
         ),
         (
             {'episode_manager.route_length_min': 900.0},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from av_td3_ros.config import ExplorationConfig
+from av_td3_ros.learning_config import ExplorationConfig
 from av_td3_ros.td3.exploration import ActionNoise, Exploration
 
 CONFIG = ExplorationConfig(
@@ -25,6 +25,24 @@ def test_random_actions_fill_the_square_and_lean_forward():
     assert counts.min() > 0
     assert abs(actions[:, 0].mean()) < 0.03
     assert 0.25 < actions[:, 1].mean() < 0.4
+
+
+def test_uniform_random_actions_are_white_and_do_not_lean():
+    exploration = Exploration(ExplorationConfig(warmup='uniform'))
+    rng = np.random.default_rng(0)
+    actions = np.stack([exploration.random_action(rng) for _ in range(20_000)])
+    counts, _, _ = np.histogram2d(actions[:, 0], actions[:, 1], bins=4, range=[[-1, 1], [-1, 1]])
+    np.testing.assert_allclose(counts, 20_000 / 16, rtol=0.12)
+    assert abs(np.corrcoef(actions[1:, 0], actions[:-1, 0])[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize('correlation', [0.0, 0.9])
+def test_the_config_sets_the_correlation(correlation):
+    exploration = Exploration(ExplorationConfig(correlation=correlation))
+    rng, still = np.random.default_rng(0), np.zeros(2, np.float32)
+    noisy = np.stack([exploration.noisy(still, 0.1, rng) for _ in range(20_000)])
+    got = np.corrcoef(noisy[1:, 0], noisy[:-1, 0])[0, 1]
+    assert got == pytest.approx(correlation, abs=0.03)
 
 
 def test_noise_has_the_standard_deviation_asked_for_and_different_numbers_per_action():
@@ -52,7 +70,7 @@ def test_noise_is_correlated_as_asked_and_of_unit_variance(correlation):
 
 
 def test_reset_forgets_the_last_episode():
-    noise, fresh = ActionNoise(), ActionNoise()
+    noise, fresh = ActionNoise(0.8), ActionNoise(0.8)
     noise.sample(np.random.default_rng(1))
     noise.reset()
     one, two = (n.sample(np.random.default_rng(2)) for n in (noise, fresh))

@@ -1,5 +1,6 @@
 """Weights that travel: what is whole is adopted, every fault is refused by name."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,19 +8,20 @@ import pytest
 import safetensors.torch
 import torch
 
-from av_td3_ros.config import LearnerConfig
 from av_td3_ros.datatypes import ObsSpec
+from av_td3_ros.learning_config import LearnerConfig, NetworkConfig
 from av_td3_ros.td3 import weights
 from av_td3_ros.td3.agent import TD3
 from av_td3_ros.td3.weights import unpack, WeightsError
 
 SPEC = ObsSpec(2, 36, 36, ('speed',))
-CONFIG = LearnerConfig(feature_size=16, hidden_size=16)
+CONFIG = NetworkConfig(feature_size=16, hidden_1=16, hidden_2=24)
+LEARNER = LearnerConfig(network=CONFIG)
 
 
 @pytest.fixture(scope='module')
 def packed():
-    return weights.pack(TD3(SPEC, CONFIG, seed=1).policy, SPEC, CONFIG, 7)
+    return weights.pack(TD3(SPEC, LEARNER, seed=1).policy, SPEC, CONFIG, 7)
 
 
 def changed_tensors(packed, change):
@@ -45,7 +47,7 @@ def refusal(packed, expected=SPEC):
 
 
 def test_whole_weights_act_like_the_original_bit_for_bit(packed):
-    original = TD3(SPEC, CONFIG, seed=1).policy
+    original = TD3(SPEC, LEARNER, seed=1).policy
     policy = unpack(packed.tensors, packed.sha256, packed.spec, SPEC)
     image = torch.randint(0, 256, (4, 2, 36, 36), dtype=torch.uint8)
     vector = torch.rand(4, 1)
@@ -55,7 +57,7 @@ def test_whole_weights_act_like_the_original_bit_for_bit(packed):
 
 
 def test_unpacked_weights_are_independent_of_the_learner():
-    agent = TD3(SPEC, CONFIG)
+    agent = TD3(SPEC, LEARNER)
     packed = weights.pack(agent.policy, SPEC, CONFIG)
     with torch.no_grad():
         agent.policy.actor.layers[0].weight.zero_()
@@ -65,7 +67,7 @@ def test_unpacked_weights_are_independent_of_the_learner():
 
 def test_an_empty_vector_works():
     spec = ObsSpec(1, 36, 36, ())
-    packed = weights.pack(TD3(spec, CONFIG).policy, spec, CONFIG)
+    packed = weights.pack(TD3(spec, LEARNER).policy, spec, CONFIG)
     policy = unpack(packed.tensors, packed.sha256, packed.spec, spec)
     action = policy.act(torch.zeros(1, 1, 36, 36, dtype=torch.uint8), torch.zeros(1, 0))
     assert action.shape == (1, 2)
@@ -73,10 +75,10 @@ def test_an_empty_vector_works():
 
 def test_spec_names_observation_action_and_network():
     assert json.loads(weights.spec_json(SPEC, CONFIG)) == {
-        'format': 1,
+        'format': 2,
         'observation': SPEC.to_dict(),
         'action': ['steering', 'acceleration'],
-        'network': {'encoder': 'nature_cnn', 'feature_size': 16, 'hidden_size': 16},
+        'network': dataclasses.asdict(CONFIG),
     }
 
 
@@ -96,7 +98,7 @@ def test_refuses_an_unreadable_specification(packed, spec):
 @pytest.mark.parametrize(
     'change, text',
     [
-        (lambda s: s.update(format=2), 'format must be 1, got 2'),
+        (lambda s: s.update(format=1), 'format must be 2, got 1'),
         (lambda s: s['observation'].update(height=84), 'observation must be height 36, got 84'),
         (lambda s: s['observation'].update(stack=float('inf')), 'specification is unreadable'),
         (
@@ -107,13 +109,13 @@ def test_refuses_an_unreadable_specification(packed, spec):
             lambda s: s.update(action=['acceleration', 'steering']),
             "action must be ['steering', 'acceleration']",
         ),
-        (lambda s: s['network'].update(encoder='resnet'), 'encoder must be nature_cnn'),
+        (lambda s: s['network'].update(encoder='resnet'), 'encoder must be one of'),
         (
-            lambda s: s['network'].update(hidden_size=10**9),
-            'hidden_size must be 8 to 4096, got 1000000000',
+            lambda s: s['network'].update(hidden_1=10**9),
+            'hidden_1 must be 8 to 4096, got 1000000000',
         ),
-        (lambda s: s['network'].update(hidden_size='16'), 'hidden_size must be int'),
-        (lambda s: s['network'].update(layers=3), "unknown key 'layers'"),
+        (lambda s: s['network'].update(hidden_1='16'), 'hidden_1 must be int'),
+        (lambda s: s['network'].update(layers=3), 'network must name'),
         (lambda s: s['network'].update(tau=0.5), 'network must name'),
         (lambda s: s['network'].pop('feature_size'), 'network must name'),
         (
@@ -144,8 +146,8 @@ def test_refuses_what_is_not_safetensors(packed, data):
     'change, text',
     [
         (
-            lambda s: s.pop('encoder.trunk.0.bias'),
-            'tensor encoder.trunk.0.bias must be there, got none',
+            lambda s: s.pop('encoder.head.0.bias'),
+            'tensor encoder.head.0.bias must be there, got none',
         ),
         (lambda s: s.update(extra=torch.zeros(1)), 'tensor extra must not be there'),
         (
@@ -156,7 +158,7 @@ def test_refuses_what_is_not_safetensors(packed, data):
             lambda s: s.update({'actor.layers.4.bias': torch.zeros(2, dtype=torch.float64)}),
             'must be (2,) torch.float32, got (2,) torch.float64',
         ),
-        (lambda s: s['encoder.convolutions.0.weight'].fill_(np.inf), '0.weight must be finite'),
+        (lambda s: s['encoder.body.0.0.weight'].fill_(np.inf), '0.weight must be finite'),
         (
             lambda s: (
                 s['actor.layers.0.bias'].fill_(1e38),
@@ -165,7 +167,7 @@ def test_refuses_what_is_not_safetensors(packed, data):
             'actions on a probe batch must be finite',
         ),
         (
-            lambda s: s['encoder.convolutions.2.weight'].fill_(3e38),
+            lambda s: s['encoder.body.0.2.weight'].fill_(3e38),
             'actions on a probe batch must be finite',
         ),
     ],

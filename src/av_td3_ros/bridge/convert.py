@@ -9,7 +9,14 @@ import array
 import math
 from typing import Any, Dict, Tuple
 
-from av_td3_msgs.msg import Action, EpisodeResult, EpisodeState, Observation, Transition
+from av_td3_msgs.msg import (
+    Action,
+    EpisodeResult,
+    EpisodeState,
+    Observation,
+    PolicyWeights,
+    Transition,
+)
 from builtin_interfaces.msg import Time
 from carla_msgs.msg import CarlaEgoVehicleControl
 import geometry_msgs.msg
@@ -21,6 +28,8 @@ from av_td3_ros.datatypes import Control, ObsSpec, Pose, SpecError, VehicleState
 from av_td3_ros.driving import episode_machine as machine
 from av_td3_ros.driving.episode import SUMMARY
 from av_td3_ros.driving.route import Route
+from av_td3_ros.learning_config import ExplorationConfig
+from av_td3_ros.options import build
 
 NANOSECONDS = 1_000_000_000
 ENCODING_CHANNELS = {'bgra8': 4, 'bgr8': 3, 'mono8': 1}
@@ -297,6 +306,25 @@ def to_episode_result(ended: machine.Ended) -> EpisodeResult:
     )
     msg.header.stamp = from_ns(ended.stamp)
     return msg
+
+
+def exploration(msg: PolicyWeights) -> ExplorationConfig:
+    """
+    Return how the trainer wants to explore.
+
+    :raises ConfigError: where a value is out of range or NaN.
+    """
+    return build(
+        ExplorationConfig,
+        {
+            'warmup': 'uniform' if msg.random_uniform else 'forward',
+            'warmup_throttle': msg.random_acceleration,
+            'std_start': msg.exploration_std,
+            'std_end': msg.exploration_std,
+            'correlation': msg.noise_correlation,
+        },
+        'the weights message',
+    )
 
 
 def result_row(msg: EpisodeResult) -> Dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What several commands share: config from file and ``--set``, run folders, a progress line."""
+"""What several commands share: config from all its sources, run folders, a progress line."""
 
 import argparse
 from datetime import datetime
@@ -9,9 +9,8 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-import yaml
-
 from av_td3_ros import config as conf
+from av_td3_ros import presets
 from av_td3_ros.cli.doctor import rmw_fault
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError, flatten
@@ -20,9 +19,15 @@ PLAIN_PERIOD = 10.0
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--map``, ``--config`` and ``--set``."""
+    """Add ``--map``, ``--preset``, ``--config`` and ``--set``."""
     parser.add_argument(
         '--map', metavar='FILE', help="OpenDRIVE file, or 'town' for the shipped one (default)"
+    )
+    parser.add_argument(
+        '--preset',
+        metavar='NAME',
+        help='settings of the algorithm: one of `av-td3 presets`, or a YAML file of that form '
+        f'(default {presets.DEFAULT}); --config, the other options and --set go before it',
     )
     parser.add_argument(
         '--config', metavar='FILE', help='YAML file with settings; see config.yaml of any run'
@@ -39,15 +44,21 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = None) -> RunConfig:
     """
-    Return the config of a run: defaults, then the file, then the options, then ``--set``.
+    Return the config of a run: defaults, then the preset, the file, the options and ``--set``.
 
     :raises ConfigError: where anything in it does not fit.
     """
-    values: Dict[str, Any] = {}
+    values: Dict[str, Any] = presets.load(options.preset) if options.preset else {}
     where = '--set or the command line'
     if options.config:
         where = options.config
-        values.update(_without_shared_copies(flatten(read_yaml(Path(options.config)))))
+        given = _without_shared_copies(flatten(presets.read_yaml(Path(options.config))))
+        if options.preset and values.keys() <= given.keys():
+            raise ConfigError(
+                f'--preset must be able to set something, got {options.preset}, but {where} '
+                'already sets all that a preset holds; leave one of them out'
+            )
+        values.update(given)
     if options.map:
         values['simulator.map'] = (
             options.map if options.map == 'town' else str(Path(options.map).resolve())
@@ -57,23 +68,6 @@ def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = N
         key, value = conf.parse_assignment(text)
         values[key] = value
     return conf.build_run(values, where)
-
-
-def read_yaml(path: Path) -> Dict[str, Any]:
-    """
-    Read a YAML mapping.
-
-    :raises ConfigError: where the file is missing or is not a mapping.
-    """
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f'config file must be readable, got {path}: {error.strerror}') from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f'config file must be YAML, got {path}: {error}') from None
-    if not isinstance(data, dict):
-        raise ConfigError(f'config file must hold a mapping, got {type(data).__name__} in {path}')
-    return data
 
 
 def check_middleware() -> None:

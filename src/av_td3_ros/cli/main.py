@@ -1,12 +1,12 @@
-"""``av-td3``: train, evaluate, bench, doctor. Each command is one module here."""
+"""``av-td3``: train, evaluate, bench, presets, doctor. Each command is one module here."""
 
 import argparse
 import sys
 from typing import List, Optional
 
-from av_td3_ros.cli import bench, doctor, evaluate, train
+from av_td3_ros.cli import bench, doctor, evaluate, presets, train
 
-COMMANDS = (train, evaluate, bench, doctor)
+COMMANDS = (train, evaluate, bench, presets, doctor)
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 

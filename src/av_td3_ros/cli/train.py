@@ -8,6 +8,7 @@ from typing import Any, List
 
 import numpy as np
 
+from av_td3_ros import presets
 from av_td3_ros.cli import common
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     folder, config = prepare(options)
     run_folder = RunFolder(folder)
     print(f'run folder: {folder}')
+    if options.preset:
+        print(f'preset: {options.preset}: {presets.description(options.preset)}'.rstrip(' :'))
     train = train_in_process if options.in_process else train_graph
     code = train(config, run_folder)
     run_folder.close()
@@ -60,6 +63,11 @@ def prepare(options: argparse.Namespace) -> tuple:
     """Return the run folder's path and the config of the run."""
     folder = Path(options.resume or options.run_dir or common.new_run_folder('train'))
     extra = {'trainer.run_dir': str(folder.resolve()), 'trainer.resume': bool(options.resume)}
+    if options.resume and options.preset:
+        raise ConfigError(
+            f'--preset must not be given with --resume, got {options.preset}: a run goes on with '
+            f'the settings in {folder / "config.yaml"}; change single ones with --set'
+        )
     if options.resume and not options.config:
         options.config = str(folder / 'config.yaml')
     if options.steps is not None:

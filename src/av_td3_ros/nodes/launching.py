@@ -27,7 +27,7 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from av_td3_ros import graph
+from av_td3_ros import graph, presets
 from av_td3_ros.resources import share
 
 PACKAGE = 'av_td3_ros'
@@ -47,6 +47,13 @@ ARGUMENTS = {
     'training': (
         *COMMON,
         *SIMULATION,
+        (
+            'preset',
+            '',
+            'settings of the algorithm, laid over trainer.param.yaml: one of `av-td3 presets`, or '
+            'a YAML file of that form; empty for that file, as shipped the same as '
+            f'{presets.DEFAULT}; with resume the preset that the run began with',
+        ),
         ('run_dir', 'runs/ros2_launch', 'folder for checkpoints, metrics and curves'),
         ('resume', 'false', 'go on from the newest checkpoint of run_dir'),
         ('steps', '6000', 'environment steps of the run'),
@@ -131,6 +138,7 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     }
     if kind == 'training':
         values['trainer'] = {
+            **_preset(given['preset']),
             'run_dir': str(Path(given['run_dir']).resolve()),
             'resume': given['resume'].lower() == 'true',
             'steps': int(given['steps']),
@@ -144,6 +152,12 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         values['perception']['episodes'] = False
         values['policy']['lock_step'] = given['lock_step'].lower() == 'true'
     return values
+
+
+def _preset(name: str) -> Dict[str, Any]:
+    """Return the trainer's parameters that a preset sets; none for ''."""
+    values = presets.load(name) if name else {}
+    return {key[len(presets.PREFIX) :]: value for key, value in values.items()}
 
 
 def _map(given: Dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
+from av_td3_ros.options import ConfigError
 from av_td3_ros.td3 import checkpoint, weights
 from av_td3_ros.td3.behaviour import Behaviour
 
@@ -110,8 +111,9 @@ class PolicyNode(GraphNode):
         Check weights whole, then adopt them: the next observation is the first that they act on.
         """
         try:
+            exploration = convert.exploration(msg)
             policy = weights.unpack(bytes(msg.tensors), msg.sha256, msg.spec, self._spec)
-        except weights.WeightsError as error:
+        except (weights.WeightsError, ConfigError) as error:
             self.refused += 1
             self._last_refusal = f'version {msg.version}: {error}'
             self.get_logger().error(
@@ -120,9 +122,7 @@ class PolicyNode(GraphNode):
             self.diagnose()
         else:
             self._behaviour.adopt(policy)
-            self._behaviour.explore(
-                msg.exploration_std, msg.random_actions, msg.random_acceleration
-            )
+            self._behaviour.explore(msg.exploration_std, msg.random_actions, exploration)
             self.version = msg.version
             self.adopted += 1
             self._last_refusal = ''

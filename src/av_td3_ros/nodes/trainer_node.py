@@ -52,6 +52,7 @@ class TrainerNode(GraphNode):
             )
         self._run = RunFolder(self.config.run_dir)
         self._trainer = Trainer(self.config, self._run)
+        self.get_logger().info(self._trainer.machine)
         self._intake = Intake()
         self._queue: 'queue.Queue[Any]' = queue.Queue(QUEUE_SIZE)
         self._dropped = 0
@@ -82,7 +83,9 @@ class TrainerNode(GraphNode):
 
     def release(self) -> None:
         """Close the run folder."""
-        run = getattr(self, '_run', None)
+        trainer, run = getattr(self, '_trainer', None), getattr(self, '_run', None)
+        if trainer is not None:
+            trainer.close()
         if run is not None:
             run.close()
 
@@ -97,8 +100,10 @@ class TrainerNode(GraphNode):
             'stored': intake.stored,
             'lost': intake.lost,
             'duplicated': intake.duplicated,
+            'unusable': intake.unusable,
             'dropped': self._dropped,
             'queue': self._queue.qsize(),
+            'arithmetic': str(trainer.agent.arithmetic),
             **trainer.metrics,
         }
         if self._failure:
@@ -212,6 +217,8 @@ class TrainerNode(GraphNode):
             update=self._trainer.updates,
             exploration_std=self._trainer.exploration_std,
             random_actions=self._trainer.random_actions,
+            noise_correlation=self.config.exploration.correlation,
+            random_uniform=self.config.exploration.warmup == 'uniform',
             random_acceleration=self.config.exploration.warmup_throttle,
             tensors=convert.to_bytes(np.frombuffer(packed.tensors, np.uint8)),
         )

@@ -1,61 +1,41 @@
 """
-TD3 (Fujimoto et al. 2018) from pixels, in the shape of DrQ-v2 (Yarats et al. 2021).
+TD3 (Fujimoto et al. 2018) from pixels; by default in the shape of DrQ-v2 (Yarats et al. 2021).
 
-One encoder, trained by the critic loss alone; the actor sees detached features. An update makes
-two encoder forwards and one backward: four forward-equivalents, against seven where actor and
-critics have their own. Every deviation from TD3 and DrQ-v2 is listed in ``docs/design/td3.md``.
+By default one encoder, trained by the critic loss alone, and an actor that sees detached features:
+an update makes two encoder forwards and one backward. With encoders of their own, as in
+Stable-Baselines3, it makes twice as many. Every deviation is listed in ``docs/design/td3.md``.
 """
 
+from contextlib import contextmanager
 import math
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
+from typing import Dict, Iterator, Mapping, NamedTuple, Tuple
 
 import numpy as np
 import torch
 from torch import nn, Tensor
 from torch.nn import functional
+from torch.profiler import record_function
 
-from av_td3_ros.config import LearnerConfig
 from av_td3_ros.datatypes import ObsSpec
+from av_td3_ros.learning_config import LearnerConfig
+from av_td3_ros.td3 import targets
+from av_td3_ros.td3.arithmetic import Arithmetic, autocast, FP32
 from av_td3_ros.td3.augment import random_shift
-from av_td3_ros.td3.networks import initialise, Policy, polyak, target_of, TwinCritic
+from av_td3_ros.td3.graphs import Recorder
+from av_td3_ros.td3.learner_state import collect, LearnerError, restore
+from av_td3_ros.td3.metrics import SATURATED
+from av_td3_ros.td3.networks import Critics, Encoder, initialise, Policy, polyak, target_of
+from av_td3_ros.td3.optimiser import Group, Optimiser
 from av_td3_ros.td3.replay import Batch
 
-# An action is on the flat of the tanh from here on: its slope is below 0.07.
-SATURATED = 2.0
-
-# What `TD3.update` returns; those of the actor only where the actor was updated.
-CRITIC_METRICS: Dict[str, str] = {
-    'critic_loss': 'Huber loss of both critics, summed',
-    'q_replay_mean': 'mean Q1 of replayed actions',
-    'q_replay_max': 'largest Q1 of replayed actions',
-    'q_target_mean': 'mean target of the critics',
-    'q_difference': 'mean |Q1 - Q2| of replayed actions',
-    'td_error': 'mean |target - Q1|',
-    'feature_l2': 'mean L2 norm of the image features',
-    'feature_mean': 'mean image feature',
-    'feature_std': 'standard deviation of each feature over the batch, averaged',
-    'gradient_norm_encoder': 'gradient norm of the encoder, before the clip',
-    'gradient_norm_critic': 'gradient norm of both critics, before the clip',
-    'gradient_norm_critic_total': 'norm of both together, which critic_clip limits, before it',
-    'gradient_norm_critic_total_clipped': 'the same norm after the clip',
+LOSSES = {
+    'huber': functional.smooth_l1_loss,
+    'mse': functional.mse_loss,
 }
-ACTOR_METRICS: Dict[str, str] = {
-    'actor_loss': 'minus mean Q1 of policy actions, plus the pre-tanh penalty',
-    'q_policy_mean': 'mean Q1 of policy actions',
-    'q_policy_max': 'largest Q1 of policy actions',
-    'gradient_norm_actor': 'gradient norm of the actor, which actor_clip limits, before the clip',
-    'gradient_norm_actor_clipped': 'the same norm after the clip',
-    'tanh_saturation': f'share of actor outputs beyond {SATURATED:g} before the tanh',
-    'action_std': 'standard deviation of each policy action over the batch, averaged',
-}
-
-
-class LearnerError(RuntimeError):
-    """Learning that went wrong; the text names the quantity."""
 
 
 class _TensorBatch(NamedTuple):
-    """A :class:`Batch` on the device, images shifted."""
+    """A :class:`Batch` on the device, without its index."""
 
     image: Tensor
     vector: Tensor
@@ -64,13 +44,19 @@ class _TensorBatch(NamedTuple):
     discount: Tensor
     next_image: Tensor
     next_vector: Tensor
+    weight: Tensor
 
 
 class TD3:
     """The learner: networks, targets, optimisers, one update at a time."""
 
     def __init__(
-        self, obs_spec: ObsSpec, config: LearnerConfig, device: str = 'cpu', seed: int = 0
+        self,
+        obs_spec: ObsSpec,
+        config: LearnerConfig,
+        device: str = 'cpu',
+        seed: int = 0,
+        arithmetic: Arithmetic = FP32,
     ) -> None:
         """
         Make a fresh learner.
@@ -79,32 +65,52 @@ class TD3:
         :param config: all settings of the algorithm.
         :param device: torch device.
         :param seed: fixes initial weights, target noise and augmentation.
+        :param arithmetic: of the convolutions and linear layers of the encoders; parameters,
+            heads, losses and gradients are float32.
         """
         self.obs_spec = obs_spec
         self.config = config
+        self.arithmetic = arithmetic
         self.updates = 0
         self._device = torch.device(device)
+        network = config.network
         # Initial weights come from the CPU, so that a seed means the same on every device.
-        seeding = torch.Generator().manual_seed(seed)
-        self.policy = Policy(obs_spec, config.feature_size, config.hidden_size)
-        self.critic = TwinCritic(config.feature_size, obs_spec.vector_size, config.hidden_size)
-        initialise(self.policy, seeding)
-        initialise(self.critic, seeding)
-        self.policy.to(self._device)
-        self.critic.to(self._device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.policy = Policy(obs_spec, network)
+            self.critic = Critics(
+                config.target.critics,
+                self.policy.encoder.feature_size + obs_spec.vector_size,
+                (network.hidden_1, network.hidden_2),
+                network.critic_layer_norm,
+            )
+            self.critic_encoder = self.policy.encoder
+            if not network.shared_encoder:
+                self.critic_encoder = Encoder(obs_spec.image_shape, network).eval()
+        if network.initialisation == 'orthogonal':
+            seeding = torch.Generator().manual_seed(seed)
+            for module in self._online().values():
+                initialise(module, seeding)
+        for module in self._online().values():
+            module.to(self._device)
         self.target_policy = target_of(self.policy)
         self.target_critic = target_of(self.critic)
-        self._generator = torch.Generator(self._device).manual_seed(seed)
-        self._critic_optimiser = torch.optim.Adam(
-            [
-                {'params': list(self.policy.encoder.parameters()), 'lr': config.encoder_lr},
-                {'params': list(self.critic.parameters()), 'lr': config.critic_lr},
-            ],
-            fused=True,
-        )
-        self._actor_optimiser = torch.optim.Adam(
-            self.policy.actor.parameters(), lr=config.actor_lr, fused=True
-        )
+        self.target_critic_encoder = self.target_policy.encoder
+        if not network.shared_encoder:
+            self.target_critic_encoder = target_of(self.critic_encoder)
+        self.generator = torch.Generator(self._device).manual_seed(seed)
+        self._combine = targets.combiner(config.target.kind)
+        self._loss = LOSSES[config.loss]
+        # Memory of the targets: mean |Q1 - Q2| of the last update; range of the targets seen, and
+        # the range in use. It begins at 0, as in TD7: no value is believed before one was seen.
+        self._last_gap = torch.zeros((), device=self._device)
+        self._seen = torch.tensor([math.inf, -math.inf], device=self._device)
+        self._bounds = torch.zeros(2, device=self._device)
+        self._td_error = torch.zeros(config.batch_size, device=self._device)
+        self._critic_step, self._actor_step = self._optimisers()
+        self._recorder = Recorder(self._device, self.generator)
+        self._inputs: Tuple[Tensor, ...] = ()
+        self._names: Dict[bool, Tuple[str, ...]] = {}
 
     def act(self, image: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """
@@ -127,123 +133,215 @@ class TD3:
         Do one update of the critics and, every ``policy_delay`` of them, of actor and targets.
 
         :param batch: transitions from the replay.
-        :returns: the metrics computed in this update, named as in ``CRITIC_METRICS`` and
-            ``ACTOR_METRICS``.
+        :returns: the metrics computed in this update, named as in ``td3/metrics.py``.
         :raises LearnerError: where a loss or a gradient norm is not finite. Parameters never take
             a step along such a gradient.
         """
-        data = self._prepare(batch)
-        features, metrics = self._update_critic(data)
-        if (self.updates + 1) % self.config.policy_delay == 0:
-            metrics.update(self._update_actor(features.detach(), data.vector))
-            # Targets are as slow as the policy (TD3, section 5.2).
-            polyak(self.policy, self.target_policy, self.config.tau)
-            polyak(self.critic, self.target_critic, self.config.tau)
+        with_actor = (self.updates + 1) % self.config.policy_delay == 0
+        self._receive(batch)
+        values = self._recorder.call(
+            (with_actor, len(batch.action)), lambda: self._update(with_actor)
+        )
+        metrics = dict(zip(self._names[with_actor], values.tolist()))
+        finite = metrics.pop('finite')
+        if not finite:
+            self._report_not_finite(metrics)
+        if with_actor:  # targets are as slow as the policy (TD3, section 5.2)
+            self._recorder.call('polyak', self._move_targets)
         self.updates += 1
+        if self.config.target.clip_to_seen and self.updates % self.config.target.clip_refresh == 0:
+            self._bounds.copy_(self._seen)
         return metrics
 
-    def _prepare(self, batch: Batch) -> _TensorBatch:
-        data = _TensorBatch(*(torch.from_numpy(array).to(self._device) for array in batch))
+    @property
+    def td_error(self) -> np.ndarray:
+        """Largest |target - Q| of both critics in the last update, (B,) float32: priorities."""
+        return self._td_error.cpu().numpy()
+
+    def _receive(self, batch: Batch) -> None:
+        """Bring a batch to the device; a recorded update reads it at the same place each time."""
+        arrays = _TensorBatch(*batch[: len(_TensorBatch._fields)])
+        fresh = [torch.as_tensor(array) for array in arrays]
+        if self._device.type == 'cpu':
+            self._inputs = tuple(fresh)
+        elif [x.shape for x in self._inputs] != [x.shape for x in fresh]:
+            self._inputs = tuple(tensor.to(self._device, copy=True) for tensor in fresh)
+            self._recorder.forget()
+        else:
+            for place, tensor in zip(self._inputs, fresh):
+                place.copy_(tensor, non_blocking=True)
+        if len(self._td_error) != len(batch.action):
+            self._td_error = torch.zeros(len(batch.action), device=self._device)
+
+    def _update(self, with_actor: bool) -> Tensor:
+        """
+        Do one update with what :meth:`_receive` brought, never waiting for the device.
+
+        :returns: the metrics, and at the end whether all was finite; names in ``self._names``.
+        """
+        with record_function('prepare'):
+            data = self._augmented(_TensorBatch(*self._inputs))
+        with self._training():
+            features, metrics, finite = self._update_critic(data)
+            if with_actor:
+                more, finite = self._update_actor(data, features, finite)
+                metrics.update(more)
+        metrics['finite'] = finite.float()
+        self._names[with_actor] = tuple(metrics)
+        return torch.stack(list(metrics.values()))
+
+    def _move_targets(self) -> None:
+        with record_function('polyak'):
+            for name, online in self._online().items():
+                polyak(online, self._targets()[name], self.config.tau)
+
+    def _augmented(self, data: _TensorBatch) -> _TensorBatch:
         pad = self.config.shift_pad
         return data._replace(
-            image=random_shift(data.image, pad, self._generator),
-            next_image=random_shift(data.next_image, pad, self._generator),
+            reward=data.reward * self.config.reward_scale,
+            image=random_shift(data.image, pad, self.generator),
+            next_image=random_shift(data.next_image, pad, self.generator),
         )
 
     @torch.no_grad()
     def _target(self, data: _TensorBatch) -> Tensor:
-        """Return the value that both critics learn, (B,) float32: TD3, equations 10 and 14."""
-        features = self.target_policy.encoder(data.next_image)
+        """Return the value that all critics learn, (B,) float32: TD3, equations 10 and 14."""
+        config = self.config.target
+        features, _ = self._encode(self.target_policy.encoder, data.next_image)
         action = self.target_policy.actor(features, data.next_vector).action
-        noise = torch.randn(action.shape, generator=self._generator, device=self._device)
-        limit = self.config.target_noise_clip
-        noise = (self.config.target_noise * noise).clamp(-limit, limit)
-        action = (action + noise).clamp(-1.0, 1.0)
-        q1, q2 = self.target_critic(features, data.next_vector, action)
-        return data.reward + data.discount * torch.min(q1, q2)
+        if config.noise > 0.0:
+            noise = torch.randn(action.shape, generator=self.generator, device=self._device)
+            noise = (config.noise * noise).clamp_(-config.noise_clip, config.noise_clip)
+            action = (action + noise).clamp_(-1.0, 1.0)
+        if not self.config.network.shared_encoder:
+            features, _ = self._encode(self.target_critic_encoder, data.next_image)
+        values = self.target_critic(features, data.next_vector, action)
+        value = self._combine(values, config.weight, self._last_gap)
+        if config.clip_to_seen:
+            value = value.clamp(self._bounds[0], self._bounds[1])
+        return data.reward + data.discount * value
 
-    def _update_critic(self, data: _TensorBatch) -> Tuple[Tensor, Dict[str, float]]:
-        target = self._target(data)
-        features = self.policy.encoder(data.image)
-        q1, q2 = self.critic(features, data.vector, data.action)
-        loss = functional.smooth_l1_loss(q1, target) + functional.smooth_l1_loss(q2, target)
-        self._critic_optimiser.zero_grad()
-        loss.backward()
-        groups = {'encoder': self.policy.encoder, 'critic': self.critic}
-        norms = {name: gradient_norm([module]) for name, module in groups.items()}
-        total = gradient_norm(groups.values())
-        with torch.no_grad():
-            metrics = _to_floats(
-                {
-                    'critic_loss': loss,
-                    'q_replay_mean': q1.mean(),
-                    'q_replay_max': q1.max(),
-                    'q_target_mean': target.mean(),
-                    'q_difference': (q1 - q2).abs().mean(),
-                    'td_error': (target - q1).abs().mean(),
-                    'feature_l2': features.norm(dim=1).mean(),
-                    'feature_mean': features.mean(),
-                    'feature_std': features.std(dim=0, correction=0).mean(),
-                    'gradient_norm_encoder': norms['encoder'],
-                    'gradient_norm_critic': norms['critic'],
-                    'gradient_norm_critic_total': total,
-                }
-            )
-        self._require_finite(metrics, 'critic_loss', 'gradient_norm_critic_total')
-        metrics['gradient_norm_critic_total_clipped'] = clip_gradients(
-            groups.values(), metrics['gradient_norm_critic_total'], self.config.critic_clip
-        )
-        self._critic_optimiser.step()
-        return features, metrics
+    def _update_critic(self, data: _TensorBatch) -> Tuple[Tensor, Dict[str, Tensor], Tensor]:
+        with record_function('target'):
+            target = self._target(data)
+        with record_function('critic_forward'):
+            features, unbounded = self._encode(self.critic_encoder, data.image)
+            values = self.critic(features, data.vector, data.action)
+            each = self._loss(values, target.expand_as(values), reduction='none')
+            loss = (each * data.weight).mean(dim=1).sum()
+        step = self._critic_step.step(loss)
+        with torch.no_grad(), record_function('metrics'):
+            errors = (values - target).abs()
+            gap = (values[0] - values[-1]).abs().mean()
+            self._td_error.copy_(errors.amax(dim=0))
+            self._remember(step.finite, gap, target)
+            metrics = {
+                'critic_loss': loss,
+                'q_replay_mean': values[0].mean(),
+                'q_replay_max': values[0].max(),
+                'q_target_mean': target.mean(),
+                'q_difference': gap,
+                'td_error': errors[0].mean(),
+                'feature_l2': unbounded.norm(dim=1).mean(),
+                'feature_mean': features.mean(),
+                'feature_std': features.std(dim=0, correction=0).mean(),
+                **step.metrics,
+            }
+        return features.detach(), metrics, step.finite
 
-    def _update_actor(self, features: Tensor, vector: Tensor) -> Dict[str, float]:
-        actor = self.policy.actor
-        pre_tanh, action = actor(features, vector)
-        q = self.critic.first(features, vector, action)
-        loss = -q.mean() + self.config.pre_tanh_penalty * pre_tanh.square().mean()
-        self._actor_optimiser.zero_grad()
-        loss.backward(inputs=list(actor.parameters()))
-        with torch.no_grad():
-            metrics = _to_floats(
+    def _remember(self, finite: Tensor, gap: Tensor, target: Tensor) -> None:
+        """Keep what later targets depend on, unless this update went wrong."""
+        self._last_gap.copy_(torch.where(finite, gap, self._last_gap))
+        low = torch.minimum(self._seen[0], target.min())
+        high = torch.maximum(self._seen[1], target.max())
+        self._seen.copy_(torch.where(finite, torch.stack([low, high]), self._seen))
+
+    def _update_actor(
+        self, data: _TensorBatch, features: Tensor, allowed: Tensor
+    ) -> Tuple[Dict[str, Tensor], Tensor]:
+        """
+        Update the actor.
+
+        :param features: of the critics' encoder, from before its step.
+        :param allowed: () bool, whether to take the step.
+        """
+        with record_function('actor'):
+            metrics = {}
+            if self.config.network.shared_encoder:
+                pre_tanh, action = self.policy.actor(features, data.vector)
+            else:
+                own, unbounded = self._encode(self.policy.encoder, data.image)
+                pre_tanh, action = self.policy.actor(own, data.vector)
+                metrics['actor_feature_l2'] = unbounded.detach().norm(dim=1).mean()
+                with torch.no_grad():  # the critics' encoder has moved, and TD3 values by it now
+                    features, _ = self._encode(self.critic_encoder, data.image)
+            q = self.critic.first(features, data.vector, action)
+            bound = self.config.actor_q_clamp
+            climbed = q.clamp(-bound, bound) if bound else q
+            loss = self.config.pre_tanh_penalty * pre_tanh.square().mean() - climbed.mean()
+        step = self._actor_step.step(loss, allowed)
+        with torch.no_grad(), record_function('metrics'):
+            metrics.update(
                 {
                     'actor_loss': loss,
                     'q_policy_mean': q.mean(),
                     'q_policy_max': q.max(),
-                    'gradient_norm_actor': gradient_norm([actor]),
                     'tanh_saturation': (pre_tanh.abs() > SATURATED).float().mean(),
                     'action_std': action.std(dim=0, correction=0).mean(),
+                    **step.metrics,
                 }
             )
-        self._require_finite(metrics, 'actor_loss', 'gradient_norm_actor')
-        metrics['gradient_norm_actor_clipped'] = clip_gradients(
-            [actor], metrics['gradient_norm_actor'], self.config.actor_clip
+        return metrics, step.finite
+
+    def _encode(self, encoder: Encoder, image: Tensor) -> Tuple[Tensor, Tensor]:
+        """Return features and what they were before the head, both (B, feature_size) float32."""
+        encoder.channels_last = self.arithmetic.channels_last
+        with autocast(self.arithmetic, self._device):
+            unbounded = encoder.unbounded(image)
+        return encoder.head(unbounded), unbounded
+
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        """Let normalisations over a batch learn for as long as an update lasts."""
+        online = self._online().values()
+        for module in online:
+            module.train()
+        try:
+            yield
+        finally:
+            for module in online:
+                module.eval()
+
+    def _report_not_finite(self, metrics: Mapping[str, float]) -> None:
+        wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
+        name = wrong[0] if wrong else 'gradient'
+        raise LearnerError(
+            f'{name} must be finite, got {metrics.get(name, math.nan)} in update '
+            f'{self.updates + 1}; that step was not taken'
         )
-        self._actor_optimiser.step()
-        return metrics
 
-    def _require_finite(self, metrics: Mapping[str, float], *names: str) -> None:
-        for name in names:
-            if not math.isfinite(metrics[name]):
-                raise LearnerError(
-                    f'{name} must be finite, got {metrics[name]} in update '
-                    f'{self.updates + 1}; that step was not taken'
-                )
+    # -- parts ------------------------------------------------------------------------------------
 
-    # -- state ------------------------------------------------------------------------------------
+    def _optimisers(self) -> Tuple[Optimiser, Optimiser]:
+        config = self.config.optimiser
+        encoder = Group('encoder', self.critic_encoder, config.encoder_lr)
+        critic = Group('critic', self.critic, config.critic_lr)
+        actor = [Group('actor', self.policy.actor, config.actor_lr)]
+        if not self.config.network.shared_encoder:
+            actor.insert(0, Group('actor_encoder', self.policy.encoder, config.encoder_lr))
+        return (
+            Optimiser('critic', [encoder, critic], config, config.critic_clip, self._device),
+            Optimiser('actor', actor, config, config.actor_clip, self._device),
+        )
 
     def state_dict(self) -> Dict[str, Tensor]:
         """Return all that the next update depends on, as flat tensors (copies, on the CPU)."""
-        state = {
-            f'{group}.{name}': tensor
-            for group, module in self._modules().items()
-            for name, tensor in module.state_dict().items()
+        memory = {
+            **self._memory(),
+            'generator': self.generator.get_state(),
+            'updates': torch.tensor(self.updates),
         }
-        for name, parameter, optimiser in self._optimised():
-            for key, value in optimiser.state.get(parameter, {}).items():
-                state[f'adam.{key}.{name}'] = value
-        state['generator'] = self._generator.get_state()
-        state['updates'] = torch.tensor(self.updates)
-        return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+        return collect(self._modules(), (self._critic_step, self._actor_step), memory)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """
@@ -252,95 +350,29 @@ class TD3:
         :raises LearnerError: naming the first tensor that is missing, unknown or of another shape;
             nothing is changed then.
         """
-        self._check_state(state)
-        for group, module in self._modules().items():
-            names = module.state_dict()
-            module.load_state_dict({name: state[f'{group}.{name}'] for name in names})
-        for optimiser in (self._critic_optimiser, self._actor_optimiser):
-            optimiser.state.clear()
-        for name, parameter, optimiser in self._optimised():
-            if f'adam.step.{name}' in state:
-                # Written like the parameter in layout and device: the fused kernel relies on it.
-                moments = {
-                    key: torch.empty_like(parameter, requires_grad=False)
-                    for key in ('exp_avg', 'exp_avg_sq')
-                }
-                for key, moment in moments.items():
-                    moment.copy_(state[f'adam.{key}.{name}'])
-                step = state[f'adam.step.{name}'].to(self._device, copy=True)
-                optimiser.state[parameter] = {'step': step, **moments}
-        self._generator.set_state(state['generator'])
-        self.updates = int(state['updates'])
+        generator, updates = self.generator.get_state(), torch.tensor(0)
+        memory = {**self._memory(), 'generator': generator, 'updates': updates}
+        restore(state, self._modules(), (self._critic_step, self._actor_step), memory)
+        self.generator.set_state(generator)
+        self.updates = int(updates)
+        self._recorder.forget()
 
-    def _check_state(self, state: Mapping[str, Tensor]) -> None:
-        expected: Dict[str, Any] = {'generator': self._generator.get_state().shape, 'updates': ()}
-        for group, module in self._modules().items():
-            expected.update(
-                {f'{group}.{name}': tensor.shape for name, tensor in module.state_dict().items()}
-            )
-        for name, parameter, _ in self._optimised():
-            if f'adam.step.{name}' in state:
-                expected.update(
-                    {
-                        f'adam.step.{name}': (),
-                        f'adam.exp_avg.{name}': parameter.shape,
-                        f'adam.exp_avg_sq.{name}': parameter.shape,
-                    }
-                )
-        for name in sorted(set(expected) | set(state)):
-            wanted = tuple(expected[name]) if name in expected else 'no such tensor'
-            got = tuple(state[name].shape) if name in state else 'no such tensor'
-            if wanted != got:
-                raise LearnerError(
-                    f'learner state {name} must be {wanted}, got {got}; it is of '
-                    'another network'
-                )
+    def _memory(self) -> Dict[str, Tensor]:
+        return {'last_gap': self._last_gap, 'seen': self._seen, 'bounds': self._bounds}
 
     def _modules(self) -> Dict[str, nn.Module]:
+        online = self._online()
+        return {**online, **{f'target_{name}': self._targets()[name] for name in online}}
+
+    def _online(self) -> Dict[str, nn.Module]:
+        online = {'policy': self.policy, 'critic': self.critic}
+        if not self.config.network.shared_encoder:
+            online['critic_encoder'] = self.critic_encoder
+        return online
+
+    def _targets(self) -> Dict[str, nn.Module]:
         return {
-            'policy': self.policy,
-            'critic': self.critic,
-            'target_policy': self.target_policy,
-            'target_critic': self.target_critic,
+            'policy': self.target_policy,
+            'critic': self.target_critic,
+            'critic_encoder': self.target_critic_encoder,
         }
-
-    def _optimised(self) -> List[Tuple[str, nn.Parameter, torch.optim.Optimizer]]:
-        groups = (
-            ('policy.encoder', self.policy.encoder, self._critic_optimiser),
-            ('critic', self.critic, self._critic_optimiser),
-            ('policy.actor', self.policy.actor, self._actor_optimiser),
-        )
-        return [
-            (f'{group}.{name}', parameter, optimiser)
-            for group, module, optimiser in groups
-            for name, parameter in module.named_parameters()
-        ]
-
-
-def gradient_norm(modules: Iterable[nn.Module]) -> Tensor:
-    """Return the L2 norm over all gradients of some modules, as limited and as logged."""
-    return torch.nn.utils.get_total_norm(
-        [p.grad for module in modules for p in module.parameters() if p.grad is not None]
-    )
-
-
-def clip_gradients(modules: Iterable[nn.Module], norm: float, limit: float) -> float:
-    """
-    Scale the gradients of some modules so that their common norm is within a limit.
-
-    :param norm: their :func:`gradient_norm` now, finite.
-    :param limit: largest norm allowed.
-    :returns: their :func:`gradient_norm` afterwards, measured again.
-    """
-    modules = list(modules)
-    if norm > limit:
-        for module in modules:
-            for parameter in module.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(limit / norm)
-    return float(gradient_norm(modules))
-
-
-def _to_floats(tensors: Mapping[str, Tensor]) -> Dict[str, float]:
-    """Read scalars with one wait for the device."""
-    return dict(zip(tensors, torch.stack(list(tensors.values())).tolist()))

@@ -8,7 +8,7 @@ from typing import Optional, Tuple
 import numpy as np
 import torch
 
-from av_td3_ros.config import ExplorationConfig
+from av_td3_ros.learning_config import ExplorationConfig
 from av_td3_ros.td3.exploration import Exploration
 from av_td3_ros.td3.networks import Policy
 
@@ -22,8 +22,8 @@ class Behaviour:
         self._policy: Optional[Policy] = None
         self._std = 0.0
         self._random = False
-        self._exploration = Exploration(ExplorationConfig())
-        self._mean = ExplorationConfig().warmup_throttle
+        self._config = ExplorationConfig()
+        self._exploration = Exploration(self._config)
 
     @property
     def ready(self) -> bool:
@@ -34,18 +34,17 @@ class Behaviour:
         """Act with this policy from the next observation on."""
         self._policy = policy
 
-    def explore(self, std: float, random: bool, random_acceleration: float) -> None:
+    def explore(self, std: float, random: bool, config: ExplorationConfig) -> None:
         """
         Set what exploring means from now on.
 
         :param std: standard deviation of the noise on the policy's action.
         :param random: random actions instead of the policy's.
-        :param random_acceleration: mean acceleration of the random ones.
+        :param config: what the noise and the random actions are like.
         """
         self._std, self._random = std, random
-        if random_acceleration != self._mean:
-            self._mean = random_acceleration
-            self._exploration = Exploration(ExplorationConfig(warmup_throttle=random_acceleration))
+        if config != self._config:
+            self._config, self._exploration = config, Exploration(config)
 
     def begin_episode(self) -> None:
         """Forget the noise of the last episode."""

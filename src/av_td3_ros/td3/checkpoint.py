@@ -27,7 +27,7 @@ from av_td3_ros.td3.replay import ReplayBuffer
 from av_td3_ros.td3.storage import replace_bytes, sync_folder, write_bytes
 
 LOG = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
 KEEP = 3
 POLICY, LEARNER, INFO = 'policy.safetensors', 'learner.safetensors', 'checkpoint.json'
 
@@ -124,7 +124,7 @@ def _write(
     extra: Optional[Mapping[str, Any]],
     replay: Optional[ReplayBuffer],
 ) -> None:
-    packed = weights.pack(agent.policy, obs_spec, agent.config, version)
+    packed = weights.pack(agent.policy, obs_spec, agent.config.network, version)
     files = {POLICY: packed.tensors, LEARNER: safetensors.torch.save(agent.state_dict())}
     for name, data in files.items():
         write_bytes(folder / name, data)

@@ -1,9 +1,9 @@
 """
 How actions vary while training: random during warm-up, then noise on the policy that falls.
 
-The schedule is DrQ-v2's. Unlike there, noise is correlated in time (a first-order autoregressive
-process of the same standard deviation): a car at 20 Hz averages white noise away and would stay
-where it is.
+The schedule is DrQ-v2's. Unlike there, noise is by default correlated in time (a first-order
+autoregressive process of the same standard deviation): a car at 20 Hz averages white noise away
+and would stay where it is.
 """
 
 import math
@@ -11,11 +11,10 @@ from typing import Optional
 
 import numpy as np
 
-from av_td3_ros.config import ExplorationConfig
 from av_td3_ros.datatypes import ACTION_SIZE
+from av_td3_ros.learning_config import ExplorationConfig
 
-# Correlation of one step with the next: a memory of about a quarter of a second at 20 Hz.
-CORRELATION = 0.8
+# Of forward warm-up.
 WARMUP_STEERING_STD = 0.4
 WARMUP_ACCELERATION_STD = 0.5
 
@@ -23,7 +22,7 @@ WARMUP_ACCELERATION_STD = 0.5
 class ActionNoise:
     """Standard normal noise, correlated in time: x' = c x + sqrt(1 - c^2) e."""
 
-    def __init__(self, correlation: float = CORRELATION) -> None:
+    def __init__(self, correlation: float) -> None:
         """:param correlation: of one step with the next, [0, 1); 0 is white noise, as in TD3."""
         self._correlation = correlation
         self._innovation = math.sqrt(1.0 - correlation**2)
@@ -49,7 +48,7 @@ class Exploration:
     def __init__(self, config: Optional[ExplorationConfig] = None) -> None:
         """:param config: warm-up and schedule; None for the defaults."""
         self._config = config or ExplorationConfig()
-        self._noise = ActionNoise()
+        self._noise = ActionNoise(self._config.correlation)
 
     def reset(self) -> None:
         """Begin an episode."""
@@ -67,10 +66,13 @@ class Exploration:
 
     def random_action(self, rng: np.random.Generator) -> np.ndarray:
         """
-        Return a forward-biased random action; a car that stands still shows a learner nothing.
+        Return a random action: uniform as in TD3, or correlated and biased forwards, because a car
+        that stands still shows a learner nothing.
 
         :returns: (2,) float32, [steering, acceleration] in [-1, 1].
         """
+        if self._config.warmup == 'uniform':
+            return rng.uniform(-1.0, 1.0, ACTION_SIZE).astype(np.float32)
         mean = np.array([0.0, self._config.warmup_throttle])
         spread = np.array([WARMUP_STEERING_STD, WARMUP_ACCELERATION_STD])
         return _clip(mean + spread * self._noise.sample(rng))

@@ -1,22 +1,36 @@
 """
-The networks: one image encoder, an actor and twin critics on its features.
+The networks: an image encoder with a feature head, an actor and one or two critics.
 
-NatureCNN (Mnih et al. 2015) followed by the trunk of DrQ-v2 (Yarats et al. 2021): Linear,
-LayerNorm, tanh. The trunk bounds every feature to [-1, 1], so that neither the actor nor the
-critic can be driven away by exploding features. LayerNorm in the critics bounds extrapolation
-(RLPD, Ball et al. 2023).
+By default the head is the trunk of DrQ-v2 (Yarats et al. 2021): Linear, LayerNorm, tanh. It bounds
+every feature to [-1, 1], so that neither the actor nor the critic can be driven away by exploding
+features. LayerNorm in the critics bounds extrapolation (RLPD, Ball et al. 2023).
 """
 
 import copy
-from typing import NamedTuple, Optional, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 import torch
 from torch import nn, Tensor
 
 from av_td3_ros.datatypes import ACTION_SIZE, ObsSpec
+from av_td3_ros.learning_config import NetworkConfig
+from av_td3_ros.td3 import encoders
 
 # Small enough that a new actor steers straight and its tanh has its full slope.
 LAST_ACTOR_LAYER_GAIN = 0.01
+
+# Pixels are divided by the first number, then the second is taken away.
+PIXELS: Dict[str, Tuple[float, float]] = {
+    'unit': (255.0, 0.0),
+    'symmetric': (127.5, 1.0),
+    'centred': (255.0, 0.5),
+}
+HEADS: Dict[str, Callable[[int], nn.Module]] = {
+    'none': lambda size: nn.Identity(),
+    'relu': lambda size: nn.ReLU(),
+    'layer_norm_tanh': lambda size: nn.Sequential(nn.LayerNorm(size), nn.Tanh()),
+    'layer_norm_elu': lambda size: nn.Sequential(nn.LayerNorm(size), nn.ELU()),
+}
 
 
 class ActorOutput(NamedTuple):
@@ -29,61 +43,71 @@ class ActorOutput(NamedTuple):
 class Encoder(nn.Module):
     """Image stack to features. The only place where pixels are normalised."""
 
-    def __init__(self, image_shape: Tuple[int, int, int], feature_size: int) -> None:
+    def __init__(self, image_shape: Tuple[int, int, int], config: NetworkConfig) -> None:
         """
-        Build for one image size; the flattened size comes from a dry forward.
+        Build for one image size.
 
         :param image_shape: (stack, height, width), height and width at least 36.
-        :param feature_size: features that come out.
+        :param config: which encoder, its pixels, its features and their head.
         """
         super().__init__()
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(image_shape[0], 32, kernel_size=8, stride=4),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, kernel_size=4, stride=2),
-            nn.ReLU(),
-            nn.Conv2d(64, 64, kernel_size=3, stride=1),
-            nn.ReLU(),
-            nn.Flatten(),
-        )
-        with torch.no_grad():
-            flat_size = self.convolutions(torch.zeros(1, *image_shape)).shape[1]
-        self.trunk = nn.Sequential(
-            nn.Linear(flat_size, feature_size), nn.LayerNorm(feature_size), nn.Tanh()
-        )
+        self.feature_size = config.feature_size or encoders.published_size(config.encoder)
+        self.body = encoders.build(config.encoder, image_shape, self.feature_size)
+        self.head = HEADS[config.feature_head](self.feature_size)
+        self._divisor, self._offset = PIXELS[config.pixels]
+        self.channels_last = True  # which layout is faster depends on processor and precision
 
     def forward(self, image: Tensor) -> Tensor:
         """
         Encode a batch.
 
         :param image: (B, stack, height, width) uint8, grey, oldest first.
-        :returns: (B, feature_size) float32, in [-1, 1].
+        :returns: (B, feature_size) float32, within the bounds of the feature head.
         """
-        # Only the input is laid out channels_last: convolutions follow it, and parameters stay
-        # contiguous, which safetensors and the fused optimiser need. While it is uint8: 5 times
-        # faster.
-        pixels = image.contiguous(memory_format=torch.channels_last).float()
-        return self.trunk(self.convolutions(pixels.div_(255.0).sub_(0.5)))
+        return self.head(self.unbounded(image))
+
+    def unbounded(self, image: Tensor) -> Tensor:
+        """
+        Encode a batch up to the head, whose bounds would hide an explosion.
+
+        Under autocast, convolutions and linear layers run in its precision.
+
+        :param image: (B, stack, height, width) uint8, grey, oldest first.
+        :returns: (B, feature_size) float32.
+        """
+        device = image.device.type
+        dtype = torch.float32
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)  # here already: one pass over the data less
+        if self.channels_last:
+            # Only the input is laid out so: convolutions follow it, and parameters stay
+            # contiguous, which safetensors and the fused optimiser need. While it is uint8: 5
+            # times faster.
+            image = image.contiguous(memory_format=torch.channels_last)
+        pixels = image.to(dtype)
+        pixels = pixels.div_(self._divisor)
+        if self._offset:
+            pixels = pixels.sub_(self._offset)
+        return self.body(pixels).float()
 
 
 class Actor(nn.Module):
     """Features and vehicle-state vector to action."""
 
-    def __init__(self, feature_size: int, vector_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden: Tuple[int, int]) -> None:
         """
         Build the MLP.
 
-        :param feature_size: image features.
-        :param vector_size: entries of the vehicle-state vector; 0 for none.
-        :param hidden_size: units of each of the two layers.
+        :param input_size: image features and entries of the vehicle-state vector.
+        :param hidden: units of both layers.
         """
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(feature_size + vector_size, hidden_size),
+            nn.Linear(input_size, hidden[0]),
             nn.ReLU(),
-            nn.Linear(hidden_size, hidden_size),
+            nn.Linear(hidden[0], hidden[1]),
             nn.ReLU(),
-            nn.Linear(hidden_size, ACTION_SIZE),
+            nn.Linear(hidden[1], ACTION_SIZE),
         )
 
     def forward(self, features: Tensor, vector: Tensor) -> ActorOutput:
@@ -97,54 +121,59 @@ class Actor(nn.Module):
         return ActorOutput(pre_tanh, torch.tanh(pre_tanh))
 
 
-class TwinCritic(nn.Module):
-    """Two independent action values (Fujimoto et al. 2018, section 4.2)."""
+class Critics(nn.Module):
+    """Independent action values: two (Fujimoto et al. 2018, section 4.2), or one for DDPG."""
 
-    def __init__(self, feature_size: int, vector_size: int, hidden_size: int) -> None:
+    def __init__(
+        self, count: int, input_size: int, hidden: Tuple[int, int], layer_norm: bool
+    ) -> None:
         """
-        Build both MLPs.
+        Build the MLPs.
 
-        :param feature_size: image features.
-        :param vector_size: entries of the vehicle-state vector; 0 for none.
-        :param hidden_size: units of each of the two layers.
+        :param count: how many.
+        :param input_size: image features and entries of the vehicle-state vector.
+        :param hidden: units of both layers.
+        :param layer_norm: whether each layer is followed by a LayerNorm.
         """
         super().__init__()
-        input_size = feature_size + vector_size + ACTION_SIZE
-        self.q1 = _critic_layers(input_size, hidden_size)
-        self.q2 = _critic_layers(input_size, hidden_size)
+        self.q = nn.ModuleList(
+            _critic_layers(input_size + ACTION_SIZE, hidden, layer_norm) for _ in range(count)
+        )
 
-    def forward(self, features: Tensor, vector: Tensor, action: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, vector: Tensor, action: Tensor) -> Tensor:
         """
-        Value actions by both critics.
+        Value actions by every critic.
 
         :param features: (B, feature_size) float32.
         :param vector: (B, vector_size) float32.
         :param action: (B, 2) float32, in [-1, 1].
-        :returns: two tensors of (B,) float32.
+        :returns: (critics, B) float32.
         """
         inputs = torch.cat([features, vector, action], dim=1)
-        return self.q1(inputs).squeeze(1), self.q2(inputs).squeeze(1)
+        return torch.stack([q(inputs).squeeze(1) for q in self.q])
 
     def first(self, features: Tensor, vector: Tensor, action: Tensor) -> Tensor:
         """Value actions by the first critic alone, which trains the actor: (B,) float32."""
-        return self.q1(torch.cat([features, vector, action], dim=1)).squeeze(1)
+        return self.q[0](torch.cat([features, vector, action], dim=1)).squeeze(1)
 
 
 class Policy(nn.Module):
     """Encoder and actor: what is shipped to the vehicle."""
 
-    def __init__(self, obs_spec: ObsSpec, feature_size: int, hidden_size: int) -> None:
+    def __init__(self, obs_spec: ObsSpec, config: NetworkConfig) -> None:
         """
         Build for one observation specification.
 
         :param obs_spec: what the policy sees.
-        :param feature_size: image features.
-        :param hidden_size: units of each layer of the actor.
+        :param config: what the networks are made of.
         """
         super().__init__()
         self.obs_spec = obs_spec
-        self.encoder = Encoder(obs_spec.image_shape, feature_size)
-        self.actor = Actor(feature_size, obs_spec.vector_size, hidden_size)
+        self.encoder = Encoder(obs_spec.image_shape, config)
+        self.actor = Actor(
+            self.encoder.feature_size + obs_spec.vector_size, (config.hidden_1, config.hidden_2)
+        )
+        self.eval()  # acting is the rule; the learner trains for the moment of an update
 
     @torch.no_grad()
     def act(self, image: Tensor, vector: Tensor) -> Tensor:
@@ -162,7 +191,7 @@ def initialise(module: nn.Module, generator: Optional[torch.Generator] = None) -
     """
     Orthogonal weights and zero biases, as DrQ-v2 (``utils.weight_init``).
 
-    :param module: changed in place; normalisation layers keep their ones and zeros.
+    :param module: changed in place; normalisations and recurrent layers keep what they have.
     :param generator: source of randomness, so that a seed fixes every bit.
     """
     for layer in module.modules():
@@ -186,19 +215,20 @@ def polyak(online: nn.Module, target: nn.Module, tau: float) -> None:
     """
     Move a target towards its online network: target += tau (online - target).
 
+    Averages of a BatchNorm are slow already and are copied, as in Stable-Baselines3.
+
     :param tau: step, [0, 1].
     """
-    for slow, fast in zip(target.parameters(), online.parameters()):
-        slow.lerp_(fast, tau)
+    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
+    for slow, fast in zip(target.buffers(), online.buffers()):
+        slow.copy_(fast)
 
 
-def _critic_layers(input_size: int, hidden_size: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(input_size, hidden_size),
-        nn.LayerNorm(hidden_size),
-        nn.ReLU(),
-        nn.Linear(hidden_size, hidden_size),
-        nn.LayerNorm(hidden_size),
-        nn.ReLU(),
-        nn.Linear(hidden_size, 1),
-    )
+def _critic_layers(input_size: int, hidden: Tuple[int, int], layer_norm: bool) -> nn.Sequential:
+    layers = []
+    for size in hidden:
+        layers += [nn.Linear(input_size, size)]
+        layers += [nn.LayerNorm(size)] if layer_norm else []
+        layers += [nn.ReLU()]
+        input_size = size
+    return nn.Sequential(*layers, nn.Linear(input_size, 1))

@@ -9,7 +9,7 @@ from collections import deque
 import math
 from pathlib import Path
 import time
-from typing import Any, Deque, Dict, Mapping, Sequence, Tuple
+from typing import Any, Deque, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3 import checkpoint, weights
 from av_td3_ros.td3.agent import TD3
+from av_td3_ros.td3.arithmetic import Arithmetic, choose, keep_memory
 from av_td3_ros.td3.exploration import Exploration
+from av_td3_ros.td3.prefetch import Prefetcher
 from av_td3_ros.td3.replay import ReplayBuffer
 
 RETURNS_KEPT = 20
@@ -39,16 +41,26 @@ class Trainer:
         :raises ConfigError: where the folder holds another run's checkpoints.
         """
         torch.set_num_threads(config.threads or min(torch.get_num_threads(), MAX_THREADS))
+        keep_memory()
         self.config = config
         self.spec = config.observation.spec()
-        self.agent = TD3(self.spec, config.learner, config.device, config.seed)
+        learner = config.learner
+        arithmetic, self.pass_times = choose(
+            self.spec, learner.network, learner.batch_size, config.precision, config.device
+        )
+        self.agent = TD3(self.spec, learner, config.device, config.seed, arithmetic)
         self.replay = ReplayBuffer(
             self.spec,
-            config.replay_capacity,
-            config.learner.n_step,
-            config.learner.discount,
+            config.replay,
+            learner.n_step,
+            learner.discount,
             config.seed,
+            folder=run.path / 'replay',
+            device=config.device,
         )
+        self._prefetcher: Optional[Prefetcher] = None
+        if config.replay.prefetch:
+            self._prefetcher = Prefetcher(self.replay, learner.batch_size, config.device)
         self._run = run
         self._exploration = Exploration(config.exploration)
         self.env_steps = self.version = 0
@@ -57,6 +69,7 @@ class Trainer:
         self._returns: Deque[float] = deque(maxlen=RETURNS_KEPT)
         self._steps, self._updates = _Rate(), _Rate()
         self._published_at = self._saved_at = 0
+        self._published_random = True
         if config.resume:
             self._resume()
         elif checkpoint.latest(run.path) is not None:
@@ -64,6 +77,17 @@ class Trainer:
                 f'run folder must be new, got {run.path}, which holds checkpoints; go on with '
                 '--resume (resume in trainer.param.yaml) or choose another folder'
             )
+
+    @property
+    def machine(self) -> str:
+        """How this learner computes, and what the alternatives would have taken, as one line."""
+        measured = ', '.join(
+            f'{item} {1e3 * seconds:.0f} ms' for item, seconds in self.pass_times.items()
+        )
+        return (
+            f'{self.config.device}, {torch.get_num_threads()} threads, encoders in '
+            f'{self.agent.arithmetic}' + (f' (a pass: {measured})' if measured else '')
+        )
 
     # -- experience -------------------------------------------------------------------------------
 
@@ -115,11 +139,11 @@ class Trainer:
     @property
     def update_due(self) -> bool:
         """Whether the ratio asks for another update now."""
-        warm = min(self.env_steps, self.config.steps) - self.config.exploration.warmup_steps
+        warm = min(self.env_steps, self.config.steps) - self.config.update_after
+        rounds = max(warm, 0) // self.config.update_every
         return (
-            warm > 0
-            and len(self.replay) >= self.config.learner.batch_size
-            and self.updates < warm * self.config.update_ratio
+            len(self.replay) >= self.config.learner.batch_size
+            and self.updates < rounds * self.config.updates_per_round
         )
 
     @property
@@ -127,12 +151,20 @@ class Trainer:
         """Environment steps up to which experience may run ahead of the updates."""
         if len(self.replay) < self.config.learner.batch_size:
             return self.config.steps  # there is nothing yet to wait for
-        earned = self.updates / self.config.update_ratio + self.config.max_lead
-        return min(self.config.exploration.warmup_steps + math.ceil(earned), self.config.steps)
+        # A round begins only when all its steps are there: they are always allowed.
+        rounds = self.updates // self.config.updates_per_round + 1
+        earned = rounds * self.config.update_every + self.config.max_lead
+        return min(self.config.update_after + earned, self.config.steps)
 
     def update(self) -> None:
         """Do one update."""
-        self.metrics.update(self.agent.update(self.replay.sample(self.config.learner.batch_size)))
+        if self._prefetcher is not None:
+            batch = self._prefetcher.next()
+        else:
+            batch = self.replay.sample(self.config.learner.batch_size)
+        self.metrics.update(self.agent.update(batch))
+        if self.config.replay.prioritised:
+            self.replay.update_priorities(batch.index, self.agent.td_error)
         self._updates.count()
         if self.updates % self.config.log_every == 0:
             self._run.add_metrics(
@@ -166,13 +198,21 @@ class Trainer:
     @property
     def publish_due(self) -> bool:
         """Whether new weights should be published."""
-        return self.updates - self._published_at >= self.config.publish_every
+        return (
+            self.updates - self._published_at >= self.config.publish_every
+            or self.random_actions != self._published_random
+        )
 
     def next_weights(self) -> Any:
         """Return the policy as a new version, ready to travel."""
         self.version += 1
-        self._published_at = self.updates
-        return weights.pack(self.policy, self.spec, self.config.learner, self.version)
+        self._published_at, self._published_random = self.updates, self.random_actions
+        return weights.pack(self.policy, self.spec, self.config.learner.network, self.version)
+
+    def close(self) -> None:
+        """End the prefetching thread."""
+        if self._prefetcher is not None:
+            self._prefetcher.close()
 
     # -- progress ---------------------------------------------------------------------------------
 
@@ -189,7 +229,7 @@ class Trainer:
     @property
     def update_ratio(self) -> float:
         """Updates per environment step since warm-up."""
-        return self.updates / max(self.env_steps - self.config.exploration.warmup_steps, 1)
+        return self.updates / max(self.env_steps - self.config.update_after, 1)
 
     @property
     def steps_per_second(self) -> float:
@@ -225,7 +265,11 @@ class Trainer:
             self.spec,
             env_step=self.env_steps,
             version=self.version,
-            extra={'returns': list(self._returns), 'episodes': self.episodes},
+            extra={
+                'returns': list(self._returns),
+                'episodes': self.episodes,
+                'arithmetic': self.agent.arithmetic._asdict(),
+            },
             replay=self.replay,
         )
         self._run.write_summary(
@@ -236,6 +280,8 @@ class Trainer:
                 'episodes': self.episodes,
                 'update_ratio': self.update_ratio,
                 'return_mean': self.return_mean if self._returns else None,
+                'arithmetic': str(self.agent.arithmetic),
+                'threads': torch.get_num_threads(),
                 'metrics': self.metrics,
             }
         )
@@ -245,11 +291,14 @@ class Trainer:
         state = checkpoint.load(self._run.path, self.agent, self.spec, self.replay)
         self.env_steps = state.env_step
         # Versions never come twice: skip what may have been published after the checkpoint.
-        lost = self.config.checkpoint_every * self.config.update_ratio / self.config.publish_every
+        ratio = self.config.updates_per_round / self.config.update_every
+        lost = self.config.checkpoint_every * ratio / self.config.publish_every
         self.version = state.version + math.ceil(lost) + 1
         self.episodes = int(state.extra.get('episodes', 0))
         self._returns.extend(state.extra.get('returns', ()))
         self._published_at, self._saved_at = self.updates, self.env_steps
+        if self.config.precision == 'auto':  # measured again it might differ, and so would the run
+            self.agent.arithmetic = Arithmetic(**state.extra['arithmetic'])
 
 
 class _Rate:

@@ -4,22 +4,22 @@ Weights that travel: a policy as bytes, with hash, specification and every check
 The bytes are safetensors, never pickle: reading them can run no code.
 """
 
+from dataclasses import asdict, fields
 import hashlib
 import json
-from typing import Any, Dict, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from av_td3_ros.config import LearnerConfig
 from av_td3_ros.datatypes import ACTION_NAMES, ObsSpec
+from av_td3_ros.learning_config import NetworkConfig
 from av_td3_ros.options import build, ConfigError
 from av_td3_ros.td3.networks import Policy
 
-FORMAT = 1
-ENCODER = 'nature_cnn'
+FORMAT = 2
 MAX_BYTES = 256 * 2**20
 PROBE_SIZE = 8
 
@@ -38,14 +38,14 @@ class PackedPolicy(NamedTuple):
 
 
 def pack(
-    policy: Policy, obs_spec: ObsSpec, config: LearnerConfig, version: int = 0
+    policy: Policy, obs_spec: ObsSpec, config: NetworkConfig, version: int = 0
 ) -> PackedPolicy:
     """
     Make a policy ready to travel.
 
     :param policy: its parameters are copied; nothing else may change them meanwhile.
     :param obs_spec: what it sees.
-    :param config: sizes of its networks.
+    :param config: what its networks are made of.
     :param version: its number in the run.
     """
     tensors = {
@@ -67,7 +67,7 @@ def unpack(tensors: bytes, sha256: str, spec: str, expected_obs_spec: ObsSpec) -
     :raises WeightsError: with one line for the first check that fails.
     """
     _check_hash(tensors, sha256)
-    sizes = _check_spec(spec, expected_obs_spec)
+    network = _check_spec(spec, expected_obs_spec)
     if len(tensors) > MAX_BYTES:
         raise WeightsError(f'weights must have at most {MAX_BYTES} bytes, got {len(tensors)}')
     try:
@@ -75,7 +75,7 @@ def unpack(tensors: bytes, sha256: str, spec: str, expected_obs_spec: ObsSpec) -
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f'weights must be a safetensors file, got {_one_line(error)}') from None
     with torch.device('meta'):  # shapes only: nothing is allocated or initialised twice
-        policy = Policy(expected_obs_spec, **sizes)
+        policy = Policy(expected_obs_spec, network)
     _check_tensors(state, policy.state_dict())
     policy.load_state_dict(state, assign=True)
     policy.requires_grad_(False)
@@ -83,22 +83,17 @@ def unpack(tensors: bytes, sha256: str, spec: str, expected_obs_spec: ObsSpec) -
     return policy
 
 
-def spec_json(obs_spec: ObsSpec, config: LearnerConfig) -> str:
+def spec_json(obs_spec: ObsSpec, config: NetworkConfig) -> str:
     """Return the observation, action and network specification as JSON."""
     return json.dumps(
         {
             'format': FORMAT,
             'observation': obs_spec.to_dict(),
             'action': list(ACTION_NAMES),
-            'network': {'encoder': ENCODER, **network_sizes(config)},
+            'network': asdict(config),
         },
         sort_keys=True,
     )
-
-
-def network_sizes(config: LearnerConfig) -> Dict[str, int]:
-    """Return the settings that shape the networks."""
-    return {'feature_size': config.feature_size, 'hidden_size': config.hidden_size}
 
 
 def sha256(data: bytes) -> str:
@@ -112,8 +107,8 @@ def _check_hash(tensors: bytes, expected: str) -> None:
         raise WeightsError(f'hash must be {_shown(expected)}, got {got}; the bytes were damaged')
 
 
-def _check_spec(text: str, expected: ObsSpec) -> Dict[str, int]:
-    """Return the sizes of the networks."""
+def _check_spec(text: str, expected: ObsSpec) -> NetworkConfig:
+    """Return what the networks are made of."""
     try:
         spec = json.loads(text)
         version, action, network = spec['format'], spec['action'], dict(spec['network'])
@@ -126,17 +121,13 @@ def _check_spec(text: str, expected: ObsSpec) -> Dict[str, int]:
         raise WeightsError('observation must be ' + _difference(expected, obs_spec))
     if action != list(ACTION_NAMES):
         raise WeightsError(f'action must be {list(ACTION_NAMES)}, got {_shown(action)}')
-    if network.pop('encoder', None) != ENCODER:
-        raise WeightsError(f'encoder must be {ENCODER}, got {_shown(spec["network"])}')
+    known = [item.name for item in fields(NetworkConfig)]
+    if sorted(network) != sorted(known):
+        raise WeightsError(f'network must name {sorted(known)}, got {_shown(sorted(network))}')
     try:
-        config = build(LearnerConfig, network, 'the specification of the weights')
+        return build(NetworkConfig, network, 'the specification of the weights')
     except ConfigError as error:
         raise WeightsError(str(error)) from None
-    if set(network) != set(network_sizes(config)):
-        raise WeightsError(
-            f'network must name {sorted(network_sizes(config))}, got {sorted(network)}'
-        )
-    return network_sizes(config)
 
 
 def _check_tensors(got: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

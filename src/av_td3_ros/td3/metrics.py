@@ -1,0 +1,61 @@
+"""Every metric that an update returns, explained once; there only where it was computed."""
+
+from typing import Dict, Sequence
+
+# An action is on the flat of the tanh from here on: its slope is below 0.07.
+SATURATED = 2.0
+
+
+def metric_names(name: str, groups: Sequence[str]) -> Dict[str, str]:
+    """
+    Return what a step of an optimiser measures, with its meaning.
+
+    :param name: of the optimiser.
+    :param groups: names of its groups.
+    """
+    before = {
+        **{f'gradient_norm_{group}': f'gradient norm of the {group}' for group in groups},
+        f'gradient_norm_{name}_total': f'gradient norm of the whole {name} step',
+    }
+    return _before_and_after(before)
+
+
+def _before_and_after(measured: Dict[str, str]) -> Dict[str, str]:
+    names = {key: f'{meaning}, before the clip' for key, meaning in measured.items()}
+    names.update({f'{key}_clipped': f'{meaning}, after it' for key, meaning in measured.items()})
+    return names
+
+
+# In every update.
+CRITIC_METRICS: Dict[str, str] = {
+    'critic_loss': 'loss of the critics, summed',
+    'q_replay_mean': 'mean Q1 of replayed actions',
+    'q_replay_max': 'largest Q1 of replayed actions',
+    'q_target_mean': 'mean target of the critics',
+    'q_difference': 'mean |Q1 - Q2| of replayed actions; 0 with one critic',
+    'td_error': 'mean |target - Q1|',
+    'feature_l2': 'mean L2 norm of the image features, before their head bounds them',
+    'feature_mean': 'mean image feature',
+    'feature_std': 'standard deviation of each feature over the batch, averaged',
+    **metric_names('critic', ('encoder', 'critic')),
+}
+# Where the actor was updated.
+ACTOR_METRICS: Dict[str, str] = {
+    'actor_loss': 'minus mean Q1 of policy actions, plus the pre-tanh penalty',
+    'q_policy_mean': 'mean Q1 of policy actions',
+    'q_policy_max': 'largest Q1 of policy actions',
+    'tanh_saturation': f'share of actor outputs beyond {SATURATED:g} before the tanh',
+    'action_std': 'standard deviation of each policy action over the batch, averaged',
+    **metric_names('actor', ('actor',)),
+}
+# Only where the actor has an encoder of its own, and with the clip of values.
+OPTIONAL_METRICS: Dict[str, str] = {
+    'actor_feature_l2': "the same of the actor's own encoder",
+    **_before_and_after(
+        {
+            'gradient_norm_actor_encoder': "gradient norm of the actor's own encoder",
+            'gradient_max_critic': 'largest gradient entry of the whole critic step',
+            'gradient_max_actor': 'largest gradient entry of the whole actor step',
+        }
+    ),
+}
