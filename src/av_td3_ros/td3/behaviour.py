@@ -63,10 +63,12 @@ class Behaviour:
             action = self._exploration.random_action(self._rng)
         else:
             # The arrays may be read-only views of a message; torch copies them.
+            device = next(self._policy.parameters()).device
             action = self._policy.act(
-                torch.tensor(image).unsqueeze(0), torch.tensor(vector).unsqueeze(0)
+                torch.tensor(image, device=device).unsqueeze(0),
+                torch.tensor(vector, device=device).unsqueeze(0),
             )
-            action = action.squeeze(0).numpy()
+            action = action.squeeze(0).cpu().numpy()
             if explore and self._std > 0.0:
                 action = self._exploration.noisy(action, self._std, self._rng)
         return float(action[0]), float(action[1])

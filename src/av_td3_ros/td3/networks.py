@@ -213,15 +213,18 @@ def target_of(module: nn.Module) -> nn.Module:
 @torch.no_grad()
 def polyak(online: nn.Module, target: nn.Module, tau: float) -> None:
     """
-    Move a target towards its online network: target += tau (online - target).
+    Move a target towards its online network: target = (1 - tau) target + tau online.
 
     Averages of a BatchNorm are slow already and are copied, as in Stable-Baselines3.
 
     :param tau: step, [0, 1].
     """
-    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
-    for slow, fast in zip(target.buffers(), online.buffers()):
-        slow.copy_(fast)
+    slow = list(target.parameters())
+    # Not lerp_: rounded as in the originals, so that preset sb3 stays equal to the last bits.
+    torch._foreach_mul_(slow, 1.0 - tau)
+    torch._foreach_add_(slow, list(online.parameters()), alpha=tau)
+    for mine, its in zip(target.buffers(), online.buffers()):
+        mine.copy_(its)
 
 
 def _critic_layers(input_size: int, hidden: Tuple[int, int], layer_norm: bool) -> nn.Sequential:
