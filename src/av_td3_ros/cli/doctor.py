@@ -82,10 +82,16 @@ def examine() -> List[Finding]:
         _threads,
         lambda: _module('cv2', 'pip install opencv-python-headless'),
         lambda: _module('safetensors', 'pip install safetensors'),
+        lambda: _module('zstandard', 'pip install zstandard'),
         _carla,
         lambda: _module('panda3d', 'pip install panda3d', 'panda3d.core', needed=False),
         lambda: _module('tensorboard', 'pip install tensorboard', needed=False),
         lambda: _module('matplotlib', 'pip install matplotlib', needed=False),
+        lambda: _module(
+            'stable_baselines3',
+            'pip install stable-baselines3; only `av-td3 bench` compares with it',
+            needed=False,
+        ),
         lambda: _module(
             'launch_ros', 'comes with an apt ROS 2; `av-td3 train` does not need it', needed=False
         ),
