@@ -1,11 +1,11 @@
 """
-Preset sb3 is Stable-Baselines3's TD3: the same weights, batches and noise end in the same networks.
+Preset sb3 is Stable-Baselines3's TD3: the same weights, batches and noise, the same networks.
 
 Adam moves a parameter by its step size however small the gradient is, and a ReLU flips at 0. So in
 float32 a sum taken in another order grows within 20 updates to the size of the steps themselves:
-Stable-Baselines3 against itself, with the same images in another memory layout, ends 1e-3 to 1e-2
-apart. The comparison therefore gives both the same layout and the same Adam kernel, both options
-of Stable-Baselines3, and then asks for the same numbers.
+Stable-Baselines3 against itself ends up to 1e-2 apart with the same images in another memory
+layout, or with another number of threads. The comparison therefore gives both the same layout and
+the same Adam kernel, an option of Stable-Baselines3, and then asks for the same numbers.
 """
 
 from dataclasses import replace
@@ -91,17 +91,6 @@ def test_its_default_adam_takes_the_same_first_step():
     model, agent = twins()
     differences = bench_peer.update_side_by_side(model, agent, batches(1))
     assert max(differences.values()) <= 1e-7, differences
-
-
-def test_the_limit_is_that_of_float32_not_of_the_learner():
-    """Its own code with images in another layout is as far from itself as it is from the rest."""
-    first, second = (bench_peer.make(SPEC.image_shape, 1, fused_adam=True) for _ in range(2))
-    for seed, batch in enumerate(batches(4)):
-        bench_peer.train_once(first, batch, seed, channels_last=True)
-        bench_peer.train_once(second, batch, seed, channels_last=False)
-    pairs = zip(first.policy.parameters(), second.policy.parameters())
-    difference = max(float((a.detach() - b.detach()).abs().max()) for a, b in pairs)
-    assert 0.0 < difference < 0.1
 
 
 @pytest.mark.parametrize(

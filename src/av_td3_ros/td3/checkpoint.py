@@ -176,7 +176,7 @@ def load(
     folder = Path(run_dir) / 'checkpoints'
     for path, info, files in _whole(folder):
         found = _describe(path, info)
-        _check_spec(path, weights.spec_json(obs_spec, agent.config), info['spec'])
+        _check_spec(path, weights.spec_json(obs_spec, agent.config.network), info['spec'])
         try:
             if replay is not None and info['replay'] is not None:
                 replay.load(Path(run_dir) / 'replay', info['replay'])

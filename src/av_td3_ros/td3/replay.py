@@ -10,96 +10,85 @@ The n-step return (Watkins 1989) and the bootstrap are worked out here and nowhe
 learner's target is ``reward + discount * Q(next_obs)`` as in DrQ-v2, and ``discount`` is 0 after a
 termination.
 
-Not thread-safe: one thread adds and samples.
+Threads may add and sample at the same time, ``td3/replay_ring.py``.
 """
 
-import io
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
-import zipfile
-import zlib
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
 from av_td3_ros.datatypes import ACTION_SIZE, ObsSpec, Outcome, SpecError
+from av_td3_ros.learning_config import ReplayConfig
+from av_td3_ros.td3.frames import DeviceFrames
+from av_td3_ros.td3.replay_batch import Batch, Draw
+from av_td3_ros.td3.replay_checks import check_observation, check_step, describe
+from av_td3_ros.td3.replay_files import pack, Segments, unpack
+from av_td3_ros.td3.replay_ring import Ring
+from av_td3_ros.td3.replay_state import read_state, SavedState, STATE
 from av_td3_ros.td3.storage import replace_bytes
 
-FORMAT = 1
-MAX_REWARD = float(np.finfo(np.float32).max)
-# Slots in one file: bounds the memory that saving and loading take beside the buffer (29 MB at
-# 84x84).
-SEGMENT_SLOTS = 4096
-BROKEN_FILE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-
-
-class Batch(NamedTuple):
-    """
-    Transitions for one update, as arrays.
-
-    ``image``, ``next_image``: (B, stack, height, width) uint8, oldest first. ``vector``,
-    ``next_vector``: (B, n) float32. ``action``: (B, 2) float32 in [-1, 1]. ``reward``: (B,)
-    float32, discounted sum of up to n_step rewards. ``discount``: (B,) float32, gamma^k, or 0
-    where the last of those k steps terminated.
-    """
-
-    image: np.ndarray
-    vector: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    discount: np.ndarray
-    next_image: np.ndarray
-    next_vector: np.ndarray
+PRIORITIES, AHEAD = 'priorities.npz', 'ahead.npz'
 
 
 class ReplayBuffer:
     """Ring of the newest ``capacity`` observations and the steps between them."""
 
-    def __init__(self, obs_spec: ObsSpec, capacity: int, n_step: int, discount: float,
-                 seed: int = 0) -> None:
+    def __init__(
+        self,
+        obs_spec: ObsSpec,
+        config: ReplayConfig,
+        n_step: int,
+        discount: float,
+        seed: int = 0,
+        folder: Union[str, Path, None] = None,
+        device: str = 'cpu',
+    ) -> None:
         """
-        Reserve memory; the system provides it as frames come in.
+        Reserve memory, or the mapped file; the buffer is empty.
 
         :param obs_spec: what an observation is.
-        :param capacity: observations kept; an episode of T steps takes T + 1.
+        :param config: ``capacity`` counts observations; an episode of T steps takes T + 1.
         :param n_step: steps of reward before the bootstrap.
         :param discount: of one step, [0, 1].
         :param seed: of the sampling.
-        :raises SpecError: where not even one transition would fit.
+        :param folder: of the file of storage ``mapped``. A file that is there is taken over by
+            :meth:`reopen` or :meth:`load`; without these the first observation discards what it
+            holds.
+        :param device: torch device that uses the batches; frames of storage ``memory`` live there
+            where they fit.
+        :raises SpecError: where not even one transition would fit, or the mapped file has no
+            folder or is of another observation, capacity or format.
+        :raises OSError: where there is no room for the mapped file.
         """
-        if capacity <= obs_spec.stack:
-            raise SpecError(f'replay capacity must be above the stack of {obs_spec.stack} frames, '
-                            f'got {capacity}; check replay_capacity in trainer.param.yaml')
-        self._spec = obs_spec
-        self._capacity = capacity
-        self._n_step = n_step
-        self._discount = discount
+        self._spec, self._storage = obs_spec, config.storage
+        self._n_step, self._discount = n_step, discount
         self._rng = np.random.default_rng(seed)
-        # np.empty on purpose: pages are touched when frames arrive, not now.
-        self._frame = np.empty((capacity, *obs_spec.frame_shape), np.uint8)
-        self._vector = np.zeros((capacity, obs_spec.vector_size), np.float32)
-        self._action = np.zeros((capacity, ACTION_SIZE), np.float32)
-        self._reward = np.zeros(capacity, np.float32)
-        self._terminated = np.zeros(capacity, np.bool_)
-        self._first = np.zeros(capacity, np.int64)  # index of the first observation of the episode
-        # Indices of the observations from which a transition can be sampled, oldest first: a ring,
-        # too.
-        self._starts = np.zeros(capacity, np.int64)
-        self._starts_head = self._starts_tail = 0
-        self._count = 0    # observations ever stored: the next index
-        self._oldest = 0   # the oldest index still held
+        self._ring = Ring(obs_spec, config, folder, device)
+        self._segments = Segments(self._ring.columns, self._ring.frames)
         self._open = False
-        self._saved = 0    # observations that are in files of `_saved_folder`
-        self._saved_folder: Optional[Path] = None
+        self._ahead: Optional[Draw] = None
+        self._ahead_restored = False
 
     def __len__(self) -> int:
         """Return the transitions that can be sampled."""
-        return self._starts_tail - self._starts_head
+        with self._ring.changed:
+            return len(self._ring)
 
     @property
     def capacity(self) -> int:
         """Observations kept at most."""
-        return self._capacity
+        return self._ring.capacity
+
+    @property
+    def frames_on_host(self) -> bool:
+        """Whether images of batches are NumPy arrays, not tensors on a device."""
+        return not isinstance(self._ring.frames, DeviceFrames)
+
+    def images_shape(self, batch_size: int) -> Tuple[int, ...]:
+        """Return the shape of both images of a batch in one array, as :meth:`gather` fills it."""
+        return (2, batch_size, *self._spec.image_shape)
 
     # -- storing ----------------------------------------------------------------------------------
 
@@ -111,13 +100,21 @@ class ReplayBuffer:
         :param vector: (n,) float32, finite.
         :raises SpecError: where the data do not fit; nothing is stored then.
         """
-        self._check_observation(frame, vector)
-        self.abort()
-        self._write(self._count, np.zeros(ACTION_SIZE, np.float32), 0.0, False, frame, vector)
-        self._open = True
+        check_observation(self._spec, frame, vector)
+        with self._ring.inserting:
+            self.abort()
+            action = np.zeros(ACTION_SIZE, np.float32)
+            self._ring.write(None, action, 0.0, False, frame, vector)
+            self._open = True
 
-    def add(self, action: np.ndarray, reward: float, outcome: Outcome, frame: np.ndarray,
-            vector: np.ndarray) -> None:
+    def add(
+        self,
+        action: np.ndarray,
+        reward: float,
+        outcome: Outcome,
+        frame: np.ndarray,
+        vector: np.ndarray,
+    ) -> None:
         """
         Store one step and the observation that it led to.
 
@@ -128,46 +125,27 @@ class ReplayBuffer:
         :param vector: (n,) float32, finite.
         :raises SpecError: where the data do not fit or no episode is open; nothing is stored then.
         """
-        self._check_observation(frame, vector)
-        action, outcome = self._check_step(action, reward, outcome)
-        first = int(self._first[(self._count - 1) % self._capacity])
-        self._write(first, action, reward, outcome is Outcome.TERMINATED, frame, vector)
-        self._open = outcome is Outcome.CONTINUES
+        check_observation(self._spec, frame, vector)
+        with self._ring.inserting:
+            if not self._open:
+                raise SpecError(
+                    'a step must follow begin() of its episode, got add() with none open'
+                )
+            action, outcome = check_step(action, reward, outcome)
+            first = int(self._ring.columns['first'][(self._ring.count - 1) % self.capacity])
+            self._ring.write(first, action, reward, outcome is Outcome.TERMINATED, frame, vector)
+            self._open = outcome is Outcome.CONTINUES
 
     def abort(self) -> None:
         """End the open episode at its last good observation, from which to bootstrap."""
-        self._open = False
-
-    def _write(self, first: int, action: np.ndarray, reward: float, terminated: bool,
-               frame: np.ndarray, vector: np.ndarray) -> None:
-        slot = self._count % self._capacity
-        self._frame[slot] = frame
-        self._vector[slot] = vector
-        self._action[slot] = action
-        self._reward[slot] = reward
-        self._terminated[slot] = terminated
-        self._first[slot] = first
-        self._count += 1
-        self._oldest = max(self._oldest, self._count - self._capacity)
-        if first < self._count - 1:
-            self._starts[self._starts_tail % self._capacity] = self._count - 2
-            self._starts_tail += 1
-        self._forget_starts()
-
-    def _forget_starts(self) -> None:
-        """Drop the starts whose stack has lost a frame; later starts need later frames."""
-        while self._starts_head < self._starts_tail:
-            start = int(self._starts[self._starts_head % self._capacity])
-            first = int(self._first[start % self._capacity])
-            if start >= self._oldest and max(first, start - self._spec.stack + 1) >= self._oldest:
-                return
-            self._starts_head += 1
+        with self._ring.inserting:
+            self._open = False
 
     # -- sampling ---------------------------------------------------------------------------------
 
     def sample(self, batch_size: int) -> Batch:
         """
-        Draw transitions uniformly, with replacement.
+        Draw transitions with replacement, uniformly or in proportion to their priorities.
 
         Where the episode ends within n steps the return is shorter: a terminated one has discount
         0, a truncated, aborted or still running one bootstraps from its last observation with
@@ -176,197 +154,235 @@ class ReplayBuffer:
         :param batch_size: transitions to draw.
         :raises SpecError: where there is none.
         """
-        if not len(self):
-            raise SpecError('replay must hold at least 1 transition to sample, got 0')
-        drawn = self._rng.integers(self._starts_head, self._starts_tail, batch_size)
-        return self._gather(self._starts[drawn % self._capacity])
+        with self._ring.changed:
+            if self._ahead_restored:
+                self._ahead, self._ahead_restored = None, False
+            draw = self._ring.draw(self._rng, batch_size)
+        return self.gather(draw)
 
-    def _gather(self, start: np.ndarray) -> Batch:
-        """Build the transitions that begin at given indices, (B,) int64."""
-        first = self._first[start % self._capacity]
-        # Steps ahead, shape (B, n_step): those of the same episode that are stored already.
+    def draw_ahead(self, batch_size: int) -> Draw:
+        """
+        Draw a batch to be gathered by any thread; it belongs to :meth:`state` until the next one.
+
+        What was drawn ahead when the state was saved is returned first.
+
+        :param batch_size: transitions to draw.
+        :raises SpecError: where there is none.
+        """
+        with self._ring.changed:
+            kept, self._ahead_restored = self._ahead_restored, False
+            if not kept or self._ahead is None or len(self._ahead.index) != batch_size:
+                self._ahead = self._ring.draw(self._rng, batch_size)
+            return self._ahead
+
+    @property
+    def ahead(self) -> Optional[Draw]:
+        """What :meth:`draw_ahead` returned last; another one after :meth:`load`."""
+        return self._ahead
+
+    def gather(self, draw: Draw, out: Optional[np.ndarray] = None) -> Batch:
+        """
+        Read the transitions of a draw; once for each, by any thread.
+
+        :param draw: of :meth:`draw_ahead`.
+        :param out: (2, B, stack, height, width) uint8 to fill with the images where they live on
+            the host; None for new memory.
+        """
+        if draw.batch is None:
+            try:
+                draw.batch = self._gather(draw, out)
+            finally:
+                self._ring.release(draw)
+        return draw.batch
+
+    def _gather(self, draw: Draw, out: Optional[np.ndarray] = None) -> Batch:
+        columns, start = self._ring.columns, draw.index
+        first = columns['first'][start % self.capacity]
+        # Steps ahead, shape (B, n_step): those of the same episode that were stored by then.
         ahead = start[:, None] + np.arange(1, self._n_step + 1)
-        slots = ahead % self._capacity
-        same = (ahead < self._count) & (self._first[slots] == first[:, None])
+        slots = ahead % self.capacity
+        same = (ahead < draw.count) & (columns['first'][slots] == first[:, None])
         length = same.sum(axis=1)
         end = start + length
         gamma = self._discount ** np.arange(self._n_step + 1)
-        reward = (np.where(same, self._reward[slots], 0.0) * gamma[:-1]).sum(axis=1)
-        discount = np.where(self._terminated[end % self._capacity], 0.0, gamma[length])
+        reward = (np.where(same, columns['reward'][slots], 0.0) * gamma[:-1]).sum(axis=1)
+        terminated = columns['terminated'][end % self.capacity]
+        # Stacks; before an episode's start its first frame repeats, as in perception.
+        newest = np.stack([start, end])[:, :, None] + np.arange(1 - self._spec.stack, 1)
+        images = self._ring.frames.get(np.maximum(newest, first[:, None]), out)
         return Batch(
-            image=self._stack(start, first), vector=self._vector[start % self._capacity],
-            action=self._action[slots[:, 0]], reward=reward.astype(np.float32),
-            discount=discount.astype(np.float32), next_image=self._stack(end, first),
-            next_vector=self._vector[end % self._capacity])
+            image=images[0],
+            vector=columns['vector'][start % self.capacity],
+            action=columns['action'][slots[:, 0]],
+            reward=reward.astype(np.float32),
+            discount=np.where(terminated, 0.0, gamma[length]).astype(np.float32),
+            next_image=images[1],
+            next_vector=columns['vector'][end % self.capacity],
+            weight=draw.weight,
+            index=start,
+        )
 
-    def _stack(self, newest: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """Rebuild stacks; before an episode's start its first frame repeats, as in perception."""
-        indices = newest[:, None] + np.arange(1 - self._spec.stack, 1)
-        return self._frame[np.maximum(indices, first[:, None]) % self._capacity]
+    def update_priorities(self, index: np.ndarray, td_error: np.ndarray) -> None:
+        """
+        Set the priorities of transitions; those that are no longer held are left out.
 
-    # -- checks -----------------------------------------------------------------------------------
-
-    def _check_observation(self, frame: np.ndarray, vector: np.ndarray) -> None:
-        if getattr(frame, 'shape', None) != self._spec.frame_shape or frame.dtype != np.uint8:
-            raise SpecError(f'frame must be {self._spec.frame_shape} uint8, got '
-                            f'{_describe(frame)}; check observation.param.yaml')
-        size = self._spec.vector_size
-        if getattr(vector, 'shape', None) != (size,) or vector.dtype != np.float32:
-            raise SpecError(f'vector must be ({size},) float32, got {_describe(vector)}; check '
-                            'observation.param.yaml')
-        if not np.all(np.isfinite(vector)):
-            raise SpecError(f'vector must be finite, got {vector.tolist()}')
-
-    def _check_step(self, action: np.ndarray, reward: float,
-                    outcome: Outcome) -> Tuple[np.ndarray, Outcome]:
-        if not self._open:
-            raise SpecError('a step must follow begin() of its episode, got add() with none open')
-        action = np.asarray(action, np.float32)
-        # Written so that NaN fails, too.
-        if action.shape != (ACTION_SIZE,) or not np.all(np.abs(action) <= 1.0):
-            raise SpecError(f'action must be {ACTION_SIZE} numbers in [-1, 1], got '
-                            f'{action.tolist()}')
-        if not abs(reward) <= MAX_REWARD:
-            raise SpecError(f'reward must be a finite float32, got {reward}; check the reward '
-                            'terms')
-        try:
-            return action, Outcome(outcome)
-        except ValueError:
-            known = [int(value) for value in Outcome]
-            raise SpecError(f'outcome must be one of {known}, got {outcome}') from None
+        :param index: (B,) int64, of a batch.
+        :param td_error: (B,), finite.
+        :raises SpecError: where it does not fit, or the buffer is not prioritised.
+        """
+        priorities = self._ring.priorities
+        if priorities is None:
+            raise SpecError('priorities must be switched on with replay.prioritised, got false')
+        index, td_error = np.asarray(index), np.asarray(td_error, np.float64)
+        if index.shape != td_error.shape or not np.all(np.isfinite(td_error)):
+            raise SpecError(
+                f'td_error must be {index.shape} finite numbers, got {describe(td_error)} with '
+                f'{int(np.sum(~np.isfinite(td_error)))} that are not'
+            )
+        with self._ring.changed:
+            held = (index >= self._ring.oldest) & (index < self._ring.count)
+            priorities.update(index[held] % self.capacity, td_error[held])
 
     # -- files ------------------------------------------------------------------------------------
 
     def state(self) -> Dict[str, Any]:
         """Return what :meth:`load` needs beside the files to go on bit for bit, as JSON data."""
-        return {'format': FORMAT, 'observation': self._spec.to_dict(), 'count': self._count,
-                'oldest': self._oldest, 'open': self._open, 'rng': self._rng.bit_generator.state}
+        with self._ring.inserting, self._ring.changed:
+            priorities = self._ring.priorities
+            state = SavedState(
+                self._ring.count,
+                self._ring.oldest,
+                self._open,
+                self._rng.bit_generator.state,
+                priorities.largest if priorities is not None else 1.0,
+                priorities.draws if priorities is not None else 0,
+                self._ahead,
+            )
+            return state.to_dict(self._spec, self._storage)
 
     def save(self, folder: Union[str, Path]) -> None:
         """
         Write what is new since the last save into the folder: the cost is that of the new frames.
 
         New frames go into new files, each complete or absent; files that hold only overwritten
-        frames are removed, so that the folder stays about as large as the buffer.
+        frames are removed, so that the folder stays about as large as the buffer. The file of
+        storage ``mapped`` has the frames already; it is flushed to the disk. Others may sample
+        meanwhile; who adds waits.
 
         :raises OSError: where it cannot be written; what was saved before stays readable.
+        :raises SpecError: where storage ``mapped`` is to be saved into another folder than its
+            own.
         """
-        folder = Path(folder)
+        folder, ring = Path(folder), self._ring
+        self._check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if folder != self._saved_folder:
-            self._saved, self._saved_folder = 0, folder
-        for begin, _, path in _segments(folder):
-            if begin >= self._saved:
-                path.unlink()  # of a later state that this buffer has not come from
-        begin = max(self._saved, self._oldest)
-        while begin < self._count:
-            end = min(begin + SEGMENT_SLOTS, self._count)
-            replace_bytes(folder / f'{begin:012d}-{end:012d}.npz', self._packed(begin, end))
-            self._saved = begin = end
-        replace_bytes(folder / 'replay.json', json.dumps(self.state(), indent=2).encode())
-        for _, end, path in _segments(folder):
-            if end <= self._oldest:
-                path.unlink()
+        with ring.inserting:
+            if ring.file is not None:
+                ring.file.flush()
+            else:
+                self._segments.write(folder, ring.oldest, ring.count)
+            state, ahead = self.state(), self._ahead
+            if ring.priorities is not None:
+                with ring.changed:
+                    slots = np.arange(ring.oldest, ring.count) % ring.capacity
+                    priority = ring.priorities.get(slots)
+                begin = np.int64(ring.oldest)
+                replace_bytes(folder / PRIORITIES, pack(begin=begin, priority=priority))
+            if ahead is not None and ahead.lowest < ring.oldest:
+                # Gathered long ago, or its frames could not have been overwritten.
+                packed = pack(count=np.int64(ahead.count), **ahead.batch.to_arrays())
+                replace_bytes(folder / AHEAD, packed)
+            replace_bytes(folder / STATE, json.dumps(state, indent=2).encode())
+            if ring.file is None:
+                self._segments.prune(folder, ring.oldest)
 
     def load(self, folder: Union[str, Path], state: Optional[Mapping[str, Any]] = None) -> None:
         """
         Replace the contents by those of a folder.
 
         Damaged files at the end (a torn write) are left out; one in the middle costs what is
-        older. Files may hold more than this buffer: the newest are kept.
+        older. Files may hold more than this buffer: the newest are kept. Storage ``mapped`` takes
+        over its file as :meth:`reopen` does: what was stored after the state is kept.
 
         :param folder: written by :meth:`save`.
         :param state: of :meth:`state` at that time, or of an earlier save: later frames are left
             out then. None: that of the last save.
-        :raises SpecError: where the folder is of another observation or cannot be read at all.
+        :raises SpecError: where the folder is of another observation or storage, or cannot be read
+            at all; nothing is changed then.
         """
-        folder = Path(folder)
-        try:
-            state = state or json.loads((folder / 'replay.json').read_text())
-            spec = ObsSpec.from_dict(state['observation'])
-            count, was_open = int(state['count']), bool(state['open'])
-            version, rng = int(state['format']), state['rng']
-            oldest = int(state['oldest'])
-            np.random.default_rng().bit_generator.state = rng
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SpecError(f'replay in {folder} is unreadable: {error}; remove the folder to '
-                            'start with an empty one') from None
-        if version != FORMAT or spec != self._spec:
-            raise SpecError(f'replay in {folder} must be of format {FORMAT} and observation '
-                            f'{self._spec.digest}, got format {version} and {spec.digest}; keep '
-                            'the settings of the run or remove the folder')
-        self._rng.bit_generator.state = rng
-        self._count = count
-        self._read(folder, max(oldest, count - self._capacity))
-        self._open = was_open and self._oldest < self._count == count
-        self._saved, self._saved_folder = self._count, folder
-        self._index()
+        folder, ring = Path(folder), self._ring
+        self._check_folder(folder)
+        saved = read_state(folder, state, self._spec, self._storage)
+        with ring.inserting, ring.changed:
+            ring.changed.wait_for(lambda: not ring.reading)
+            if ring.file is not None:
+                oldest, count = ring.file.oldest, ring.file.count
+            else:
+                oldest = max(saved.oldest, saved.count - ring.capacity)
+                oldest, count = self._segments.read(folder, oldest, saved.count)
+            ring.hold(oldest, count)
+            self._rng.bit_generator.state = saved.rng
+            exact = count == saved.count
+            self._open = saved.open and exact and ring.oldest < count
+            self._restore_priorities(
+                unpack(folder / PRIORITIES), saved.largest_priority, saved.prioritised_draws
+            )
+            self._ahead = self._restored(saved.ahead, folder) if exact else None
+            self._ahead_restored = self._ahead is not None
 
-    def _packed(self, begin: int, end: int) -> bytes:
-        slots = np.arange(begin, end) % self._capacity
-        buffer = io.BytesIO()
-        np.savez(buffer, **{name: array[slots] for name, array in self._columns().items()})
-        return buffer.getvalue()
+    def reopen(self) -> None:
+        """
+        Take over what the file of storage ``mapped`` holds, after whatever end of its process.
 
-    def _columns(self) -> Dict[str, np.ndarray]:
-        return {'frame': self._frame, 'vector': self._vector, 'action': self._action,
-                'reward': self._reward, 'terminated': self._terminated, 'first': self._first}
+        That is everything up to the last completed :meth:`add`. The unfinished episode ends as an
+        aborted one. Unlike :meth:`load` this needs no saved state; sampling begins with the seed.
 
-    def _read(self, folder: Path, oldest: int) -> None:
-        """Fill the ring with [oldest, _count) as far as there are whole files, newest first."""
-        wanted = self._count  # everything from here on is there
-        found = False
-        for begin, end, path in reversed(_segments(folder)):
-            if begin >= wanted:
-                continue
-            end = min(end, wanted)
-            if end <= oldest or (found and end < wanted):
-                break
-            try:
-                self._unpack(path, begin, max(begin, oldest), end)
-            except BROKEN_FILE:
-                if found:
-                    break
-                continue
-            if not found:
-                found, self._count = True, end
-            wanted = max(begin, oldest)
-        self._oldest = wanted
+        :raises SpecError: where the storage is another.
+        """
+        ring = self._ring
+        if ring.file is None:
+            raise SpecError(f'reopen() must have storage mapped, got {self._storage}; use load()')
+        with ring.inserting, ring.changed:
+            ring.changed.wait_for(lambda: not ring.reading)
+            ring.hold(ring.file.oldest, ring.file.count)
+            self._open = False
+            self._restore_priorities({}, 1.0, 0)
+            self._ahead, self._ahead_restored = None, False
 
-    def _unpack(self, path: Path, segment_begin: int, begin: int, end: int) -> None:
-        """Copy [begin, end) of a file into the ring, checked before anything is written."""
-        columns = self._columns()
-        part = slice(begin - segment_begin, end - segment_begin)
-        with np.load(path, allow_pickle=False) as file:
-            read = {name: file[name][part] for name in columns}
-        for name, array in columns.items():
-            shape = (end - begin, *array.shape[1:])
-            if read[name].shape != shape or read[name].dtype != array.dtype:
-                raise ValueError(f'{name} is {_describe(read[name])}')
-        slots = np.arange(begin, end) % self._capacity
-        for name, array in columns.items():
-            array[slots] = read[name]
+    def _restored(self, draw: Optional[Draw], folder: Path) -> Optional[Draw]:
+        """Return what was drawn ahead with its batch, None where it is lost."""
+        if draw is None:
+            return None
+        if draw.lowest >= self._ring.oldest:
+            draw.batch = self._gather(draw)
+            return draw
+        arrays = unpack(folder / AHEAD)
+        known = int(arrays.pop('count', -1)) == draw.count and set(arrays) == set(Batch._fields)
+        if not known or not np.array_equal(arrays['index'], draw.index):
+            return None
+        for name in ('image', 'next_image'):
+            arrays[name] = self._ring.frames.adopt(arrays[name])
+        draw.batch = Batch(**arrays)
+        return draw
 
-    def _index(self) -> None:
-        """Find again from which observations a transition starts."""
-        held = np.arange(self._oldest, self._count)
-        starts = held[1:][self._first[held[1:] % self._capacity] < held[1:]] - 1
-        self._starts[:len(starts)] = starts
-        self._starts_head, self._starts_tail = 0, len(starts)
-        self._forget_starts()
+    def _restore_priorities(
+        self, saved: Mapping[str, np.ndarray], largest: float, draws: int
+    ) -> None:
+        if self._ring.priorities is None:
+            return
+        starts = self._ring.starts()
+        priority = np.zeros(len(starts))
+        if set(saved) == {'begin', 'priority'}:
+            place = starts - int(saved['begin'])
+            known = (place >= 0) & (place < len(saved['priority']))
+            read = saved['priority'][place[known]]
+            priority[known] = np.where(np.isfinite(read) & (read >= 0.0), read, 0.0)
+        self._ring.priorities.restore(starts % self.capacity, priority, largest, draws)
 
-
-def _segments(folder: Path) -> List[Tuple[int, int, Path]]:
-    """Return (begin, end, path) of every file of frames, oldest first."""
-    return sorted(_parse(folder))
-
-
-def _parse(folder: Path) -> Iterator[Tuple[int, int, Path]]:
-    for path in folder.glob('*.npz'):
-        begin, _, end = path.stem.partition('-')
-        if begin.isdigit() and end.isdigit():
-            yield int(begin), int(end), path
-
-
-def _describe(value: Any) -> str:
-    return f"{getattr(value, 'shape', None)} {getattr(value, 'dtype', type(value).__name__)}"
+    def _check_folder(self, folder: Path) -> None:
+        file = self._ring.file
+        if file is not None and folder.resolve() != file.path.parent.resolve():
+            raise SpecError(
+                f'replay of storage mapped must stay in its folder {file.path.parent}, got '
+                f'{folder}'
+            )

@@ -1,0 +1,58 @@
+"""What may enter the replay."""
+
+from typing import Any, Tuple
+
+import numpy as np
+
+from av_td3_ros.datatypes import ACTION_SIZE, ObsSpec, Outcome, SpecError
+
+MAX_REWARD = float(np.finfo(np.float32).max)
+
+
+def check_observation(spec: ObsSpec, frame: np.ndarray, vector: np.ndarray) -> None:
+    """
+    Check one observation.
+
+    :param frame: (height, width) uint8.
+    :param vector: (n,) float32, finite.
+    :raises SpecError: where it is something else.
+    """
+    if getattr(frame, 'shape', None) != spec.frame_shape or frame.dtype != np.uint8:
+        raise SpecError(
+            f'frame must be {spec.frame_shape} uint8, got {describe(frame)}; check '
+            'observation.param.yaml'
+        )
+    size = spec.vector_size
+    if getattr(vector, 'shape', None) != (size,) or vector.dtype != np.float32:
+        raise SpecError(
+            f'vector must be ({size},) float32, got {describe(vector)}; check '
+            'observation.param.yaml'
+        )
+    if not np.all(np.isfinite(vector)):
+        raise SpecError(f'vector must be finite, got {vector.tolist()}')
+
+
+def check_step(action: np.ndarray, reward: float, outcome: Outcome) -> Tuple[np.ndarray, Outcome]:
+    """
+    Check one step and return its action and outcome in their types.
+
+    :param action: (2,), [steering, acceleration] in [-1, 1].
+    :param reward: finite as float32.
+    :raises SpecError: where it is something else.
+    """
+    action = np.asarray(action, np.float32)
+    # Written so that NaN fails, too.
+    if action.shape != (ACTION_SIZE,) or not np.all(np.abs(action) <= 1.0):
+        raise SpecError(f'action must be {ACTION_SIZE} numbers in [-1, 1], got {action.tolist()}')
+    if not abs(reward) <= MAX_REWARD:
+        raise SpecError(f'reward must be a finite float32, got {reward}; check the reward terms')
+    try:
+        return action, Outcome(outcome)
+    except ValueError:
+        known = [int(value) for value in Outcome]
+        raise SpecError(f'outcome must be one of {known}, got {outcome}') from None
+
+
+def describe(value: Any) -> str:
+    """Return the shape and type of an array, or the type of something else."""
+    return f"{getattr(value, 'shape', None)} {getattr(value, 'dtype', type(value).__name__)}"
