@@ -106,8 +106,8 @@ def test_the_graph_may_run_ahead_only_so_far(ros, talker, trainer, sender):
     sender.episode(1, 10)
     ros.until(lambda: statuses and statuses[-1].env_steps == 10)
     assert statuses[-1].transition_limit == 11 + (
-        20 + 4 - 10
-    )  # warm-up and lead, from the last received on
+        20 + 4 + 4 - 10
+    )  # warm-up, a round and the lead, from the last received on
 
 
 def test_lost_and_doubled_transitions_are_counted(ros, talker, trainer):

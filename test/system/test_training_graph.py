@@ -62,7 +62,7 @@ def test_it_trains_and_accounts_for_everything(tmp_path, nothing_left):
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / 'summary.json').read_text())
     graph = summary['graph']
-    assert summary['env_steps'] >= 400 and summary['updates'] >= 0.75 * 350
+    assert summary['env_steps'] >= 400 and summary['updates'] >= 350 // 4 * 3
     assert graph['frames'] == graph['commands'] > 400
     assert (
         graph['transitions_sent']

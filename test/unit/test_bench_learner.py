@@ -2,14 +2,17 @@
 
 import argparse
 import json
+from pathlib import Path
+import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
 from av_td3_ros.cli import bench_learner, bench_peer, bench_profile
 from av_td3_ros.cli.bench_learner import Case, PEER, RECOMMENDED, SAME, Settings, Turn
-from av_td3_ros.cli.bench_sides import Side
+from av_td3_ros.cli.bench_sides import Load, Side
 from av_td3_ros.options import ConfigError
 
 SHORT = ('--threads', '1', '--rounds', '2', '--seconds', '0.01')
@@ -55,6 +58,7 @@ def test_side_by_side(capsys):
         assert (learner == PEER) == ('ratio' not in row) == ('ratio_to_defaults' not in row)
         spreads += [row[key] for key in ('ratio', 'ratio_to_defaults') if key in row]
         assert all(0 < s['low'] <= s['median'] <= s['high'] for s in spreads)
+    assert result['cores_used_by_others'] is None or result['cores_used_by_others'] >= 0.0
     exact = result['exactness']
     assert exact['batch'] == 8 and set(exact['by_network']) == set(bench_peer.NETWORKS)
     assert 0.0 <= exact['largest_difference'] <= 1e-5
@@ -156,6 +160,18 @@ def test_says_what_to_install(monkeypatch):
 def test_refuses_a_gpu_that_is_not_there():
     with pytest.raises(ConfigError, match='--device cuda must have a CUDA device, got none'):
         run('--device', 'cuda')
+
+
+@pytest.mark.skipif(not Path('/proc/stat').exists(), reason='asks /proc')
+def test_notices_other_processes():
+    busy = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
+    try:
+        foreign, own = Load(), Load(busy.pid)
+        time.sleep(0.5)
+        assert foreign.cores() - own.cores() > 0.1  # a core, or what others leave of it
+    finally:
+        busy.kill()
+        busy.wait()
 
 
 def test_a_side_that_fails_says_why():

@@ -28,6 +28,7 @@ RECOMMENDED = 'recommended'
 BATCHES = (256, 128, 64)
 PRECISIONS = ('fp32', 'bf16')
 FRAMES = 8192  # more than caches hold: 58 MB here, 460 MB in its buffer
+BUSY = 0.1  # cores used by others that a benchmark should not keep quiet about
 
 
 class Case(NamedTuple):
@@ -171,7 +172,7 @@ def measure(options: argparse.Namespace, threads: List[int]) -> Dict[str, Any]:
     from av_td3_ros.cli import bench_peer
 
     version = bench_peer.version()
-    from av_td3_ros.cli.bench_sides import settings_of, Side
+    from av_td3_ros.cli.bench_sides import Load, settings_of, Side
 
     batches = list(dict.fromkeys(options.batch or BATCHES))
     cases = list_cases(batches, threads, settings_of(RECOMMENDED).trainer.learner.batch_size)
@@ -180,13 +181,17 @@ def measure(options: argparse.Namespace, threads: List[int]) -> Dict[str, Any]:
     say = Progress().show
     peer, ours = Side(PEER, settings), Side(SAME, settings)
     try:
-        for number in range(options.rounds + 1):
-            kind = f'round {number} of {options.rounds}' if number else 'warming up'
+        for number in range(options.rounds + 1):  # the first one warms up
+            if number == 1:
+                load = Load(peer.pid, ours.pid)
             for index, case in enumerate(cases):
+                kind = f'round {number} of {options.rounds}' if number else 'warming up'
                 say(f'{kind}: {index + 1} of {len(cases)}')
                 side = peer if case.learner == PEER else ours
                 turn = side.ask('turn', case, options.seconds if number else 0.0)
                 turns[case] += [turn] if number else []
+        others = load.cores()
+        say('the same weights and batches')
         say('the same weights and batches')
         exactness = peer.ask('exactness', max(batches), max(threads))
         accounts = {
@@ -202,6 +207,7 @@ def measure(options: argparse.Namespace, threads: List[int]) -> Dict[str, Any]:
         'rounds': options.rounds,
         'seconds': options.seconds,
         'frames': FRAMES,
+        'cores_used_by_others': others,
         'exactness': exactness,
         'learner': rows,
     }
@@ -280,6 +286,7 @@ def to_text(result: Dict[str, Any]) -> str:
             f'{_bracket(item["updates_per_second"], ".1f"):>20} {ratio:>20} '
             f'{item["core_ms_per_update"]["median"]:9.1f}'
         )
+    lines += busy_lines(result)
     lines += ['', f"recommended against Stable-Baselines3's defaults (batch {PEER_BATCH}):"]
     for item in result['learner']:
         if item['learner'] == RECOMMENDED:
@@ -297,6 +304,14 @@ def to_text(result: Dict[str, Any]) -> str:
             f'{exact["largest_difference"]:.1e} (fp32).',
         ]
     )
+
+
+def busy_lines(result: Dict[str, Any]) -> List[str]:
+    """Return a warning where the machine was not quiet."""
+    others = result['cores_used_by_others']
+    if others is None or others <= BUSY:
+        return []
+    return ['', f'Other processes used {others:.1f} cores meanwhile: measure again without them.']
 
 
 def machine_lines(described: Dict[str, Any]) -> List[str]:

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.profiler import profile, ProfilerActivity, record_function
 
-from av_td3_ros.cli.bench_learner import machine_lines, RECOMMENDED, Settings
-from av_td3_ros.cli.bench_sides import filled, settings_of, take_turn
+from av_td3_ros.cli.bench_learner import busy_lines, machine_lines, RECOMMENDED, Settings
+from av_td3_ros.cli.bench_sides import filled, Load, settings_of, take_turn
 from av_td3_ros.td3.agent import TD3
 from av_td3_ros.td3.arithmetic import choose, keep_memory
 
@@ -100,7 +100,7 @@ def measure(
     say('filling a replay buffer')
     replay = filled(config, RECOMMENDED, Settings(FRAMES, 'cpu'))
     before = torch.get_num_threads()
-    results = []
+    results, load = [], Load()
     try:
         for count in threads:
             torch.set_num_threads(count)
@@ -119,10 +119,15 @@ def measure(
                         **entry,
                     }
                 )
+        others = load.cores()
     finally:
         torch.set_num_threads(before)
         say('')
-    return {'batch': learner.batch_size, 'profile': results}
+    return {
+        'batch': learner.batch_size,
+        'cores_used_by_others': others,
+        'profile': results,
+    }
 
 
 def _profiled(
@@ -343,4 +348,4 @@ def text(result: Dict[str, Any]) -> str:
             f"At the matrix peak the encoder's {gflop:.1f} GFLOP would take {at_peak:.1f} ms, "
             f'{at_peak / entry["update_ms"]:.0%} of an update.'
         )
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *busy_lines(result)])

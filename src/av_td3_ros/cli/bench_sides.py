@@ -9,8 +9,10 @@ from dataclasses import replace
 from functools import partial
 import multiprocessing
 from multiprocessing.connection import Connection
+import os
+from pathlib import Path
 import time
-from typing import Any, Callable, Dict, Iterator, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 import torch
@@ -45,6 +47,11 @@ class Side:
         self._process.start()
         end.close()
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return int(self._process.pid or 0)
+
     def ask(self, what: str, *arguments: Any) -> Any:
         """
         Call a method there and return its result.
@@ -69,6 +76,39 @@ class Side:
         self._pipe.close()
         self._process.join(5.0)
         self._process.kill()
+
+
+class Load:
+    """How much of the machine other processes use meanwhile: if much, rates mean nothing."""
+
+    def __init__(self, *pids: int) -> None:
+        """
+        Start to measure.
+
+        :param pids: processes that belong to the benchmark, beside this one.
+        """
+        self._pids = (os.getpid(), *pids)
+        self._begun, self._before = time.monotonic(), self._used_by_others()
+
+    def cores(self) -> Optional[float]:
+        """Return the cores that others used on average; None where the system does not tell."""
+        after = self._used_by_others()
+        if after is None or self._before is None:
+            return None
+        return max(0.0, (after - self._before) / (time.monotonic() - self._begun))
+
+    def _used_by_others(self) -> Optional[float]:
+        """Return the processor time of all other processes so far, s."""
+        try:
+            ticks = [int(value) for value in Path('/proc/stat').read_text().split()[1:9]]
+            own = [
+                Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[11:13]
+                for pid in self._pids
+            ]
+        except OSError:
+            return None
+        used = sum(ticks) - ticks[3] - ticks[4]  # all but idle and waiting for disks
+        return (used - sum(int(t) for times in own for t in times)) / os.sysconf('SC_CLK_TCK')
 
 
 def settings_of(preset: str) -> RunConfig:
