@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from av_td3_ros.cli import bench_graph, bench_learner
+from av_td3_ros.cli import bench_graph, bench_learner, bench_replay
 
-BENCHMARKS = (bench_graph, bench_learner)
+BENCHMARKS = (bench_graph, bench_learner, bench_replay)
 
 
 def add_parser(commands: Any) -> None:
