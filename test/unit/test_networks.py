@@ -64,7 +64,7 @@ def test_each_feature_head_has_its_bounds(head, low, high, centred):
         linear = encoder.body[-1]
         linear.weight.mul_(1e3)  # an explosion
         features = encoder(images(8, 1, 36, 36))
-        unbounded = encoder.unbounded(images(8, 1, 36, 36))
+        unbounded = encoder.unbounded(encoder.normalised(images(8, 1, 36, 36)))
     assert low <= features.min() and features.max() <= high
     assert unbounded.norm(dim=1).mean() > 50.0, 'what the head hides can be seen before it'
     exploded = features.norm(dim=1).mean() > 50.0

@@ -35,7 +35,7 @@ LOSSES = {
 
 
 class _TensorBatch(NamedTuple):
-    """A :class:`Batch` on the device, without its index."""
+    """A :class:`Batch` on the device, without its index; images become normalised pixels."""
 
     image: Tensor
     vector: Tensor
@@ -196,12 +196,14 @@ class TD3:
                 polyak(online, self._targets()[name], self.config.tau)
 
     def _augmented(self, data: _TensorBatch) -> _TensorBatch:
-        pad = self.config.shift_pad
-        return data._replace(
-            reward=data.reward * self.config.reward_scale,
-            image=random_shift(data.image, pad, self.generator),
-            next_image=random_shift(data.next_image, pad, self.generator),
-        )
+        pad, encoder = self.config.shift_pad, self.critic_encoder
+        encoder.channels_last = self.arithmetic.channels_last
+        with autocast(self.arithmetic, self._device):  # once: all encoders want the same pixels
+            return data._replace(
+                reward=data.reward * self.config.reward_scale,
+                image=encoder.normalised(random_shift(data.image, pad, self.generator)),
+                next_image=encoder.normalised(random_shift(data.next_image, pad, self.generator)),
+            )
 
     @torch.no_grad()
     def _target(self, data: _TensorBatch) -> Tensor:
@@ -293,11 +295,10 @@ class TD3:
             )
         return metrics, step.finite
 
-    def _encode(self, encoder: Encoder, image: Tensor) -> Tuple[Tensor, Tensor]:
+    def _encode(self, encoder: Encoder, pixels: Tensor) -> Tuple[Tensor, Tensor]:
         """Return features and what they were before the head, both (B, feature_size) float32."""
-        encoder.channels_last = self.arithmetic.channels_last
         with autocast(self.arithmetic, self._device):
-            unbounded = encoder.unbounded(image)
+            unbounded = encoder.unbounded(pixels)
         return encoder.head(unbounded), unbounded
 
     @contextmanager

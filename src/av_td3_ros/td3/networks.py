@@ -64,16 +64,14 @@ class Encoder(nn.Module):
         :param image: (B, stack, height, width) uint8, grey, oldest first.
         :returns: (B, feature_size) float32, within the bounds of the feature head.
         """
-        return self.head(self.unbounded(image))
+        return self.head(self.unbounded(self.normalised(image)))
 
-    def unbounded(self, image: Tensor) -> Tensor:
+    def normalised(self, image: Tensor) -> Tensor:
         """
-        Encode a batch up to the head, whose bounds would hide an explosion.
+        Bring pixels into their range; several encoders of one config can share the result.
 
-        Under autocast, convolutions and linear layers run in its precision.
-
-        :param image: (B, stack, height, width) uint8, grey, oldest first.
-        :returns: (B, feature_size) float32.
+        :param image: (B, stack, height, width) uint8.
+        :returns: the same shape, float32, or the precision of autocast where that is on.
         """
         device = image.device.type
         dtype = torch.float32
@@ -85,9 +83,21 @@ class Encoder(nn.Module):
             # times faster.
             image = image.contiguous(memory_format=torch.channels_last)
         pixels = image.to(dtype)
-        pixels = pixels.div_(self._divisor)
-        if self._offset:
-            pixels = pixels.sub_(self._offset)
+        if not self._offset:
+            return pixels.div_(self._divisor)  # not times 1 / 255: rounded as elsewhere
+        # Both in one pass over the data.
+        offset = torch.full((), -self._offset, dtype=dtype, device=image.device)
+        return torch.add(offset, pixels, alpha=1.0 / self._divisor)
+
+    def unbounded(self, pixels: Tensor) -> Tensor:
+        """
+        Encode a batch up to the head, whose bounds would hide an explosion.
+
+        Under autocast, convolutions and linear layers run in its precision.
+
+        :param pixels: (B, stack, height, width), of :meth:`normalised`.
+        :returns: (B, feature_size) float32.
+        """
         return self.body(pixels).float()
 
 
