@@ -239,7 +239,12 @@ class TrainerConfig:
         'arithmetic of the encoders: auto measures at the start and takes the faster',
         choices=('auto', 'fp32', 'bf16'),
     )
-    threads: int = option(0, 'torch threads; 0 for one per core, at most 4', low=0, high=256)
+    threads: int = option(
+        0,
+        'torch threads; 0 for one per core less one for the simulation, at most 4',
+        low=0,
+        high=256,
+    )
     update_after: int = option(
         1000, 'environment steps before the first update', low=0, high=10_000_000
     )

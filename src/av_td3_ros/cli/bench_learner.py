@@ -83,9 +83,9 @@ def add_parser(commands: Any) -> None:
         metavar='N',
         help='batch size of both with the same networks; may be repeated (default 256, 128, 64)',
     )
-    parser.add_argument('--rounds', type=int, default=5, help='rounds of turns (default 5)')
+    parser.add_argument('--rounds', type=int, default=3, help='rounds of turns (default 3)')
     parser.add_argument(
-        '--seconds', type=float, default=0.8, help='duration of a turn (default 0.8)'
+        '--seconds', type=float, default=1.5, help='duration of a turn (default 1.5)'
     )
     parser.add_argument(
         '--device', choices=('cpu', 'cuda'), default='cpu', help='torch device (default cpu)'

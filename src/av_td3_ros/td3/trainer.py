@@ -7,6 +7,7 @@ transport.
 
 from collections import deque
 import math
+import os
 from pathlib import Path
 import time
 from typing import Any, Deque, Dict, Mapping, Optional, Sequence, Tuple
@@ -40,7 +41,7 @@ class Trainer:
         :raises CheckpointError: where the checkpoint is of another network or specification.
         :raises ConfigError: where the folder holds another run's checkpoints.
         """
-        torch.set_num_threads(config.threads or min(torch.get_num_threads(), MAX_THREADS))
+        torch.set_num_threads(config.threads or default_threads())
         keep_memory()
         self.config = config
         self.spec = config.observation.spec()
@@ -299,6 +300,16 @@ class Trainer:
         self._published_at, self._saved_at = self.updates, self.env_steps
         if self.config.precision == 'auto':  # measured again it might differ, and so would the run
             self.agent.arithmetic = Arithmetic(**state.extra['arithmetic'])
+
+
+def default_threads() -> int:
+    """
+    Return the torch threads of a learner that shares its cores: one core is the simulation's.
+
+    A thread more is slower: where two threads wait for each other and a third process runs, both
+    wait for that process.
+    """
+    return max(1, min(len(os.sched_getaffinity(0)) - 1, MAX_THREADS))
 
 
 class _Rate:
