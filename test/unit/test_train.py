@@ -1,7 +1,9 @@
 """The in-process loop, whole: it learns, stops when asked, saves whatever ends it, and goes on."""
 
 import csv
+import json
 
+import numpy as np
 import pytest
 
 pytest.importorskip('carla')
@@ -67,6 +69,76 @@ def test_stopping_saves_and_resuming_goes_on(tmp_path):
         run(tmp_path)
     trainer = run(tmp_path, **{'trainer.resume': True})
     assert (trainer.env_steps, trainer.updates) == (120, 60)
+
+
+def test_a_resumed_run_computes_as_it_did(tmp_path, monkeypatch):
+    from av_td3_ros.td3 import trainer as module
+    from av_td3_ros.td3.arithmetic import Arithmetic
+
+    def always(item):
+        monkeypatch.setattr(module, 'choose', lambda *arguments: (item, {}))
+
+    always(Arithmetic('bf16', False))
+    auto = {'trainer.precision': 'auto'}
+    run(tmp_path, stop=lambda: len(seen) >= 60, progress=(seen := []).append, **auto)
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert summary['arithmetic'] == 'bf16, channels first' and summary['threads'] == 1
+    always(Arithmetic('fp32', True))
+    resumed = run(tmp_path, **auto, **{'trainer.resume': True})
+    assert resumed.agent.arithmetic == Arithmetic('bf16', False)
+    assert 'encoders in bf16, channels first' in resumed.machine
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'trainer.replay.prioritised': True},
+        {'trainer.replay.storage': 'compressed'},
+        {'trainer.replay.storage': 'mapped'},
+    ],
+)
+def test_a_resumed_learner_has_the_same_bits(tmp_path, options):
+    import torch
+
+    from av_td3_ros.config import TrainerConfig
+    from av_td3_ros.datatypes import Outcome
+    from av_td3_ros.options import build
+    from av_td3_ros.td3.trainer import Trainer
+
+    prefix = 'trainer.'
+    values = {k[len(prefix) :]: v for k, v in {**SMALL, **options}.items() if k.startswith(prefix)}
+
+    def make(folder, **more):
+        config = build(TrainerConfig, {**values, **more}, 'the test')
+        return Trainer(config, RunFolder(folder))
+
+    def drive(trainer, begin, end):
+        for step in range(begin, end):
+            rng = np.random.default_rng(step)
+            frame = rng.integers(0, 256, trainer.spec.frame_shape, np.uint8)
+            vector = rng.random(trainer.spec.vector_size).astype(np.float32)
+            if step % 20 == 0:
+                trainer.begin(frame, vector)
+            outcome = Outcome.TRUNCATED if step % 20 == 19 else Outcome.CONTINUES
+            trainer.add(rng.uniform(-1, 1, 2), float(rng.normal()), outcome, frame, vector)
+            while trainer.update_due:
+                trainer.update()
+
+    whole = make(tmp_path / 'whole')
+    drive(whole, 0, 110)
+    halved = make(tmp_path / 'halved')
+    drive(halved, 0, 70)
+    halved.save()
+    halved.close()
+    resumed = make(tmp_path / 'halved', resume=True)
+    drive(resumed, 70, 110)
+    assert whole.updates == resumed.updates > 40
+    one, two = whole.agent.state_dict(), resumed.agent.state_dict()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    whole.close()
+    resumed.close()
 
 
 def test_a_fault_in_the_loop_saves_first(tmp_path):

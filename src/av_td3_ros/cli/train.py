@@ -108,8 +108,12 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
     from av_td3_ros.train import train
 
     progress = common.Progress()
+    told: List[str] = []
 
     def show(trainer: Any) -> None:
+        if not told:
+            told.append(trainer.machine)
+            progress.end(f'learner: {told[0]}')
         progress.show(
             line(
                 trainer.env_steps,
@@ -146,7 +150,7 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
             ready = time.monotonic()
             run_folder.write_config(config)
             progress.end(f'graph ready after {ready - begun:.1f} s')
-            first_step = None
+            first_step, told = None, False
 
             def over() -> bool:
                 status = graph.status
@@ -163,6 +167,9 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
                     if first_step is None and graph.status.transitions_stored > 1:
                         first_step = time.monotonic() - begun
                     progress.show(status_line(graph))
+                if not told and 'machine' in graph.health.get('trainer', {}):
+                    progress.end(f'learner: {graph.health["trainer"]["machine"]}')
+                    told = True
             if stops:
                 progress.end('stopping: saving a checkpoint')
             graph.finish()

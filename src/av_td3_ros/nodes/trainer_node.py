@@ -103,7 +103,7 @@ class TrainerNode(GraphNode):
             'unusable': intake.unusable,
             'dropped': self._dropped,
             'queue': self._queue.qsize(),
-            'arithmetic': str(trainer.agent.arithmetic),
+            'machine': trainer.machine,
             **trainer.metrics,
         }
         if self._failure:
