@@ -44,7 +44,8 @@ def main(arguments: List[str]) -> None:
         for steps, returns in curves:
             axes.plot(steps, returns, color=f'C{number}', alpha=0.35, linewidth=1.0)
         mean = np.mean([np.interp(grid, steps, returns) for steps, returns in curves], axis=0)
-        axes.plot(grid, mean, color=f'C{number}', linewidth=2.5, label=f'{label}, n = {len(curves)}')
+        text = f'{label}, n = {len(curves)}'
+        axes.plot(grid, mean, color=f'C{number}', linewidth=2.5, label=text)
     axes.set_xlabel('environment steps')
     axes.set_ylabel(f'return, mean of the last {SMOOTHED_OVER} episodes')
     axes.grid(alpha=0.3)

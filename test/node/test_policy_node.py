@@ -55,6 +55,13 @@ def packed(version=1, seed=0, spec=SPEC, change=None, damage=None):
     )
 
 
+def _exploring(**fields):
+    msg = packed(2)
+    for name, value in fields.items():
+        setattr(msg, name, value)
+    return msg
+
+
 @pytest.fixture
 def policy(ros):
     return ros.start(PolicyNode, gate__observation_timeout=10.0)
@@ -126,8 +133,10 @@ def test_the_command_is_the_policy_s_action_and_right_is_positive_on_the_bus(
             lambda: PolicyWeights(version=2, spec='{}', sha256=hashlib.sha256(b'').hexdigest()),
             'specification is unreadable',
         ),
+        (lambda: _exploring(noise_correlation=1.5), 'correlation must be 0 to 0.99, got 1.5'),
+        (lambda: _exploring(exploration_std=float('nan')), 'std_start must be 0 to 2, got nan'),
     ],
-    ids=['nan', 'hash', 'shape', 'specification', 'empty'],
+    ids=['nan', 'hash', 'shape', 'specification', 'empty', 'correlation', 'std'],
 )
 def test_bad_weights_are_refused_named_and_the_old_drive_on(
     ros, talker, policy, commands, bad, text

@@ -314,16 +314,17 @@ def exploration(msg: PolicyWeights) -> ExplorationConfig:
 
     :raises ConfigError: where a value is out of range or NaN.
     """
+    place = 'the weights message'
+    build(ExplorationConfig, {'std_start': msg.exploration_std}, place)
+    # Without it: it falls with every message, and noise of another config begins anew.
     return build(
         ExplorationConfig,
         {
             'warmup': 'uniform' if msg.random_uniform else 'forward',
             'warmup_throttle': msg.random_acceleration,
-            'std_start': msg.exploration_std,
-            'std_end': msg.exploration_std,
             'correlation': msg.noise_correlation,
         },
-        'the weights message',
+        place,
     )
 
 
