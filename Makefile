@@ -36,8 +36,8 @@ test-unit: setup  ## the tests of the core, which need no ROS
 test-learning: setup  ## three seeds, minutes each: does the return rise?
 	@$(BIN)/python -m pytest test/learning -m learning $(ARGS)
 
-bench: setup  ## speed of the graph on this machine
-	@$(BIN)/av-td3 bench graph $(ARGS)
+bench: setup  ## speed on this machine; WHAT=graph, learner or replay
+	@$(BIN)/av-td3 bench $(or $(WHAT),graph) $(ARGS)
 
 doctor: setup  ## what is installed, what is missing
 	@$(BIN)/av-td3 doctor
