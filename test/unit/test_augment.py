@@ -1,9 +1,11 @@
 """Random shift against a naive one in NumPy."""
 
 import numpy as np
+import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from av_td3_ros.td3.augment import random_shift, shift
+from av_td3_ros.td3.augment import by_index, random_shift, shift
 
 
 def naive_shift(image, down, right):
@@ -23,10 +25,11 @@ def images(batch=16, stack=3, height=11, width=7):
     return torch.randint(0, 256, (batch, stack, height, width), dtype=torch.uint8)
 
 
-def test_equals_padding_and_cutting():
+@pytest.mark.parametrize('way', [shift, by_index])
+def test_equals_padding_and_cutting(way):
     image = images()
     down, right = torch.randint(-8, 9, (16,)), torch.randint(-8, 9, (16,))
-    got = shift(image, down, right)
+    got = way(image, down, right)
     assert got.dtype == torch.uint8
     expected = naive_shift(image.numpy(), down.tolist(), right.tolist())
     np.testing.assert_array_equal(got.numpy(), expected)
@@ -56,3 +59,8 @@ def test_same_seed_same_shift_and_global_seed_has_no_part():
 def test_pad_zero_changes_nothing():
     image = images()
     assert torch.equal(random_shift(image, 0, torch.Generator()), image)
+
+
+def test_by_index_reads_nothing_back():
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        by_index(images(), torch.ones(16, dtype=torch.int64), torch.ones(16, dtype=torch.int64))

@@ -19,6 +19,7 @@ def test_an_update_reads_nothing_back(clip, shared):
         target__clip_to_seen=True,
         actor_q_clamp=5.0,
         policy_delay=1,
+        shift_pad=0,  # on the processor it asks where to; see test_augment.py
     )
     agent = TD3(SPEC, config)
     agent.update(make_batch())
