@@ -72,12 +72,12 @@ def map_picture(road_map: RoadMap, name: str) -> None:
     """Save the map from above, with a route."""
     figure, axes = pyplot.subplots(figsize=(9, 9), dpi=100)
     axes.set_facecolor(GRASS)
-    lanes = sorted(road_map.lanes, key=lambda lane: lane.points[0].kind == 'Driving')
+    lanes = sorted(road_map.lanes, key=lambda lane: lane.kind == 'Driving')
     for lane in lanes:
         strip = np.array([(p.x, p.y, p.yaw, p.width / 2) for p in lane.points])
         side = np.stack([-np.sin(strip[:, 2]), np.cos(strip[:, 2])], axis=1) * strip[:, 3:]
         outline = np.concatenate([strip[:, :2] + side, (strip[:, :2] - side)[::-1]])
-        colour = GROUND.get(lane.points[0].kind)
+        colour = GROUND.get(lane.kind)
         if colour is not None:
             axes.add_collection(
                 PolyCollection([outline], facecolor=colour, edgecolor=colour, linewidth=0.4)

@@ -5,6 +5,7 @@ CARLA's axes are left-handed; they are turned right-handed here and nowhere else
 comes out is in the map frame, x forward, y left.
 """
 
+from dataclasses import dataclass
 import functools
 import math
 import os
@@ -14,6 +15,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 import networkx as nx
 import numpy as np
 
+from av_td3_ros.datatypes import wrap_angle
 from av_td3_ros.driving.opendrive import Key, lanes_beside, MapError, read
 from av_td3_ros.driving.route import Route
 from av_td3_ros.resources import share
@@ -23,6 +25,7 @@ SPACING = 1.0
 TRIES = 300
 END_CLEARANCE = 5.0
 NO_MARKING, NO_MARKING_CODE = 'NONE', 10
+DRIVING = 'Driving'
 
 
 class LanePoint(NamedTuple):
@@ -45,12 +48,40 @@ class LanePoint(NamedTuple):
     s: float
 
 
-class Lane(NamedTuple):
-    """A lane section: its cross-sections in driving order."""
+@dataclass(frozen=True)
+class Lane:
+    """
+    A lane section: its cross-sections in driving order.
+
+    ``junction``: id of its junction, -1 outside one. ``successors``: lanes that a vehicle may go
+    on to from its end; empty for what is not driven on.
+    """
 
     key: Key
-    is_junction: bool
+    kind: str
+    junction: int
+    successors: Tuple[Key, ...]
     points: List[LanePoint]
+
+    @property
+    def is_junction(self) -> bool:
+        """Whether it crosses a junction."""
+        return self.junction >= 0
+
+    @functools.cached_property
+    def centre(self) -> np.ndarray:
+        """Middle line, (n, 3) float64 m."""
+        return np.array([(p.x, p.y, p.z) for p in self.points])
+
+    @functools.cached_property
+    def yaw(self) -> np.ndarray:
+        """Driving direction at each cross-section, (n,) float64 rad in [-pi, pi)."""
+        return np.array([wrap_angle(p.yaw) for p in self.points])
+
+    @functools.cached_property
+    def width(self) -> np.ndarray:
+        """Width at each cross-section, (n,) float64 m."""
+        return np.array([p.width for p in self.points])
 
 
 class LanePosition(NamedTuple):
@@ -154,14 +185,23 @@ class RoadMap:
 
     def _sampled(self) -> Iterator[Lane]:
         for key, waypoints in self._waypoints.items():
-            yield Lane(key, waypoints[0].is_junction, [_point(w) for w in waypoints])
+            successors = tuple(self._graph.successors(key))
+            yield Lane(
+                key, DRIVING, _junction(waypoints[0]), successors, [_point(w) for w in waypoints]
+            )
         for key, begin, end in lanes_beside(self._root):
             places = np.linspace(begin, end, max(math.ceil((end - begin) / SPACING) + 1, 2))
             found = [self._map.get_waypoint_xodr(key[0], key[2], float(s)) for s in places]
             waypoints = [w for w in found if w is not None]
             if len(waypoints) > 1:
                 points = [_point(w) for w in waypoints]
-                yield Lane(key, waypoints[0].is_junction, points if key[2] < 0 else points[::-1])
+                yield Lane(
+                    key,
+                    points[0].kind,
+                    _junction(waypoints[0]),
+                    (),
+                    points if key[2] < 0 else points[::-1],
+                )
 
     # -- routes -----------------------------------------------------------------------------------
 
@@ -329,6 +369,10 @@ def _import_carla() -> Any:
 
 def _key(waypoint: Any) -> Key:
     return waypoint.road_id, waypoint.section_id, waypoint.lane_id
+
+
+def _junction(waypoint: Any) -> int:
+    return int(waypoint.junction_id) if waypoint.is_junction else -1
 
 
 def _point(waypoint: Any) -> LanePoint:

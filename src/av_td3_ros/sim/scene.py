@@ -107,7 +107,7 @@ class Scene:
         self._grass(lanes)
         for lane in lanes:
             self._lane(lane, keys)
-            if not lane.is_junction and lane.points[0].kind == 'Driving':
+            if not lane.is_junction and lane.kind == 'Driving':
                 self._paint(lane, keys)
         for item in scenery.items:
             self._item(item)
@@ -128,7 +128,7 @@ class Scene:
             )
 
     def _lane(self, lane: Lane, keys: Set[Key]) -> None:
-        kind = lane.points[0].kind
+        kind = lane.kind
         colour = GROUND.get(kind)
         if colour is None:
             return
