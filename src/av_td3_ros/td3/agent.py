@@ -112,20 +112,6 @@ class TD3:
         self._inputs: Tuple[Tensor, ...] = ()
         self._names: Dict[bool, Tuple[str, ...]] = {}
 
-    def act(self, image: np.ndarray, vector: np.ndarray) -> np.ndarray:
-        """
-        Choose the deterministic action for one observation.
-
-        :param image: (stack, height, width) uint8, grey, oldest first.
-        :param vector: (n,) float32.
-        :returns: (2,) float32, [steering, acceleration] in [-1, 1].
-        """
-        action = self.policy.act(
-            torch.tensor(image[None], device=self._device),
-            torch.tensor(vector[None], device=self._device),
-        )
-        return action[0].cpu().numpy()
-
     # -- learning ---------------------------------------------------------------------------------
 
     def update(self, batch: Batch) -> Dict[str, float]:

@@ -87,8 +87,7 @@ class Segments:
 
     def _unpack(self, path: Path, segment: range, begin: int, end: int) -> None:
         """Copy [begin, end) of a file into the ring, checked before anything is written."""
-        with np.load(path, allow_pickle=False) as file:
-            read = {name: file[name] for name in file.files}
+        read = _arrays(path)
         for name, array in self._columns.items():
             shape = (len(segment), *array.shape[1:])
             if read[name].shape != shape or read[name].dtype != array.dtype:
@@ -109,10 +108,14 @@ def pack(**arrays: np.ndarray) -> bytes:
 def unpack(path: Path) -> Dict[str, np.ndarray]:
     """Return the arrays of an ``.npz`` file; an empty mapping where it is not whole."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return _arrays(path)
     except BROKEN_FILE:
         return {}
+
+
+def _arrays(path: Path) -> Dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def _segments(folder: Path) -> List[Tuple[int, int, Path]]:
