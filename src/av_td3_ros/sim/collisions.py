@@ -158,9 +158,13 @@ def _with_box(box: np.ndarray, other: np.ndarray) -> Contact:
             if reach - abs(apart) < depth:
                 sign = math.copysign(1.0, apart)
                 depth, normal = reach - abs(apart), (sign * nx, sign * ny)
-    # A hair apart, as after way_to: where they would touch.
-    closer = one - (max(-depth, 0.0) + HAIR) * np.array(normal)
-    shared = _clipped(closer.tolist(), two.tolist()) or two.tolist()
+
+    def away(point: List[float]) -> float:
+        return math.hypot(point[0] - other[0], point[1] - other[1])
+
+    if depth <= 0.0:  # a hair apart, as way_to leaves them
+        one = one + (depth - HAIR) * np.array(normal)
+    shared = _clipped(one.tolist(), two.tolist()) or [min(one.tolist(), key=away)]
     xs, ys = zip(*shared)
     return Contact(normal, depth, (sum(xs) / len(xs), sum(ys) / len(ys)))
 
