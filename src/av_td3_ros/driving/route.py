@@ -74,9 +74,7 @@ class Piece(NamedTuple):
 
     def bend(self, t: float) -> float:
         """Return the change of the slope, 1/m."""
-        return (
-            self.begin_slope * (6.0 * t - 4.0) + self.end_slope * (6.0 * t - 2.0)
-        ) / self.chord
+        return (self.begin_slope * (6.0 * t - 4.0) + self.end_slope * (6.0 * t - 2.0)) / self.chord
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,8 @@ class RouteTracker:
     Follows one vehicle; remembers where it was.
 
     It walks along the route from there to the next foot of a perpendicular, so that a route may
-    cross itself. Before its start and beyond its goal the route goes on straight, without distance.
+    cross itself. Before the start and beyond the goal the route goes on straight, and the distance
+    stays.
     """
 
     def __init__(self, route: Route) -> None:
