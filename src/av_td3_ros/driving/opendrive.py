@@ -1,19 +1,21 @@
 """
-OpenDRIVE text as XML: whether it is a map at all, and which lanes lie beside the driving lanes.
+OpenDRIVE text as XML: whether it is a map at all, and which lanes it has.
 
 CARLA's reader answers a broken file with a hint or a crash, so the file is checked before it gets
 there.
 """
 
 import math
-from typing import Iterator, Optional, Set, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Set, Tuple
 from xml.etree import ElementTree
 
 # Road, lane section, lane.
 Key = Tuple[int, int, int]
 
-NOT_BESIDE = ('driving', 'none')
-S_MARGIN = 1e-3
+# Where it starts, m along the road, and its coefficients b, c, d.
+Polynomial = Tuple[float, float, float, float]
+
+SHORTEST = 1e-3
 
 
 class MapError(ValueError):
@@ -98,15 +100,100 @@ def _is_finite(text: Optional[str]) -> bool:
         return False
 
 
-def lanes_beside(root: ElementTree.Element) -> Iterator[Tuple[Key, float, float]]:
-    """Yield every lane that is not driven on, with the first and the last s (m) of its section."""
+class LaneRecord(NamedTuple):
+    """
+    A lane of one lane section, as the file has it.
+
+    ``kind``: OpenDRIVE's type, such as driving. ``begin``, ``end``: s of the section, m.
+    ``breaks``: s between which geometry, width and markings are smooth, both ends included.
+    ``leans``: (weight, polynomials) that add up to how far the lane's middle lies left of the
+    reference line.
+    """
+
+    road: int
+    number: int
+    kind: str
+    begin: float
+    end: float
+    breaks: Tuple[float, ...]
+    leans: Tuple[Tuple[float, Tuple[Polynomial, ...]], ...]
+
+    @property
+    def is_driving(self) -> bool:
+        """Whether vehicles drive on it."""
+        return self.kind == 'driving'
+
+    def slope(self, s: float) -> float:
+        """Return how fast the lane's middle moves left of the reference line at s, m/m."""
+        total = 0.0
+        for weight, polynomials in self.leans:
+            start, b, c, d = next((p for p in reversed(polynomials) if p[0] <= s), polynomials[0])
+            ds = s - start
+            total += weight * (b + ds * (2.0 * c + ds * 3.0 * d))
+        return total
+
+
+def lane_records(root: ElementTree.Element) -> Iterator[LaneRecord]:
+    """Yield every lane of every section that is longer than nothing and is not of type none."""
     for road in root.findall('road'):
         sections = road.findall('lanes/laneSection')
-        begins = [float(section.get('s', 0.0)) for section in sections] + [
-            float(road.get('length', 0.0))
+        length = _number(road, 'length')
+        starts = [_number(section, 's') for section in sections] + [length]
+        shape = {
+            _number(part, 's')
+            for path in ('planView/geometry', 'elevationProfile/elevation', 'lanes/laneOffset')
+            for part in road.findall(path)
+        }
+        offsets = _polynomials(road.findall('lanes/laneOffset'), 's', 0.0)
+        for section, begin, end in zip(sections, starts, starts[1:]):
+            if end - begin > SHORTEST:
+                yield from _lanes_of(int(road.get('id', 0)), section, begin, end, shape, offsets)
+
+
+def _lanes_of(
+    road: int,
+    section: ElementTree.Element,
+    begin: float,
+    end: float,
+    shape: Set[float],
+    offsets: Tuple[Polynomial, ...],
+) -> Iterator[LaneRecord]:
+    lanes = {int(lane.get('id', 0)): lane for lane in section.iter('lane')}
+    widths = {n: _polynomials(lanes[n].findall('width'), 'sOffset', begin) for n in lanes if n}
+    for number, lane in lanes.items():
+        if number == 0 or lane.get('type') == 'none':
+            continue
+        sign = 1 if number > 0 else -1
+        within = range(sign, number + sign, sign)
+        leans = [(1.0, offsets)] + [
+            (0.5 * sign if n == number else 1.0 * sign, widths.get(n, ())) for n in within
         ]
-        for number, section in enumerate(sections):
-            begin, end = begins[number] + S_MARGIN, begins[number + 1] - S_MARGIN
-            for lane in section.iter('lane'):
-                if lane.get('id') != '0' and lane.get('type') not in NOT_BESIDE and begin < end:
-                    yield (int(road.get('id')), number, int(lane.get('id'))), begin, end
+        marks = lane.findall('roadMark') + lanes.get(number - sign, lane).findall('roadMark')
+        places = (
+            shape
+            | {p[0] for _, polynomials in leans for p in polynomials}
+            | {begin + _number(mark, 'sOffset') for mark in marks}
+        )
+        inner = sorted(s for s in places if begin + SHORTEST < s < end - SHORTEST)
+        yield LaneRecord(
+            road,
+            number,
+            lane.get('type', ''),
+            begin,
+            end,
+            (begin, *inner, end),
+            tuple((w, ps) for w, ps in leans if any(any(p[1:]) for p in ps)),
+        )
+
+
+def _polynomials(
+    parts: List[ElementTree.Element], at: str, begin: float
+) -> Tuple[Polynomial, ...]:
+    """Return start (m along the road) and b, c, d of cubic polynomials."""
+    return tuple(
+        (begin + _number(part, at), *(_number(part, name) for name in 'bcd')) for part in parts
+    )
+
+
+def _number(element: ElementTree.Element, name: str) -> float:
+    return float(element.get(name, 0.0))

@@ -1,108 +1,56 @@
 """
 The road network: any OpenDRIVE file, read by ``carla.Map``, and routes through it.
 
-CARLA's axes are left-handed; they are turned right-handed here and nowhere else: everything that
-comes out is in the map frame, x forward, y left.
+Everything is in the map frame, x forward, y left. The world is flat: height is kept
+(``Lane.centre``), but bridges and slopes are driven on as if they lay on the ground.
 """
 
-from dataclasses import dataclass
 import functools
+import logging
 import math
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import networkx as nx
 import numpy as np
 
-from av_td3_ros.datatypes import wrap_angle
-from av_td3_ros.driving.opendrive import Key, lanes_beside, MapError, read
+from av_td3_ros.driving.lane_grid import LaneGrid
+from av_td3_ros.driving.lanes import (
+    connect,
+    DRIVING,
+    Lane,
+    LanePoint,
+    LanePosition,
+    MARKING_CODES,
+    NO_MARKING,
+    sample,
+    Sampled,
+)
+from av_td3_ros.driving.opendrive import Key, lane_records, LaneRecord, MapError, read
 from av_td3_ros.driving.route import Route
 from av_td3_ros.resources import share
 
+__all__ = [
+    'DRIVING',
+    'Key',
+    'Lane',
+    'LanePoint',
+    'LanePosition',
+    'MapError',
+    'NO_MARKING',
+    'RoadMap',
+]
+
+LOG = logging.getLogger(__name__)
 SHIPPED = 'town'
 SPACING = 1.0
 TRIES = 300
 END_CLEARANCE = 5.0
-NO_MARKING, NO_MARKING_CODE = 'NONE', 10
-DRIVING = 'Driving'
-
-
-class LanePoint(NamedTuple):
-    """
-    One cross-section of a lane.
-
-    ``x``, ``y``, ``z``: centre, m. ``yaw``: rad. ``width``: m. ``kind``: CARLA's lane type, such
-    as Driving or Sidewalk. ``left``, ``right``: (type, colour) of the markings. ``s``: m along the
-    road.
-    """
-
-    x: float
-    y: float
-    z: float
-    yaw: float
-    width: float
-    kind: str
-    left: Tuple[str, str]
-    right: Tuple[str, str]
-    s: float
-
-
-@dataclass(frozen=True)
-class Lane:
-    """
-    A lane section: its cross-sections in driving order.
-
-    ``junction``: id of its junction, -1 outside one. ``successors``: lanes that a vehicle may go
-    on to from its end; empty for what is not driven on.
-    """
-
-    key: Key
-    kind: str
-    junction: int
-    successors: Tuple[Key, ...]
-    points: List[LanePoint]
-
-    @property
-    def is_junction(self) -> bool:
-        """Whether it crosses a junction."""
-        return self.junction >= 0
-
-    @functools.cached_property
-    def centre(self) -> np.ndarray:
-        """Middle line, (n, 3) float64 m."""
-        return np.array([(p.x, p.y, p.z) for p in self.points])
-
-    @functools.cached_property
-    def yaw(self) -> np.ndarray:
-        """Driving direction at each cross-section, (n,) float64 rad in [-pi, pi)."""
-        return np.array([wrap_angle(p.yaw) for p in self.points])
-
-    @functools.cached_property
-    def width(self) -> np.ndarray:
-        """Width at each cross-section, (n,) float64 m."""
-        return np.array([p.width for p in self.points])
-
-
-class LanePosition(NamedTuple):
-    """
-    Where a point is on a lane.
-
-    ``left``: m to the left of its centre. ``width``: of the lane, m. ``left_marking``,
-    ``right_marking``: as ``CarlaLaneInvasionEvent`` codes them, 0 to 10.
-    """
-
-    key: Key
-    is_junction: bool
-    left: float
-    width: float
-    left_marking: int
-    right_marking: int
-
-    @property
-    def is_off(self) -> bool:
-        """Whether the point is beside the lane."""
-        return abs(self.left) > self.width / 2
+# Lanes that the file joins, but whose ends are further apart than this, m, are not joined.
+LONGEST_GAP = 2.0
+# A lane counts as leading past a point up to this far from its centre line, m.
+BESIDE = 4.0
 
 
 class RoadMap:
@@ -118,20 +66,21 @@ class RoadMap:
         """
         self.name = name
         self.opendrive = opendrive
-        self._waypoints: Dict[Key, List[Any]] = {}
-        self._points: Dict[Key, np.ndarray] = {}
-        self._graph = nx.DiGraph()
-        self._carla = _import_carla()
-        self._root = read(name, opendrive)
+        carla = _import_carla()
+        self._records = list(lane_records(read(name, opendrive)))
         try:
-            self._map = self._carla.Map(name, opendrive)
-            self._build_graph()
+            self._map = carla.Map(name, opendrive)
+            self._sampled = self._sample([r for r in self._records if r.is_driving])
         except (RuntimeError, IndexError) as error:
             raise MapError(
-                f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the ' 'file'
+                f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the file'
             ) from None
-        if not self._waypoints:
+        if not self._sampled:
             raise MapError(f'map {name} must have drivable lanes, got none; check the file')
+        self._driving = list(connect(self._sampled, {}))
+        self._grid = LaneGrid(self._driving)
+        self._points = {lane.key: _resampled(lane) for lane in self._driving}
+        self._graph = self._connected()
 
     @classmethod
     def load(cls, map: str) -> 'RoadMap':
@@ -157,51 +106,48 @@ class RoadMap:
     # -- lanes ------------------------------------------------------------------------------------
 
     def on_road(self, x: float, y: float) -> bool:
-        """Return whether (x, y), m, is on a driving lane."""
-        return self._waypoint(x, y, project=False) is not None
+        """Return whether (x, y), m, is on a driving lane; exact to 5 mm."""
+        return self._grid.covers(x, y)
 
     def lane_at(self, x: float, y: float) -> LanePosition:
         """
-        Return where a point is on the driving lane nearest to it.
+        Return where a point is on the driving lane under it, or else on the nearest one.
+
+        Where lanes cross, it is the one with the nearest centre line.
 
         :param x: m. :param y: m.
         """
-        w = self._waypoint(x, y)
-        place, yaw = w.transform.location, -math.radians(w.transform.rotation.yaw)
-        left = (y + place.y) * math.cos(yaw) - (x - place.x) * math.sin(yaw)
+        under = self._grid.find(x, y)
+        lane, i = self._driving[under.lane], under.strip
+        width = lane.width[i] + under.share * (lane.width[i + 1] - lane.width[i])
         return LanePosition(
-            _key(w),
-            w.is_junction,
-            left,
-            w.lane_width,
-            _code(w.left_lane_marking),
-            _code(w.right_lane_marking),
+            lane.key,
+            lane.is_junction,
+            under.left,
+            float(width),
+            under.is_off,
+            MARKING_CODES[lane.left_markings[i][0]],
+            MARKING_CODES[lane.right_markings[i][0]],
         )
+
+    def lane(self, key: Key) -> Lane:
+        """
+        Return a lane.
+
+        :raises KeyError: where there is none of that key.
+        """
+        return self._by_key[key]
 
     @functools.cached_property
     def lanes(self) -> Tuple[Lane, ...]:
         """Every driving lane, then shoulders, sidewalks and what else lies beside them."""
-        return tuple(self._sampled())
+        beside = self._sample([r for r in self._records if not r.is_driving])
+        successors = {key: tuple(self._graph.successors(key)) for key in self._sampled}
+        return tuple(connect({**self._sampled, **beside}, successors))
 
-    def _sampled(self) -> Iterator[Lane]:
-        for key, waypoints in self._waypoints.items():
-            successors = tuple(self._graph.successors(key))
-            yield Lane(
-                key, DRIVING, _junction(waypoints[0]), successors, [_point(w) for w in waypoints]
-            )
-        for key, begin, end in lanes_beside(self._root):
-            places = np.linspace(begin, end, max(math.ceil((end - begin) / SPACING) + 1, 2))
-            found = [self._map.get_waypoint_xodr(key[0], key[2], float(s)) for s in places]
-            waypoints = [w for w in found if w is not None]
-            if len(waypoints) > 1:
-                points = [_point(w) for w in waypoints]
-                yield Lane(
-                    key,
-                    points[0].kind,
-                    _junction(waypoints[0]),
-                    (),
-                    points if key[2] < 0 else points[::-1],
-                )
+    @functools.cached_property
+    def _by_key(self) -> Dict[Key, Lane]:
+        return {lane.key: lane for lane in self.lanes}
 
     # -- routes -----------------------------------------------------------------------------------
 
@@ -255,7 +201,7 @@ class RoadMap:
         keys = [
             key
             for key, points in self._points.items()
-            if not self._waypoints[key][0].is_junction and len(points) > 3 * END_CLEARANCE
+            if self._sampled[key].junction < 0 and len(points) > 3 * END_CLEARANCE
         ]
         if not keys:
             raise MapError(
@@ -285,72 +231,73 @@ class RoadMap:
         """Cut a route; its part is the shortest way, too, unless the cut lies in a junction."""
         count = int(np.searchsorted(route.distance, length))
         x, y = route.points[count - 1]
-        if self._waypoint(x, y).is_junction:
+        if self.lane_at(x, y).is_junction:
             return None
         return self.plan(tuple(route.points[0]), float(route.yaw[0]), (x, y))
 
-    # -- CARLA ------------------------------------------------------------------------------------
-
-    def _waypoint(self, x: float, y: float, project: bool = True) -> Any:
-        return self._map.get_waypoint(
-            self._carla.Location(x=float(x), y=-float(y)),
-            project_to_road=project,
-            lane_type=self._carla.LaneType.Driving,
-        )
-
-    def _build_graph(self) -> None:
-        topology = self._map.get_topology()
-        # First the starts of lanes; the ends bring in only lanes that nothing starts from.
-        for waypoint in [pair[0] for pair in topology] + [pair[1] for pair in topology]:
-            if _key(waypoint) not in self._waypoints:
-                self._waypoints[_key(waypoint)] = [
-                    waypoint,
-                    *waypoint.next_until_lane_end(SPACING),
-                ]
-        for key, lane in self._waypoints.items():
-            points = np.array([(w.transform.location.x, -w.transform.location.y) for w in lane])
-            if not np.isfinite(points).all():
-                raise MapError(
-                    f'map {self.name} must have finite geometry, got lane {key} without; check '
-                    'the file'
-                )
-            self._points[key] = points
-            self._graph.add_node(key)
-            length = float(np.hypot(*np.diff(points, axis=0).T).sum()) if len(points) > 1 else 0.0
-            for following in lane[-1].next(SPACING / 2):
-                if _key(following) != key and _key(following) in self._waypoints:
-                    self._graph.add_edge(key, _key(following), length=length)
-
     def _locate(self, x: float, y: float, yaw: Optional[float] = None) -> Tuple[Key, int]:
-        """Return the lane at a point and the index of its nearest cross-section."""
-        key = _key(self._waypoint(x, y))
-        if yaw is not None:
+        """Return the lane at a point and the index of its nearest route point."""
+        under = self._grid.find(x, y)
+        lane = self._driving[under.lane]
+        key = lane.key
+        if yaw is not None and (lane.is_junction or math.cos(lane.yaw[under.strip] - yaw) <= 0.0):
             key = self._along(x, y, yaw, key)
-        if key not in self._points:
-            raise MapError(
-                f'({x:.1f}, {y:.1f}) must be near a lane of map {self.name} that leads somewhere'
-            )
         away = self._points[key] - (x, y)
         return key, int(np.argmin(away[:, 0] ** 2 + away[:, 1] ** 2))
 
     def _along(self, x: float, y: float, yaw: float, nearest: Key) -> Key:
         """Where lanes cross, prefer the nearest one that leads in the direction of yaw."""
-        waypoint = self._waypoint(x, y)
-        if (
-            not waypoint.is_junction
-            and math.cos(-math.radians(waypoint.transform.rotation.yaw) - yaw) > 0.0
-        ):
-            return nearest
         best, best_cost = nearest, math.inf
         for key, points in self._points.items():
             away = np.hypot(points[:, 0] - x, points[:, 1] - y)
             i = int(np.argmin(away))
-            if away[i] < 4.0:
-                direction = -math.radians(self._waypoints[key][i].transform.rotation.yaw)
-                cost = away[i] + 4.0 * (1.0 - math.cos(direction - yaw))
+            if away[i] < BESIDE:
+                step = points[min(i + 1, len(points) - 1)] - points[max(i - 1, 0)]
+                direction = math.atan2(step[1], step[0])
+                cost = away[i] + BESIDE * (1.0 - math.cos(direction - yaw))
                 if cost < best_cost:
                     best, best_cost = key, cost
         return best
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def _sample(self, records: List[LaneRecord]) -> Dict[Key, Sampled]:
+        lanes: Dict[Key, Sampled] = {}
+        for record in records:
+            found = sample(self._map, record)
+            if found is not None:
+                lanes[found[0]] = found[1]
+        return lanes
+
+    def _connected(self) -> nx.DiGraph:
+        """Return which driving lane leads to which; an edge is as long as the lane it leaves."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(self._sampled)
+        apart = 0
+        for key, lane in self._sampled.items():
+            points = self._points[key]
+            length = float(np.hypot(*np.diff(points, axis=0).T).sum())
+            for following in lane.ends_in:
+                if following == key or following not in self._points:
+                    continue
+                if math.dist(points[-1], self._points[following][0]) > LONGEST_GAP:
+                    apart += 1
+                else:
+                    graph.add_edge(key, following, length=length)
+        if apart:
+            LOG.warning(
+                'map %s joins %d lanes whose ends are more than %g m apart; they stay apart',
+                self.name,
+                apart,
+                LONGEST_GAP,
+            )
+        return graph
+
+
+def _resampled(lane: Lane) -> np.ndarray:
+    """Return points of the centre line up to 1 m apart, (n, 2) m."""
+    at = np.linspace(0.0, lane.length, max(math.ceil(lane.length / SPACING), 1) + 1)
+    return np.column_stack([np.interp(at, lane.distance, lane.centre[:, k]) for k in (0, 1)])
 
 
 def _import_carla() -> Any:
@@ -365,34 +312,3 @@ def _import_carla() -> Any:
             'carla==0.9.16 (x86-64, Python 3.10 to 3.12)'
         ) from None
     return carla
-
-
-def _key(waypoint: Any) -> Key:
-    return waypoint.road_id, waypoint.section_id, waypoint.lane_id
-
-
-def _junction(waypoint: Any) -> int:
-    return int(waypoint.junction_id) if waypoint.is_junction else -1
-
-
-def _point(waypoint: Any) -> LanePoint:
-    place = waypoint.transform
-    return LanePoint(
-        place.location.x,
-        -place.location.y,
-        place.location.z,
-        -math.radians(place.rotation.yaw),
-        waypoint.lane_width,
-        str(waypoint.lane_type),
-        _marking(waypoint.left_lane_marking),
-        _marking(waypoint.right_lane_marking),
-        waypoint.s,
-    )
-
-
-def _marking(marking: Any) -> Tuple[str, str]:
-    return (str(marking.type), str(marking.color)) if marking is not None else (NO_MARKING, '')
-
-
-def _code(marking: Any) -> int:
-    return int(marking.type) if marking is not None else NO_MARKING_CODE
