@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from av_td3_ros.cli import bench_graph, bench_learner, bench_replay
+from av_td3_ros.cli import bench_graph, bench_learner, bench_replay, bench_sim
 
-BENCHMARKS = (bench_graph, bench_learner, bench_replay)
+BENCHMARKS = (bench_graph, bench_learner, bench_replay, bench_sim)
 
 
 def add_parser(commands: Any) -> None:
