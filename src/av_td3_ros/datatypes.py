@@ -42,19 +42,31 @@ class Pose(NamedTuple):
 
 
 class Control(NamedTuple):
-    """What a vehicle is told: throttle and brake in [0, 1], steering in [-1, 1], positive left."""
+    """
+    What a vehicle is told: throttle and brake in [0, 1], steering in [-1, 1], positive left.
+
+    ``gear`` counts where ``manual_gear_shift`` is set: -1 reverse, 0 neutral, 1 and up forward.
+    """
 
     throttle: float = 0.0
     brake: float = 0.0
     steering: float = 0.0
+    hand_brake: bool = False
+    reverse: bool = False
+    gear: int = 0
+    manual_gear_shift: bool = False
 
 
 class VehicleState(NamedTuple):
-    """Motion of a vehicle: pose, forward speed (m/s, signed) and yaw rate (rad/s)."""
+    """
+    Motion of a vehicle: pose, forward speed (m/s, signed), yaw rate (rad/s) and lateral speed
+    (m/s, positive left), both speeds at the pose and in the vehicle frame.
+    """
 
     pose: Pose
     speed: float = 0.0
     yaw_rate: float = 0.0
+    lateral_speed: float = 0.0
 
 
 class Observation(NamedTuple):

@@ -11,9 +11,11 @@ pytest.importorskip('carla')
 from av_td3_ros.config import SimulatorConfig  # noqa: E402
 from av_td3_ros.datatypes import Control, Pose  # noqa: E402
 from av_td3_ros.driving.road_map import MapError  # noqa: E402
+from av_td3_ros.sim.vehicle import VehicleParams  # noqa: E402
 from av_td3_ros.sim.world import World  # noqa: E402
 
 BROKEN, SOLID = 1, 2
+CAR = VehicleParams()
 # On the street to the east of the crossing: y = -1.75 leads east.
 STREET = Pose(40.0, -1.75, 0.0, 0.0)
 
@@ -29,13 +31,13 @@ def shared():
 def world(shared):
     shared.teleport(STREET)
     shared.set_velocity(0.0, 0.0)
-    shared.tick(Control(brake=1.0))
+    shared.tick(Control())
     return shared
 
 
 def facing(item, distance):
     """Return a pose with the front bumper ``distance`` m before a lamp or a tree."""
-    back = distance + 2.3 + item.radius
+    back = distance + CAR.length / 2 + item.radius
     return Pose(
         item.x - back * math.cos(item.yaw), item.y - back * math.sin(item.yaw), 0.0, item.yaw
     )
@@ -44,7 +46,10 @@ def facing(item, distance):
 def lonely(world, kind):
     """Return an item with nothing near it in the way."""
     for item in world.scenery.items:
-        if item.kind == kind and world.scenery.collides(facing(item, 4.0), 12.0, 1.9) is None:
+        if (
+            item.kind == kind
+            and world.scenery.collides(facing(item, 4.0), 12.0, CAR.width) is None
+        ):
             return item
     raise AssertionError(f'no free {kind}')
 
@@ -56,7 +61,7 @@ def test_it_starts_on_a_lane_at_rest():
         position = world.road_map.lane_at(pose.x, pose.y)
         assert abs(position.left) < 0.1 and not position.is_junction
         assert world.state.speed == 0.0 and world.frame == 0 and world.time == 0.0
-        assert world.scenery.collides(pose, 4.6, 1.9) is None
+        assert world.scenery.collides(pose, CAR.length, CAR.width) is None
 
 
 def test_a_tick_is_one_step_of_time(world):
@@ -64,15 +69,15 @@ def test_a_tick_is_one_step_of_time(world):
     world.tick(Control(throttle=1.0))
     assert world.frame == frame + 1
     assert world.time == pytest.approx(now + 0.05)
-    assert world.state.speed == pytest.approx(0.05 * 3.38, rel=0.02)
-    assert world.acceleration == pytest.approx(3.38, rel=0.02)
+    assert 0.0 < world.state.speed < 0.05 * 3.4  # the engine answers with a delay
+    assert world.acceleration == pytest.approx(world.state.speed / 0.05)
     assert world.collisions == [] and world.lane_invasions == []
 
 
 def test_teleport_keeps_the_velocity_and_the_ground(world):
     world.set_velocity(6.0, 0.1)
     world.teleport(Pose(60.0, -1.75, 2.0, 2 * math.pi))
-    assert world.state == ((60.0, -1.75, 0.0, 0.0, 0.0, 0.0), 6.0, 0.1)
+    assert world.state == ((60.0, -1.75, 0.0, 0.0, 0.0, 0.0), 6.0, 0.1, 0.0)
 
 
 def test_a_lamp_stops_the_car(world):
@@ -83,18 +88,14 @@ def test_a_lamp_stops_the_car(world):
     for _ in range(20):
         world.tick(Control())
         hits += world.collisions
-        front = world.state.pose.x + 2.3 * math.cos(lamp.yaw), world.state.pose.y + 2.3 * math.sin(
-            lamp.yaw
-        )
-        assert (lamp.x - front[0]) * math.cos(lamp.yaw) + (lamp.y - front[1]) * math.sin(
-            lamp.yaw
-        ) > 0.0
+        pose, cos, sin = world.state.pose, math.cos(lamp.yaw), math.sin(lamp.yaw)
+        assert (lamp.x - pose.x) * cos + (lamp.y - pose.y) * sin > CAR.length / 2
         if world.collisions:
             assert world.acceleration == pytest.approx(-8.0 / 0.05, rel=0.02)
     assert len(hits) == 1
     assert world.state.speed == 0.0
     along = hits[0].impulse[0] * math.cos(lamp.yaw) + hits[0].impulse[1] * math.sin(lamp.yaw)
-    assert along == pytest.approx(-1800.0 * 8.0, rel=0.02)
+    assert along == pytest.approx(-CAR.mass * 8.0, rel=0.02)
     assert hits[0].other_actor_id == 0
 
 
@@ -104,7 +105,7 @@ def test_nothing_can_be_driven_through(world):
     for _ in range(100):
         world.tick(Control(throttle=1.0))
     away = math.hypot(tree.x - world.state.pose.x, tree.y - world.state.pose.y)
-    assert 2.3 < away < 3.0
+    assert CAR.length / 2 < away < 3.0
 
 
 def test_a_teleport_frees_the_car_from_what_it_hit(world):
@@ -127,9 +128,9 @@ def test_crossing_the_middle_reports_the_broken_line_and_the_edge_the_solid_one(
         return seen
 
     assert cross(0.0, 20) == []
-    assert cross(0.4, 12) == [BROKEN]  # the left side crosses after 0.8 m
-    assert cross(-0.4, 12) == [SOLID]
-    assert cross(0.4, 35) == [BROKEN, BROKEN]  # the right side follows 1.75 m later
+    assert cross(0.4, 14) == [BROKEN]  # the left side crosses after 1.0 m
+    assert cross(-0.4, 14) == [SOLID]
+    assert cross(0.4, 37) == [BROKEN, BROKEN]  # the right side follows 1.5 m later
 
 
 def test_a_teleport_is_no_lane_invasion(world):
@@ -154,7 +155,9 @@ def test_every_lane_is_free(shared):
         for point in lane.points[::4]:
             if point.kind == 'Driving':
                 assert (
-                    shared.scenery.collides(Pose(point.x, point.y, 0.0, point.yaw), 4.6, 1.9)
+                    shared.scenery.collides(
+                        Pose(point.x, point.y, 0.0, point.yaw), CAR.length, CAR.width
+                    )
                     is None
                 )
 
@@ -164,9 +167,9 @@ def test_a_box_touches_a_house_at_its_wall(shared):
     cos, sin = math.cos(house.yaw), math.sin(house.yaw)
 
     def touches(gap, turn):
-        reach = house.length / 2 + (2.3 if turn == 0.0 else 0.95) + gap
+        reach = house.length / 2 + (CAR.length / 2 if turn == 0.0 else CAR.width / 2) + gap
         pose = Pose(house.x + reach * cos, house.y + reach * sin, 0.0, house.yaw + turn)
-        index = shared.scenery.collides(pose, 4.6, 1.9)
+        index = shared.scenery.collides(pose, CAR.length, CAR.width)
         return index is not None and shared.scenery.items[index] == house
 
     for turn in (0.0, math.pi / 2):
