@@ -1,0 +1,52 @@
+"""
+Where vehicles may be put on the lanes: open segments, cut into places with room for the longest.
+"""
+
+from typing import Tuple
+
+import numpy as np
+
+from av_td3_ros.sim.traffic_lanes import LaneNetwork, STANDING_GAP
+from av_td3_ros.sim.traffic_strings import LENGTH, POINT
+
+PITCH = LENGTH + 2 * STANDING_GAP
+
+
+class Places:
+    """
+    Places on open segments.
+
+    ``segment``: (p,) int64. ``begin``, ``size``: (p,) float64 m, along it. ``middle``: (p, 2) m.
+    """
+
+    def __init__(self, network: LaneNetwork) -> None:
+        """:param network: of any size."""
+        opened = np.flatnonzero(~network.closed)
+        counts = (network.length[opened] / PITCH).astype(np.int64)
+        self.segment = np.repeat(opened, counts)
+        self.size = np.repeat(network.length[opened] / np.maximum(counts, 1), counts)
+        number = np.arange(len(self.segment)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self.begin = number * self.size
+        step = network.step[self.segment]
+        index = ((self.begin + 0.5 * self.size) / step).astype(np.int64)
+        self.middle = network.points[network.first[self.segment] + index]
+
+    def away_from(self, points: np.ndarray, distance: float) -> np.ndarray:
+        """
+        Return the places that no part of is near points.
+
+        :param points: (n, 2) float64 m. :param distance: m.
+        :returns: indices, int64, in order.
+        """
+        apart = np.hypot(*(self.middle[:, None] - points).T).min(axis=0)
+        return np.flatnonzero(apart > distance + 0.5 * self.size + POINT)
+
+    def front(self, place: int, length: float, rng: np.random.Generator) -> Tuple[int, float]:
+        """
+        Draw where in a place a vehicle is.
+
+        :param length: of the vehicle, m. :returns: segment; place of the front bumper on it, m.
+        """
+        spare = self.size[place] - length - STANDING_GAP
+        front = self.begin[place] + 0.5 * STANDING_GAP + length + rng.uniform(0.0, spare)
+        return int(self.segment[place]), float(front)
