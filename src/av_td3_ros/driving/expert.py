@@ -61,9 +61,9 @@ class ExpertParams:
     max_acceleration: float = 3.0
     max_deceleration: float = 10.0
     coasting: float = 0.13
-    preview: float = 0.2
+    preview: float = 0.1
     lookahead_time: float = 0.3
-    lookahead: float = 2.0
+    lookahead: float = 1.5
     target_speed: float = 8.33
     lateral_acceleration: float = 1.8
     acceleration: float = 1.5
@@ -267,8 +267,8 @@ class Scene(NamedTuple):
             at = np.flatnonzero(met[i])
             begin = at[0] * GRID - self.begun - p.length / 2.0
             end = at[-1] * GRID - self.begun + p.length / 2.0
-            comes = max(float((ahead[i, at].min() - reach[i]) / speed[i]), 0.0)
-            goes = float((ahead[i, at].max() + reach[i]) / speed[i])
+            comes = max(float((ahead[i, at].min() - reach[i, 0]) / speed[i, 0]), 0.0)
+            goes = float((ahead[i, at].max() + reach[i, 0]) / speed[i, 0])
             is_free = self._time(end, p) + p.margin < comes or goes + p.margin < self._time(
                 begin, p
             )
