@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
         '--seconds',
         type=float,
         metavar='S',
-        help=f'simulated time (default: until q; {RECORDED:g} where nobody watches)',
+        help=f'simulated time (default: {RECORDED:g} with --record, else until q)',
     )
     parser.add_argument('--view', choices=VIEWS, default=VIEWS[0], help='default: %(default)s')
     parser.add_argument('--seed', type=int, metavar='N', help='of the routes (default 0)')
@@ -92,19 +92,19 @@ def prepare(options: argparse.Namespace) -> Tuple[RunConfig, bool]:
     """
     by_hand = not (options.expert or options.policy)
     watched = by_hand or not options.record
+    if watched and _screen(options) == 'terminal' and not _is_terminal():
+        raise ConfigError(
+            'av-td3 sim must have a terminal or a display to draw on, got neither; add --expert '
+            '--record FILE.gif (or --policy RUN for --expert)'
+        )
     if options.seconds is None:
-        options.seconds = LONGEST if watched else RECORDED
+        options.seconds = RECORDED if options.record else LONGEST
     if not 0.1 <= options.seconds <= LONGEST:
         raise ConfigError(f'--seconds must be 0.1 to {LONGEST:g}, got {options.seconds:g}')
     if options.record:
         from av_td3_ros.cli import sim_record
 
         sim_record.check(Path(options.record), options.seconds)
-    if watched and _screen(options) == 'terminal' and not _is_terminal():
-        raise ConfigError(
-            'av-td3 sim must have a terminal or a display to draw on, got neither; add --expert '
-            '--record FILE.gif (or --policy RUN for --expert)'
-        )
     extra: Dict[str, Any] = dict(BY_HAND) if by_hand else {}
     if options.seed is not None:
         extra['episode_manager.seed'] = options.seed
@@ -128,11 +128,12 @@ def make_driver(options: argparse.Namespace, config: RunConfig) -> Any:
     """Return who drives."""
     from av_td3_ros.cli import sim_drivers
 
+    period = config.simulator.fixed_delta_seconds
     if options.expert:
-        return sim_drivers.ExpertDriver()
+        return sim_drivers.ExpertDriver(period)
     if options.policy:
         return sim_drivers.PolicyDriver(Path(options.policy), config)
-    return sim_drivers.Keyboard(config.simulator.fixed_delta_seconds)
+    return sim_drivers.Keyboard(period)
 
 
 def make_screen(options: argparse.Namespace, watched: bool) -> Any:

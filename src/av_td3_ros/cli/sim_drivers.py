@@ -71,10 +71,11 @@ class Keyboard:
 class ExpertDriver:
     """The expert of ``driving/expert.py``."""
 
-    def __init__(self) -> None:
+    def __init__(self, period: float) -> None:
+        """:param period: time of a tick, s."""
         from av_td3_ros.driving.expert import Expert
 
-        self._expert = Expert()
+        self._expert = Expert(period=period)
 
     def begin(self, env: DrivingEnv) -> None:
         """Tell it the route."""
