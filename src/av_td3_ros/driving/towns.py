@@ -32,7 +32,7 @@ LARGEST_SEED = 2**63 - 1
 # What a draft must keep to: m.
 TIGHTEST_STREET, TIGHTEST_TURN, SHORTEST_STREET = 22.0, 9.0, 25.0
 # A draft that does not is drawn again, less irregular; rectangles always fit.
-CALMER = 0.8
+CALMER = 0.9
 # Between neighbouring streets at a crossing and at a roundabout; how far a street may point away
 # from where it leads: rad.
 ANGLE, ROUNDABOUT_ANGLE = math.radians(66.0), math.radians(72.0)
@@ -40,10 +40,10 @@ TWIST = math.radians(15.0)
 SPREADS = 60
 # Share of a street between the junction and its first bend; its largest radius, m.
 LEAD = 0.25
-RADIUS = (40.0, 150.0)
+RADIUS = (60.0, 150.0)
 TURN_RADIUS, ISLAND = (10.5, 15.0), (16.0, 22.0)
 # Share of the junctions of narrow streets that become roundabouts.
-ROUNDABOUTS = 0.35
+ROUNDABOUTS = 0.4
 
 
 class Leg(NamedTuple):

@@ -11,6 +11,7 @@ from av_td3_ros.driving.towns_opendrive import (
     LANES,
     Link,
     Mark,
+    NO_JUNCTION,
     NO_MARK,
     Road,
     Strip,
@@ -113,7 +114,7 @@ def street(number: int, pieces: List[Piece], profile: Profile, ends: Tuple[int, 
     """Return a road between two junctions with the same lanes in both directions."""
     strips = _strips(profile)
     before, after = (Link('junction', end) for end in ends)
-    return Road(number, -1, pieces, profile.centre, strips, strips, before, after)
+    return Road(number, NO_JUNCTION, pieces, profile.centre, strips, strips, before, after)
 
 
 class Builder:
@@ -164,7 +165,7 @@ class Builder:
             rings.append(
                 Road(
                     self._number(),
-                    -1,
+                    NO_JUNCTION,
                     [piece],
                     RING.centre,
                     [],

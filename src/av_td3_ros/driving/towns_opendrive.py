@@ -12,6 +12,8 @@ from av_td3_ros.driving.towns_curves import Piece
 
 GEOREFERENCE = '+proj=tmerc +lat_0=0 +lon_0=0 +k=1 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs'
 LINE_WIDTH = 0.12
+# Share of a lane at each end where its width does not change.
+EVEN = 0.25
 NO_JUNCTION = -1
 
 
@@ -156,10 +158,15 @@ def _lane(side: Element, number: int, strip: Strip, length: float) -> None:
     for tag, other in (('predecessor', strip.before), ('successor', strip.after)):
         if other is not None:
             _add(link, tag, id=other)
-    # A cubic without slope at its ends, so that the lanes before and after go on without a kink.
+    _add(lane, 'width', sOffset=0.0, a=strip.begin, b=0.0, c=0.0, d=0.0)
     wider = strip.end - strip.begin
-    c, d = 3.0 * wider / length**2, -2.0 * wider / length**3
-    _add(lane, 'width', sOffset=0.0, a=strip.begin, b=0.0, c=c, d=d)
+    if wider:
+        # A cubic without slope at its ends, away from the ends of the lane: a lane that leaves the
+        # same street for another one has the width that this one has there.
+        taper = (1.0 - 2.0 * EVEN) * length
+        c, d = 3.0 * wider / taper**2, -2.0 * wider / taper**3
+        _add(lane, 'width', sOffset=EVEN * length, a=strip.begin, b=0.0, c=c, d=d)
+        _add(lane, 'width', sOffset=length - EVEN * length, a=strip.end, b=0.0, c=0.0, d=0.0)
     _mark(lane, strip.mark)
 
 

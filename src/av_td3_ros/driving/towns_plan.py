@@ -14,12 +14,13 @@ import numpy as np
 from av_td3_ros.driving.towns_opendrive import Mark
 
 COLUMNS, ROWS = (4, 5), (3, 4)
-BLOCK = (125.0, 170.0)
-JITTER = 0.22
-LEFT_OUT = (0.1, 0.35)
+BLOCK = (112.0, 150.0)
+JITTER = 0.25
+LEFT_OUT = (0.05, 0.2)
+MOST_BENDS = 3
 LANE_WIDTH, SHOULDER, SIDEWALK = (3.0, 4.0), (0.5, 1.5), (1.5, 2.5)
 # Share of the lines of the grid with two lanes per direction, with shoulders, without sidewalks.
-AVENUES, SHOULDERS, NO_SIDEWALK = 0.3, 0.4, 0.15
+AVENUES, SHOULDERS, NO_SIDEWALK = 0.25, 0.4, 0.15
 NARROW_CENTRE = (
     Mark('broken', 'yellow'),
     Mark('broken', 'white'),
@@ -95,15 +96,20 @@ def _places(
 def _leave_out(rng: np.random.Generator, graph: nx.Graph) -> None:
     """Take streets away while all places stay connected, each by two streets at least."""
     edges = list(graph.edges)
-    left = int(rng.uniform(*LEFT_OUT) * len(edges))
+    left = round(rng.uniform(*LEFT_OUT) * len(edges))
     for number in rng.permutation(len(edges)):
         a, b = edges[int(number)]
         if left and graph.degree[a] > 2 and graph.degree[b] > 2:
             graph.remove_edge(a, b)
-            if nx.is_connected(graph):
+            if nx.is_connected(graph) and all(_is_street(chain) for chain in _chains(graph)):
                 left -= 1
             else:
                 graph.add_edge(a, b)
+
+
+def _is_street(chain: Tuple[Node, ...]) -> bool:
+    # CARLA cannot tell the two ends of a road apart that begins and ends at one junction.
+    return chain[0] != chain[-1] and len(chain) <= MOST_BENDS + 2
 
 
 def _chains(graph: nx.Graph) -> Iterator[Tuple[Node, ...]]:
