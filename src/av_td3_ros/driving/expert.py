@@ -23,6 +23,8 @@ RANGE = 45
 STANDING = 0.3
 # Room at the side of another vehicle, m.
 SIDE = 0.3
+# Where a vehicle is looked at, as shares of its length and width from its middle.
+SPOTS = np.array([(a / 4.0, b / 2.0) for a in range(-2, 3) for b in range(-1, 2)])
 # Vehicles that move nearly along the route do not cross it: sine of the smallest angle that does.
 CROSSING = 0.5
 
@@ -100,7 +102,7 @@ class Expert:
         """Begin to follow a route."""
         self._tracker = route.tracker()
         self._speeds = speed_limits(route, self._params).tolist()
-        self._view = RouteView(route)
+        self._view = RouteView(route, self._params)
         self._wanted = 0.0
         self._reference: Optional[float] = None
         self._integral = self._last_error = 0.0
@@ -188,12 +190,15 @@ class Expert:
 class RouteView:
     """The route in steps of a metre, to see others on."""
 
-    def __init__(self, route: Route) -> None:
-        """:param route: that is driven."""
+    def __init__(self, route: Route, p: ExpertParams) -> None:
+        """:param route: that is driven. :param p: of the car that drives it."""
         at = np.arange(0.0, route.length + GRID, GRID)
         tracker = route.tracker()
         self._points = tracker.ahead(0.0, 0.0, 0.0, 0.0, len(at), GRID).astype(np.float64)
         self._yaw = np.interp(at, route.distance, np.unwrap(route.yaw))
+        # On a circle the corners of a car run outside its sides by length^2 / (8 radius).
+        swing = p.length**2 / 8.0 * np.abs(np.gradient(self._yaw, GRID))
+        self._room = p.width / 2.0 + SIDE + swing
 
     def scene(self, state: VehicleState, distance: float, others: np.ndarray) -> 'Scene':
         """
@@ -207,7 +212,14 @@ class RouteView:
         near = others[dx * dx + dy * dy < (RANGE + 15.0) ** 2]
         first = min(int(distance / GRID), len(self._yaw) - 1)
         part = slice(first, first + RANGE)
-        return Scene(state, distance - first * GRID, near, self._points[part], self._yaw[part])
+        return Scene(
+            state,
+            distance - first * GRID,
+            near,
+            self._points[part],
+            self._yaw[part],
+            self._room[part],
+        )
 
 
 class Scene(NamedTuple):
@@ -215,7 +227,8 @@ class Scene(NamedTuple):
     The route ahead and the vehicles near it.
 
     ``state``: of the own car. ``begun``: m of the route's first step that are driven. ``others``:
-    (n, 6). ``points``: (k, 2) m of the route. ``yaw``: (k,) rad.
+    (n, 6). ``points``: (k, 2) m of the route. ``yaw``: (k,) rad. ``room``: (k,) m that the own car
+    needs on either side.
     """
 
     state: VehicleState
@@ -223,27 +236,39 @@ class Scene(NamedTuple):
     others: np.ndarray
     points: np.ndarray
     yaw: np.ndarray
+    room: np.ndarray
 
     def leaders(self, p: ExpertParams) -> Iterator[Tuple[float, float]]:
         """
         Yield the gap (m, bumper to bumper) and the speed along the route (m/s) of those on it.
 
-        A vehicle is three circles along its middle, as wide as it is (J. Ziegler, C. Stiller, Fast
-        collision checking for intelligent vehicle motion planning, IV 2010).
+        A vehicle is on it where a point of its sides is as near to the route as the own side is,
+        which swings out in curves.
         """
-        x, y, yaw, length, width, speed = self.others.T
-        half = np.maximum(length - width, 0.0) / 2.0
-        for share in (-1.0, 0.0, 1.0):
-            dx = (x + share * half * np.cos(yaw))[:, None] - self.points[:, 0]
-            dy = (y + share * half * np.sin(yaw))[:, None] - self.points[:, 1]
-            away2 = dx * dx + dy * dy
-            at = np.argmin(away2, axis=1)
-            room = (width + p.width) / 2.0 + SIDE
-            ahead = (away2[np.arange(len(at)), at] < room * room) & (at > 0)
-            for i in np.flatnonzero(ahead):
-                gap = at[i] * GRID - self.begun - (width[i] + p.length) / 2.0
-                along = speed[i] * math.cos(yaw[i] - self.yaw[at[i]])
-                yield float(gap), max(float(along), 0.0)
+        coarse = self.points[::4]
+        dx, dy = self.others[:, :1] - coarse[:, 0], self.others[:, 1:2] - coarse[:, 1]
+        reach = (self.others[:, 3] + self.others[:, 4]) / 2.0 + p.width + 2.0 * GRID
+        others = self.others[(dx * dx + dy * dy).min(axis=1) < reach * reach]
+        x, y, yaw, length, width, _ = (column[:, None] for column in others.T)
+        cos, sin = np.cos(yaw), np.sin(yaw)
+        ahead, left = SPOTS[:, 0] * length, SPOTS[:, 1] * width
+        dx = (x + cos * ahead - sin * left)[..., None] - self.points[:, 0]
+        dy = (y + sin * ahead + cos * left)[..., None] - self.points[:, 1]
+        away2 = dx * dx + dy * dy
+        at = away2.argmin(axis=2)
+        met = (away2.min(axis=2) < self.room[at] ** 2) & (at > 0)
+        for i in np.flatnonzero(met.any(axis=1)):
+            # The spot that the own car comes to first, between the points of the route.
+            spots = np.flatnonzero(met[i])
+            spot = spots[np.argmin(at[i, spots])]
+            place = at[i, spot]
+            yaw_there = self.yaw[place]
+            beyond = dx[i, spot, place] * math.cos(yaw_there) + dy[i, spot, place] * math.sin(
+                yaw_there
+            )
+            along = others[i, 5] * math.cos(others[i, 2] - yaw_there)
+            gap = place * GRID + beyond - self.begun - p.length / 2.0
+            yield float(gap), max(float(along), 0.0)
 
     def crossing(self, p: ExpertParams, slowest: float) -> Iterator[float]:
         """
