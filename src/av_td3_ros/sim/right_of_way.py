@@ -20,7 +20,7 @@ import numpy as np
 
 from av_td3_ros.sim.traffic_ego import EgoOnLanes
 from av_td3_ros.sim.traffic_lanes import LaneNetwork, STANDING_GAP
-from av_td3_ros.sim.traffic_paths import FRONT, Left, Paths, REAR
+from av_td3_ros.sim.traffic_paths import Crossing, FRONT, Left, Paths, REAR
 from av_td3_ros.sim.traffic_strings import BRAKING
 
 # A vehicle asks when it would otherwise begin to brake; so much earlier, s and m.
@@ -33,8 +33,6 @@ STANDING = 0.1
 # The ego takes its turn, too: it stands for one more request in the order.
 EGO = -1
 
-Crossing = Sequence[Tuple[int, float]]
-
 
 class RightOfWay:
     """Leave to drive on to closed segments."""
@@ -42,6 +40,7 @@ class RightOfWay:
     def __init__(self, network: LaneNetwork, paths: Paths) -> None:
         """:param paths: of the vehicles; their stops are moved on by leave."""
         self._network, self._paths = network, paths
+        self._needs = (paths.behind[REAR] + STANDING_GAP).tolist()
         self.reset()
 
     def reset(self) -> None:
@@ -76,7 +75,8 @@ class RightOfWay:
         :param ego: where the ego is.
         """
         self._stood = np.where(speed < STANDING, self._stood + duration, 0.0)
-        self._give_back()
+        if self._stood.max() > GIVE_BACK:
+            self._give_back()
         paths = self._paths
         near = speed * (speed / (2.0 * BRAKING) + ASK_TIME) + ASK_DISTANCE
         asks = may_ask & (paths.stop - paths.front < near) & ~paths.is_last
@@ -124,8 +124,7 @@ class RightOfWay:
         return room
 
     def _has_room(self, vehicle: int, segment: int, room: np.ndarray) -> bool:
-        lengths = self._paths.behind[REAR]
-        needed = sum(lengths[k] + STANDING_GAP for k in (*self._arriving[segment], vehicle))
+        needed = self._needs[vehicle] + sum([self._needs[k] for k in self._arriving[segment]])
         return bool(room[segment] >= needed)
 
     def _wait_for_room(self, vehicle: int, duration: float) -> None:
@@ -141,7 +140,7 @@ class RightOfWay:
             self._holders[segment].append((vehicle, start))
         self._arriving[behind].append(vehicle)
         self._asked[vehicle] = math.inf
-        self._full[vehicle] = 0.0
+        self._stood[vehicle] = self._full[vehicle] = 0.0
         self._paths.permit(vehicle)
 
     def _give_back(self) -> None:

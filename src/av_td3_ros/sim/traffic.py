@@ -31,6 +31,7 @@ TIME_GAP, REST_GAP, ACCELERATION, COMFORT, EXPONENT = 1.0, 2.0, 1.0, 1.5, 4
 SLOWEST, FASTEST = 6.0, 12.0
 # However hard the model would brake, m/s^2; and the gap that is kept whatever happens, m.
 HARDEST, LAST_GAP = 8.0, 0.3
+SMALLEST_GAP = 0.1
 # Stops are this far before where they must be, m.
 STOP_SHORT = 0.3
 # Brake lights: on from one deceleration, off below the other (m/s^2); on where it stands (m/s).
@@ -107,7 +108,7 @@ class Traffic:
         drawn = self._rng.choice(places, count, replace=False).tolist()
         for vehicle, place in enumerate(drawn):
             self._put(vehicle, place)
-        self._lane_limit = self._move_boxes()
+        self._lane_limit = self._paths.poses(self.boxes)
         gap, _ = self._ahead()
         self.speed[:] = self._starting_speed(gap)
 
@@ -125,25 +126,19 @@ class Traffic:
         gap, leader = self._ahead()
         ego_gap = self._to_ego()
         self._ask(duration, gap, leader, ego_gap)
-        ego_speed = np.maximum(self._ego.speed * np.cos(self.boxes[:, 2] - self._ego.yaw), 0.0)
-        leader_speed = np.where(np.isfinite(gap), before[leader], 0.0)
-        pull = np.minimum(
-            self._acceleration(gap, leader_speed), self._acceleration(ego_gap, ego_speed)
-        )
         hit = self._time < self._hit_until
-        pull[hit] = np.minimum(pull[hit], -HIT_BRAKING)
-        speed = np.clip(before + pull * duration, 0.0, self._limit())
+        speed = before + duration * self._acceleration(gap, before[leader], ego_gap, hit)
+        speed = np.minimum(np.maximum(speed, 0.0), self._limit())
         speed = np.maximum(speed, before - HARDEST * duration)
         # The last word: never into what is ahead, never over a stop.
         room = np.minimum(np.minimum(gap, ego_gap) - LAST_GAP, paths.stop - paths.front)
-        way = np.minimum(0.5 * (before + speed) * duration, np.maximum(room, 0.0))
-        speed = np.minimum(speed, 2.0 * way / duration)
-        self._light(before, speed, duration)
-        self.speed = speed
+        way = np.minimum(0.5 * duration * (before + speed), np.maximum(room, 0.0))
+        self.speed = np.minimum(speed, 2.0 / duration * way)
+        self._light((before - self.speed) / duration, hit)
         paths.front += way
         self._right_of_way.leave(paths.advance())
         self._come_back(ego)
-        self._lane_limit = self._move_boxes()
+        self._lane_limit = paths.poses(self.boxes)
 
     def struck(self, index: int, impulse: Sequence[float]) -> None:
         """
@@ -163,26 +158,31 @@ class Traffic:
     def _ahead(self) -> Tuple[np.ndarray, np.ndarray]:
         """Return the gap to the next vehicle on each path, (n,) m, inf for none; and which."""
         paths = self._paths
-        rear = paths.front - paths.behind[REAR] - paths.begin[REAR]
-        to_rear = paths.reach[:, paths.segment[REAR]] + (rear - paths.front[:, None])
+        front, rear = paths.segment[FRONT], paths.segment[REAR]
+        # Of each vehicle (row) on each path (column), first by its rear bumper.
+        gaps = paths.reach[rear]
+        gaps += (paths.front - self._length - paths.begin[REAR])[:, None]
+        gaps -= paths.front
+        gaps[gaps <= 0.0] = math.inf
         # Whose rear comes from elsewhere but whose front is on the path is ahead, too.
-        front = paths.front - paths.begin[FRONT]
-        to_front = paths.reach[:, paths.segment[FRONT]] + (front - paths.front[:, None])
-        np.copyto(to_rear, math.inf, where=to_rear <= 0.0)
-        merging = np.where(to_front > 0.0, to_front - self._length, math.inf)
-        gaps = np.minimum(to_rear, merging, out=to_rear)
+        between = np.flatnonzero(front != rear)
+        merging = paths.reach[front[between]]
+        merging += (paths.front - paths.begin[FRONT])[between, None]
+        merging -= paths.front
+        merging[merging <= 0.0] = math.inf
+        merging -= self._length[between, None]
+        gaps[between] = np.minimum(gaps[between], merging)
         np.fill_diagonal(gaps, math.inf)
-        leader = gaps.argmin(axis=1)
-        return gaps[np.arange(len(gaps)), leader], leader
+        leader = gaps.argmin(axis=0)
+        return gaps[leader, np.arange(len(gaps))], leader
 
     def _to_ego(self) -> np.ndarray:
         """Return the gap to the ego on each path, (n,) float64 m, inf where it is not on it."""
-        ego, front = self._ego, self._paths.front[:, None]
-        if not len(ego.segment):
-            return np.full(len(front), math.inf)
-        start = self._paths.reach[:, ego.segment] - front
-        gaps = np.where(start + ego.high > 0.0, np.maximum(start + ego.low, 0.0), math.inf)
-        return gaps.min(axis=1)
+        ego = self._ego
+        start = self._paths.reach[ego.segment] - self._paths.front
+        ahead = start + ego.high[:, None] > 0.0
+        gaps = np.where(ahead, np.maximum(start + ego.low[:, None], 0.0), math.inf)
+        return gaps.min(axis=0, initial=math.inf)
 
     def _ask(
         self, duration: float, gap: np.ndarray, leader: np.ndarray, ego_gap: np.ndarray
@@ -194,13 +194,23 @@ class Traffic:
         may_ask = is_first & (ego_gap >= to_stop) & (self._time >= self._hit_until)
         self._right_of_way.decide(self._time, duration, self.speed, may_ask, self._ego)
 
-    def _acceleration(self, gap: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+    def _acceleration(
+        self, gap: np.ndarray, ahead: np.ndarray, ego_gap: np.ndarray, hit: np.ndarray
+    ) -> np.ndarray:
         """Return IDM's acceleration, (n,) float64 m/s^2, behind what drives at ``ahead``, m/s."""
-        speed = self.speed
-        closing = speed * (speed - ahead) / (2.0 * math.sqrt(ACCELERATION * COMFORT))
-        desired = REST_GAP + np.maximum(TIME_GAP * speed + closing, 0.0)
-        free = (speed / self._wanted) ** EXPONENT
-        return ACCELERATION * (1.0 - free - (desired / np.maximum(gap, 0.1)) ** 2)
+        ego_speed = self._ego.speed * np.cos(self.boxes[:, 2] - self._ego.yaw)
+        pressure = np.maximum(
+            self._pressure(gap, ahead), self._pressure(ego_gap, np.maximum(ego_speed, 0.0))
+        )
+        free = (self.speed / self._wanted) ** EXPONENT
+        acceleration = ACCELERATION * (1.0 - free - pressure**2)
+        return np.where(hit, np.minimum(acceleration, -HIT_BRAKING), acceleration)
+
+    def _pressure(self, gap: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+        """Return the desired gap behind what drives at ``ahead``, m/s, over the gap there is."""
+        closing = self.speed * (self.speed - ahead) / (2.0 * math.sqrt(ACCELERATION * COMFORT))
+        desired = REST_GAP + np.maximum(TIME_GAP * self.speed + closing, 0.0)
+        return desired / np.maximum(gap, SMALLEST_GAP)
 
     def _limit(self) -> np.ndarray:
         """Return the speed that curves and stops allow, (n,) float64 m/s."""
@@ -209,17 +219,10 @@ class Traffic:
         limit = np.minimum(self._lane_limit, 2.0 * BRAKING * to_stop)
         return np.sqrt(np.minimum(limit, paths.limit_ahead()))
 
-    def _light(self, before: np.ndarray, after: np.ndarray, duration: float) -> None:
-        slowing = (before - after) / duration
+    def _light(self, slowing: np.ndarray, hit: np.ndarray) -> None:
+        """Switch brake lights. :param slowing: (n,) float64 m/s^2. :param hit: (n,) bool."""
         self.braking = (slowing > LIGHT_ON) | (self.braking & (slowing > LIGHT_OFF))
-        self.braking |= after < LIGHT_STANDING
-        self.braking |= self._time < self._hit_until
-
-    def _move_boxes(self) -> np.ndarray:
-        """Put the boxes where the paths are; return the squared speed that lanes allow there."""
-        pose, limit = self._paths.poses()
-        self.boxes[:, :3] = pose
-        return limit
+        self.braking |= hit | (self.speed < LIGHT_STANDING)
 
     # -- coming and going -------------------------------------------------------------------------
 
@@ -247,5 +250,5 @@ class Traffic:
             if len(free):
                 self._right_of_way.withdraw(vehicle)
                 self._put(vehicle, int(self._rng.choice(free)))
-                self._move_boxes()
+                self._paths.poses(self.boxes)
                 self.speed[vehicle] = min(self.speed[vehicle], SLOWEST)

@@ -35,9 +35,9 @@ class LaneNetwork:
     """
     Segments of lanes.
 
-    ``points``: (m, 2) float64 m, centre lines at equal steps, one segment after the other.
-    ``limits``: (m,) float64 m^2/s^2, squared speed that the lane's curves allow from there on.
-    ``first``: (s,) int64, of each segment's points. ``step``, ``length``: (s,) float64 m.
+    ``course``: (m, 3) float64, the centre lines at equal steps, one segment after the other: x, y
+    (m), and the squared speed (m^2/s^2) that the curves of the lane allow from there on.
+    ``first``: (s,) int64, of each segment on the course. ``step``, ``length``: (s,) float64 m.
     ``closed``: (s,) bool. ``entries``: of each segment, its first limit. ``successors``: of each.
     ``hops``: of each segment, how many further ones to an open one. ``ways``: of each, the closed
     ones that may follow before the next open one. ``conflicts``: of each segment, those that must
@@ -72,9 +72,8 @@ class LaneNetwork:
             strings.lines[piece.string].poses(np.linspace(piece.begin, piece.end, count + 1))
             for piece, count in zip(pieces, counts.tolist())
         ]
-        self.points = np.concatenate([pose[:, :2] for pose in poses])
-        self.limits = np.concatenate([pose[:, 4] for pose in poses])
-        self.entries: List[float] = self.limits[self.first].tolist()
+        self.course = np.concatenate(poses)[:, [0, 1, 4]]
+        self.entries: List[float] = self.course[self.first, 2].tolist()
 
     def _name_cells(self, strings: Strings, pieces: List[Piece]) -> None:
         begins = np.cumsum([0.0] + [line.length for line in strings.lines])

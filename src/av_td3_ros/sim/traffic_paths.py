@@ -2,13 +2,13 @@
 Where vehicles are on the lanes and which way they go on: each has a path of segments of its own.
 
 Places on a path are metres travelled; they grow for ever, so that two places of one vehicle
-compare whatever lies between. Four points of each vehicle are followed along its path: front bumper, both
-axles, rear bumper. Both axles are on the centre line, and so is, but for the inside of a curve,
-the middle of the box.
+compare whatever lies between. Four points of each vehicle are followed along its path: front
+bumper, both axles, rear bumper. Both axles are on the centre line, and so is, but for the inside
+of a curve, the middle of the box.
 """
 
 import math
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -23,6 +23,9 @@ LOOK_AHEAD = 60.0
 LIMITS = 6
 # After so many closed segments in a row a path takes the nearest way out of them.
 WANDER = 4
+
+# Segments, and where each begins on a path.
+Crossing = List[Tuple[int, float]]
 
 
 class Left(NamedTuple):
@@ -41,8 +44,8 @@ class Paths:
     far behind that each followed point is. ``segment``, ``begin``, ``end``: (4, n), the segment
     that each point is on, and its place on the path. ``stop``: (n,) where to stop unless there is
     leave to go on: the beginning of a closed segment, or the end of a lane that leads nowhere.
-    ``is_last``: (n,) bool, whether it is the latter. ``reach``: (n, s), the place on each path
-    where a segment begins, inf where it is not on it.
+    ``is_last``: (n,) bool, whether it is the latter. ``reach``: (s, n), where each segment begins
+    on each path, inf where it is not on it.
     """
 
     def __init__(self, network: LaneNetwork, lengths: np.ndarray) -> None:
@@ -58,7 +61,7 @@ class Paths:
         self.begin, self.end = np.zeros((4, count)), np.zeros((4, count))
         self.stop = np.full(count, math.inf)
         self.is_last = np.zeros(count, bool)
-        self.reach = np.full((count, len(network.length)), math.inf)
+        self.reach = np.full((len(network.length), count), math.inf)
         self._limit_at = np.full((count, LIMITS), math.inf)
         self._limit = np.zeros((count, LIMITS))
         self._extend_at = np.full(count, math.inf)
@@ -66,6 +69,7 @@ class Paths:
         self._starts: List[List[float]] = [[] for _ in range(count)]
         self._index = [[0] * count for _ in range(4)]
         self._stop_index = [0] * count
+        self._crossing: List[Optional[Tuple[Crossing, int]]] = [None] * count
         self._rng = np.random.default_rng(0)
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -106,28 +110,28 @@ class Paths:
             self._refresh(vehicle)
         return left
 
-    def poses(self) -> Tuple[np.ndarray, np.ndarray]:
+    def poses(self, boxes: np.ndarray) -> np.ndarray:
         """
-        Return where the boxes are and how fast their lanes may be driven there.
+        Put boxes where the vehicles are.
 
-        :returns: (n, 3) float64 x, y (m), yaw (rad); (n,) float64 squared speed, m^2/s^2.
+        :param boxes: (n, 5) float64: x, y (m) and yaw (rad) are written.
+        :returns: (n,) float64 squared speed that the lanes allow there, m^2/s^2.
         """
         axles = slice(FRONT_AXLE, REAR)
-        along = self.front - self.behind[axles] - self.begin[axles]
         segment, network = self.segment[axles], self._network
+        along = self.front - self.behind[axles]
+        along -= self.begin[axles]
         steps = np.maximum(along / network.step[segment], 0.0)
         whole = steps.astype(np.int64)
-        share = steps - whole
         at = network.first[segment] + whole
-        # The last point of the last segment has none after it.
-        after = np.minimum(at + 1, len(network.points) - 1)
-        points = network.points[at]
-        points += share[..., None] * (network.points[after] - points)
-        limits = network.limits[at]
-        limits += share * (network.limits[after] - limits)
-        dx, dy = (points[0] - points[1]).T
-        pose = np.stack([*(0.5 * (points[0] + points[1])).T, np.arctan2(dy, dx)], axis=1)
-        return pose, np.minimum(limits[0], limits[1])
+        place = network.course[at]
+        # The last point of all has none after it.
+        following = network.course[np.minimum(at + 1, len(network.course) - 1)]
+        place += (steps - whole)[..., None] * (following - place)
+        ahead, behind = place
+        boxes[:, :2] = 0.5 * (ahead[:, :2] + behind[:, :2])
+        boxes[:, 2] = np.arctan2(ahead[:, 1] - behind[:, 1], ahead[:, 0] - behind[:, 0])
+        return np.minimum(ahead[:, 2], behind[:, 2])
 
     def limit_ahead(self) -> np.ndarray:
         """Return the squared speed that lanes further on allow here, (n,) float64 m^2/s^2."""
@@ -140,20 +144,24 @@ class Paths:
         """Return who has leave to go on from the segment that its front is on, (n,) bool."""
         return self.stop > self.end[FRONT] + 1e-6
 
-    def crossing(self, vehicle: int) -> Tuple[List[Tuple[int, float]], int]:
+    def crossing(self, vehicle: int) -> Tuple[Crossing, int]:
         """
         Return what lies behind the stop of a vehicle.
 
         :returns: closed segments and their places on the path; the open segment behind them.
         """
-        way, starts = self._ways[vehicle], self._starts[vehicle]
-        begin = end = self._stop_index[vehicle]
-        while end == len(way) or self._closed[way[end]]:
-            if end == len(way):
-                self._extend(vehicle)
-            else:
-                end += 1
-        return list(zip(way[begin:end], starts[begin:end])), way[end]
+        known = self._crossing[vehicle]
+        if known is None:
+            way, starts = self._ways[vehicle], self._starts[vehicle]
+            begin = end = self._stop_index[vehicle]
+            while end == len(way) or self._closed[way[end]]:
+                if end == len(way):
+                    self._extend(vehicle)
+                else:
+                    end += 1
+            known = list(zip(way[begin:end], starts[begin:end])), way[end]
+            self._crossing[vehicle] = known
+        return known
 
     def permit(self, vehicle: int) -> None:
         """Let a vehicle go on: its stop is now the one after this crossing."""
@@ -204,7 +212,7 @@ class Paths:
         way = self._ways[vehicle]
         index = next((k for k in range(begin, len(way)) if self._closed[way[k]]), -1)
         is_last = index < 0 and not self._network.successors[way[-1]]
-        self._stop_index[vehicle] = index
+        self._stop_index[vehicle], self._crossing[vehicle] = index, None
         self.is_last[vehicle] = is_last
         self.stop[vehicle] = (
             self._starts[vehicle][index]
@@ -231,10 +239,9 @@ class Paths:
         """Write what lies ahead of a front bumper into the arrays."""
         index = self._index[FRONT][vehicle]
         way, starts = self._ways[vehicle][index:], self._starts[vehicle][index:]
-        row = self.reach[vehicle]
-        row.fill(math.inf)
+        self.reach[:, vehicle] = math.inf
         # Backwards: of a segment that comes twice, the nearer one counts.
-        row[way[::-1]] = starts[::-1]
+        self.reach[way[::-1], vehicle] = starts[::-1]
         entries = [self._network.entries[segment] for segment in way[1:]]
         ahead = starts[1:]
         if len(ahead) > LIMITS:

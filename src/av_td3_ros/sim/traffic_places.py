@@ -29,7 +29,7 @@ class Places:
         self.begin = number * self.size
         step = network.step[self.segment]
         index = ((self.begin + 0.5 * self.size) / step).astype(np.int64)
-        self.middle = network.points[network.first[self.segment] + index]
+        self.middle = network.course[network.first[self.segment] + index, :2]
 
     def away_from(self, points: np.ndarray, distance: float) -> np.ndarray:
         """
