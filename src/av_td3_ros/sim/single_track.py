@@ -175,7 +175,7 @@ def single_track(p: VehicleParams) -> Derivative:
                 direction = copysign(1.0, push)
         # The load moves with the acceleration asked for, as in ST, as far as the grip allows it.
         mu = mu_dry * grip
-        moved = engine - direction * (brake_front + brake_rear + hand_brake)
+        moved = engine - direction * (brake_front + brake_rear + hand_brake + friction)
         most = mu * weight
         moved = transfer * (most if moved > most else -most if moved < -most else moved)
         grip_front, grip_rear = mu * (load_front - moved), mu * (load_rear + moved)
