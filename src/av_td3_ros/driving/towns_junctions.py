@@ -1,7 +1,7 @@
 """Crossings, T junctions and roundabouts: how far streets stay back, and what connects them."""
 
 import math
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from av_td3_ros.driving.towns_curves import joined, Piece, Place, reach
 from av_td3_ros.driving.towns_opendrive import (
@@ -274,7 +274,7 @@ def _movements(lanes: int, targets: int, straight: bool, right: bool) -> Iterato
 
 
 def _straight_on(come: Arm, exits: Sequence[Arm]) -> Optional[int]:
-    """Return which exit goes straight on: of three the middle one, of two one that turns little."""
+    """Return which exit goes straight on: of three the middle one, of two what turns little."""
     turns = [
         abs(math.remainder(leave.place.heading - come.place.heading - math.pi, 2 * math.pi))
         for leave in exits

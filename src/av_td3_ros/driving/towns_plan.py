@@ -16,11 +16,11 @@ from av_td3_ros.driving.towns_opendrive import Mark
 COLUMNS, ROWS = (4, 5), (3, 4)
 BLOCK = (112.0, 150.0)
 JITTER = 0.25
-LEFT_OUT = (0.05, 0.2)
+LEFT_OUT = (0.1, 0.25)
 MOST_BENDS = 3
 LANE_WIDTH, SHOULDER, SIDEWALK = (3.0, 4.0), (0.5, 1.5), (1.5, 2.5)
 # Share of the lines of the grid with two lanes per direction, with shoulders, without sidewalks.
-AVENUES, SHOULDERS, NO_SIDEWALK = 0.25, 0.4, 0.15
+AVENUES, SHOULDERS, NO_SIDEWALK = 0.2, 0.4, 0.15
 NARROW_CENTRE = (
     Mark('broken', 'yellow'),
     Mark('broken', 'white'),

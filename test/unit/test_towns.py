@@ -1,0 +1,220 @@
+"""Random towns: what holds for every seed, and the curves that they are made of."""
+
+import cmath
+import math
+import os
+import subprocess
+import sys
+from typing import Dict, List, Tuple
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from scipy.special import fresnel
+
+pytest.importorskip('carla')
+pytest.importorskip('shapely')
+
+import town_checks  # noqa: E402
+
+from av_td3_ros.driving.road_map import MapError, RoadMap  # noqa: E402
+from av_td3_ros.driving.towns import LARGEST_SEED, town  # noqa: E402
+from av_td3_ros.driving.towns_curves import (  # noqa: E402
+    bend,
+    joined,
+    Piece,
+    Place,
+    reach,
+    rounded,
+    tightest,
+)
+
+SEEDS = range(20)
+
+
+@pytest.fixture(scope='module', params=SEEDS)
+def made(request) -> town_checks.Town:
+    return town_checks.make(request.param)
+
+
+def roads(text: str) -> Dict[str, ElementTree.Element]:
+    """Return the roads by their numbers."""
+    return {road.get('id'): road for road in ElementTree.fromstring(text).iter('road')}
+
+
+def curvatures(road: ElementTree.Element) -> List[Tuple[float, float]]:
+    """Return the curvature at the two ends of each piece of a road, 1/m."""
+    found = []
+    for geometry in road.iter('geometry'):
+        shape = geometry[0].attrib
+        first = shape.get('curvStart', shape.get('curvature', '0'))
+        found.append((float(first), float(shape.get('curvEnd', first))))
+    return found
+
+
+# -- every town -----------------------------------------------------------------------------------
+
+
+def test_every_lane_leads_to_every_lane(made):
+    assert town_checks.is_strongly_connected(made.road_map)
+
+
+def test_lanes_join_within_a_centimetre_and_a_degree(made):
+    gap, kink = town_checks.joints(made.road_map)
+    assert gap < 0.01 and kink < math.radians(1.0)
+
+
+def test_nothing_overlaps_but_driving_lanes_within_a_junction(made):
+    assert not [(a.key, b.key, area) for a, b, area in town_checks.overlaps(made.road_map)]
+    assert not [lane.key for lane in town_checks.folded(made.road_map)]
+
+
+def test_size_and_radii(made):
+    lanes = town_checks.driving(made.road_map)
+    points = np.concatenate([lane.centre for lane in lanes])
+    size = points.max(axis=0) - points.min(axis=0)
+    assert 250.0 < size[:2].min() and size[:2].max() < 800.0
+    assert 3e3 < sum(lane.length for lane in lanes) < 13e3
+    assert town_checks.tightest([lane for lane in lanes if lane.is_junction]) > 7.5
+    assert town_checks.tightest([lane for lane in lanes if not lane.is_junction]) > 15.0
+    assert all(2.99 < lane.width.min() <= lane.width.max() < 4.01 for lane in lanes)
+
+
+def test_streets_bend_without_a_step_in_curvature(made):
+    for road in roads(made.text).values():
+        if road.get('junction') == '-1' and road.find('lanes/laneSection/left') is not None:
+            ends = [0.0, *(value for pair in curvatures(road) for value in pair), 0.0]
+            assert ends[::2] == ends[1::2], road.get('id')
+
+
+def test_traffic_keeps_to_the_right(made):
+    for lane in town_checks.driving(made.road_map):
+        if lane.left_lane is None or lane.key[2] * lane.left_lane[2] > 0:
+            continue
+        other = made.road_map.lane(lane.left_lane)
+        across = (other.centre[-1] - lane.centre[0])[:2]
+        assert across[1] * math.cos(lane.yaw[0]) - across[0] * math.sin(lane.yaw[0]) > 2.9
+        assert math.cos(lane.yaw[0] - other.yaw[-1]) < -0.99
+
+
+def test_every_street_leads_to_every_other_at_its_junction(made):
+    root, by_number = ElementTree.fromstring(made.text), roads(made.text)
+    for junction in root.iter('junction'):
+        if junction.get('name').startswith('roundabout'):
+            assert len(junction) == 3
+            continue
+        ways = set()
+        for connection in junction:
+            road = by_number[connection.get('connectingRoad')]
+            ends = [road.find(f'link/{end}') for end in ('predecessor', 'successor')]
+            ways.add(tuple((end.get('elementId'), end.get('contactPoint')) for end in ends))
+        arms = {come for come, _ in ways}
+        assert ways == {(a, b) for a in arms for b in arms if a != b}
+        assert len(arms) == (3 if junction.get('name').startswith('t_junction') else 4)
+
+
+def test_routes_are_found(made):
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        assert 80.0 <= made.road_map.random_route(rng, 80.0, 200.0).length <= 200.0
+
+
+# -- all of them together -------------------------------------------------------------------------
+
+
+def test_towns_have_everything_that_they_may_have():
+    texts = [town(seed) for seed in SEEDS]
+    for kind in ('t_junctions', 'crossings', 'roundabouts'):
+        assert sum(town_checks.kinds(text)[kind] for text in texts) > 5
+    everything = ''.join(texts)
+    for part in ('<line', '<arc', '<spiral', 'type="shoulder"', 'type="sidewalk"', 'lane id="-2"'):
+        assert part in everything
+    marks = {
+        (mark.get('type'), mark.get('color'))
+        for text in texts
+        for mark in ElementTree.fromstring(text).iter('roadMark')
+    }
+    for colour in ('white', 'yellow'):
+        assert {(kind, colour) for kind in ('solid', 'broken', 'solid solid')} <= marks
+
+
+def test_seeds_give_different_towns_and_the_same_seed_the_same_in_another_process():
+    code = 'import sys; from av_td3_ros.driving.towns import town; sys.stdout.write(town(7))'
+    other = subprocess.run(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONHASHSEED': '123'},
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    assert other == town(7).encode() and town(7) != town(8)
+
+
+@pytest.mark.parametrize('seed', [-1, LARGEST_SEED + 1, 1.0, '7', None, True])
+def test_what_is_no_seed_is_refused(seed):
+    with pytest.raises(MapError, match=r'the seed of a random town must be a whole number from 0'):
+        town(seed)
+
+
+@pytest.mark.parametrize('seed', [LARGEST_SEED, np.int64(3)])
+def test_the_largest_seed_and_seeds_of_numpy_are_taken(seed):
+    assert town(seed) == town(int(seed))
+
+
+def test_the_checks_see_a_street_out_of_its_place():
+    root = ElementTree.fromstring(town(3))
+    first, second = (list(road.iter('geometry')) for road in root.findall('road')[:2])
+    for axis in 'xy':
+        away = float(second[1].get(axis)) - float(first[0].get(axis))
+        for geometry in first:
+            geometry.set(axis, str(float(geometry.get(axis)) + away))
+    moved = RoadMap('moved', ElementTree.tostring(root, 'unicode'))
+    assert list(town_checks.overlaps(moved))
+    assert not town_checks.is_strongly_connected(moved)
+
+
+# -- curves ---------------------------------------------------------------------------------------
+
+
+def test_pieces_end_where_fresnel_says():
+    length, curvature = 30.0, 1.0 / 20.0
+    scale = math.sqrt(math.pi * length / curvature)
+    sine, cosine = fresnel(length / scale)
+    end = Piece(Place(3 + 4j, 0.5), length, 0.0, curvature).end
+    wanted = 3 + 4j + scale * complex(cosine, sine) * cmath.rect(1.0, 0.5)
+    assert abs(end.point - wanted) < 1e-12
+    assert end.heading == pytest.approx(0.5 + length * curvature / 2)
+
+
+@pytest.mark.parametrize('degrees', [-115.0, -90.0, -3.0, 20.0, 90.0, 115.0])
+def test_a_bend_reaches_both_sides_of_its_corner_alike(degrees):
+    angle = math.radians(degrees)
+    pieces = bend(Place(-20.0 * reach(angle) + 0j, 0.0), angle, 20.0)
+    assert abs(pieces[-1].end.point - cmath.rect(20.0 * reach(angle), angle)) < 1e-9
+    assert tightest(pieces) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(
+    'leave',
+    [
+        Place(20 + 15j, math.pi / 2),
+        Place(20 - 12j, -1.9),
+        Place(30 + 4j, 0.0),
+        Place(30 - 3j, 0.2),
+        Place(30 + 0j, 0.0),
+    ],
+)
+def test_places_are_joined_exactly_and_gently(leave):
+    pieces = joined(Place(0j, 0.0), leave)
+    for before, after in zip(pieces, pieces[1:]):
+        assert abs(before.end.point - after.place.point) < 1e-3
+    assert pieces[0].place == Place(0j, 0.0)
+    assert abs(pieces[-1].end.point - leave.point) < 1e-3
+    assert math.remainder(pieces[-1].end.heading - leave.heading, 2 * math.pi) < 1e-3
+    assert tightest(pieces) > 5.0
+
+
+def test_corners_are_rounded_by_the_radius_where_there_is_room():
+    assert tightest(rounded([0j, 100 + 0j, 100 + 100j], 30.0)) == pytest.approx(30.0)
+    narrow = tightest(rounded([0j, 10 + 0j, 10 + 100j], 30.0))
+    assert narrow == pytest.approx(10.0 / reach(math.pi / 2))
+    assert tightest(rounded([0j, 10 + 0j, 30 + 0j], 30.0)) == math.inf
