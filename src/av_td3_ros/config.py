@@ -15,6 +15,18 @@ from av_td3_ros.options import build, ConfigError, flatten, group, option, optio
 # Settings of several nodes, given once at the top.
 SHARED = ('role_name', 'observation')
 
+# Those of sim/weather.py, and one that draws.
+WEATHERS = (
+    'clear_noon',
+    'cloudy_noon',
+    'wet_noon',
+    'hard_rain_noon',
+    'clear_sunset',
+    'hard_rain_sunset',
+    'foggy_noon',
+    'random',
+)
+
 
 def role_name() -> str:
     """Declare the vehicle's name."""
@@ -63,8 +75,23 @@ class SimulatorConfig:
     """The embedded simulator, which speaks the CARLA ROS bridge's contract."""
 
     role_name: str = role_name()
-    map: str = option('town', "'town' (the shipped one) or the path of an OpenDRIVE file")
-    seed: int = option(0, 'seed of scenery and first pose', low=0)
+    map: str = option(
+        'town',
+        "'town' (the shipped one), 'random_town:SEED' or the path of an OpenDRIVE file",
+    )
+    seed: int = option(0, 'seed of scenery, traffic, weather and first pose', low=0)
+    vehicles: int = option(0, 'other vehicles in traffic', low=0, high=100)
+    weather: str = option(
+        'clear_noon',
+        'weather at the start; random: another one, with exposure and sensor noise, after every '
+        'reset',
+        choices=WEATHERS,
+    )
+    renderer: str = option(
+        'auto',
+        'software, gpu (EGL), or auto: the GPU where there is one',
+        choices=('auto', 'software', 'gpu'),
+    )
     fixed_delta_seconds: float = option(
         0.05, 'simulated time of a tick', unit='s', low=0.005, high=0.1
     )
@@ -75,6 +102,8 @@ class SimulatorConfig:
         2.0, 'camera position forward of the vehicle origin', unit='m', low=-5.0, high=5.0
     )
     camera_z: float = option(1.5, 'camera position above the ground', unit='m', low=0.2, high=5.0)
+    segmentation: bool = option(False, 'publish the semantic camera too, beside the front camera')
+    depth: bool = option(False, 'publish the depth camera too, beside the front camera')
     wait_for_vehicle_control_command: bool = option(
         True, 'one tick per command (lock-step); false: tick in real time'
     )

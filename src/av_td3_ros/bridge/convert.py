@@ -18,7 +18,7 @@ from av_td3_msgs.msg import (
     Transition,
 )
 from builtin_interfaces.msg import Time
-from carla_msgs.msg import CarlaEgoVehicleControl
+from carla_msgs.msg import CarlaEgoVehicleControl, CarlaWeatherParameters
 import geometry_msgs.msg
 from nav_msgs.msg import Odometry, Path
 import numpy as np
@@ -30,6 +30,7 @@ from av_td3_ros.driving.episode import SUMMARY
 from av_td3_ros.driving.route import Route
 from av_td3_ros.learning_config import ExplorationConfig
 from av_td3_ros.options import build
+from av_td3_ros.sim.weather import Weather
 
 NANOSECONDS = 1_000_000_000
 ENCODING_CHANNELS = {'bgra8': 4, 'bgr8': 3, 'mono8': 1}
@@ -132,7 +133,7 @@ def from_image(msg: Image) -> np.ndarray:
 
 
 def to_image(pixels: np.ndarray, encoding: str, header: Any) -> Image:
-    """Return (rows, columns[, channels]) uint8 as an image message."""
+    """Return (rows, columns[, channels]), in the encoding's own type, as an image message."""
     height, width = pixels.shape[:2]
     return Image(
         header=header,
@@ -140,7 +141,7 @@ def to_image(pixels: np.ndarray, encoding: str, header: Any) -> Image:
         width=width,
         encoding=encoding,
         is_bigendian=0,
-        step=width * ENCODING_CHANNELS[encoding],
+        step=pixels.nbytes // height,
         data=to_bytes(pixels),
     )
 
@@ -167,7 +168,13 @@ def to_camera_info(width: int, height: int, fov_deg: float, header: Any) -> Came
 def to_control_msg(control: Control, stamp: Time) -> CarlaEgoVehicleControl:
     """Return a control as the bridge's command, whose steering is positive to the right."""
     msg = CarlaEgoVehicleControl(
-        throttle=control.throttle, brake=control.brake, steer=-control.steering
+        throttle=control.throttle,
+        brake=control.brake,
+        steer=-control.steering,
+        hand_brake=control.hand_brake,
+        reverse=control.reverse,
+        gear=control.gear,
+        manual_gear_shift=control.manual_gear_shift,
     )
     msg.header.stamp = stamp
     return msg
@@ -183,7 +190,23 @@ def from_control_msg(msg: CarlaEgoVehicleControl) -> Control:
         min(max(msg.throttle, 0.0), 1.0),
         min(max(msg.brake, 0.0), 1.0),
         min(max(-msg.steer, -1.0), 1.0),
+        msg.hand_brake,
+        msg.reverse,
+        msg.gear,
+        msg.manual_gear_shift,
     )
+
+
+# -- weather --------------------------------------------------------------------------------------
+
+
+def from_weather_msg(msg: CarlaWeatherParameters) -> Weather:
+    """
+    Return a weather message as weather.
+
+    :raises ValueError: where a value is no number or out of range.
+    """
+    return Weather(*(float(getattr(msg, name)) for name in Weather._fields)).check()
 
 
 # -- route ----------------------------------------------------------------------------------------

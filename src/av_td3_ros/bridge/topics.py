@@ -27,6 +27,7 @@ from carla_msgs.msg import (
     CarlaEgoVehicleStatus,
     CarlaLaneInvasionEvent,
     CarlaStatus,
+    CarlaWeatherParameters,
     CarlaWorldInfo,
 )
 from diagnostic_msgs.msg import DiagnosticArray
@@ -34,7 +35,7 @@ from geometry_msgs.msg import Pose, PoseStamped, Twist
 from nav_msgs.msg import Odometry, Path
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Float32
+from std_msgs.msg import Bool, Float32
 from visualization_msgs.msg import MarkerArray
 
 from av_td3_ros.bridge import qos
@@ -78,12 +79,35 @@ TOPICS: Dict[str, Topic] = {
     'world_control': Topic(
         '/carla/control', CarlaControl, 'bridge', EVENT, 'play, pause, step once'
     ),
+    'weather_control': Topic(
+        '/carla/weather_control', CarlaWeatherParameters, 'bridge', EVENT, 'sets the weather'
+    ),
     'actor_list': Topic(
         '/carla/actor_list', CarlaActorList, 'bridge', FRAME, 'ids, to classify collisions'
     ),
     'image': Topic(f'{EGO}/rgb_front/image', Image, 'bridge', FRAME, 'front camera, bgra8'),
     'camera_info': Topic(
         f'{EGO}/rgb_front/camera_info', CameraInfo, 'bridge', FRAME, 'intrinsics'
+    ),
+    'segmentation': Topic(
+        f'{EGO}/semantic_segmentation_front/image',
+        Image,
+        'bridge',
+        FRAME,
+        "classes in CARLA's colours, bgra8 (simulator.segmentation)",
+    ),
+    'segmentation_info': Topic(
+        f'{EGO}/semantic_segmentation_front/camera_info',
+        CameraInfo,
+        'bridge',
+        FRAME,
+        'intrinsics of that',
+    ),
+    'depth': Topic(
+        f'{EGO}/depth_front/image', Image, 'bridge', FRAME, 'metres, 32FC1 (simulator.depth)'
+    ),
+    'depth_info': Topic(
+        f'{EGO}/depth_front/camera_info', CameraInfo, 'bridge', FRAME, 'intrinsics of that'
     ),
     'odometry': Topic(
         f'{EGO}/odometry', Odometry, 'bridge', FRAME, 'pose in map, velocity in the body frame'
@@ -113,6 +137,20 @@ TOPICS: Dict[str, Topic] = {
         'bridge',
         FRAME,
         'the one command per frame',
+    ),
+    'vehicle_control_cmd_manual': Topic(
+        f'{EGO}/vehicle_control_cmd_manual',
+        CarlaEgoVehicleControl,
+        'bridge',
+        EVENT,
+        'drives instead while the override is on',
+    ),
+    'manual_override': Topic(
+        f'{EGO}/vehicle_control_manual_override',
+        Bool,
+        'latched',
+        CHANGE,
+        'whether the manual command drives',
     ),
     'set_transform': Topic(
         f'{EGO}/control/set_transform', Pose, 'bridge', EVENT, 'puts the vehicle somewhere'

@@ -10,32 +10,33 @@ import math
 from typing import Any, Deque, Dict, Optional, Tuple
 
 from carla_msgs.msg import (
-    CarlaActorInfo,
-    CarlaActorList,
-    CarlaCollisionEvent,
     CarlaControl,
-    CarlaEgoVehicleInfo,
-    CarlaEgoVehicleInfoWheel,
-    CarlaEgoVehicleStatus,
-    CarlaLaneInvasionEvent,
+    CarlaEgoVehicleControl,
     CarlaStatus,
+    CarlaWeatherParameters,
     CarlaWorldInfo,
 )
-from geometry_msgs.msg import PoseStamped, TransformStamped, Twist, Vector3
+from geometry_msgs.msg import PoseStamped, Twist
 import geometry_msgs.msg
-from nav_msgs.msg import Odometry, Path
+from nav_msgs.msg import Path
 import numpy as np
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import Float32, Header
+from std_msgs.msg import Bool, Float32, Header
 
-from av_td3_ros.bridge import convert
+from av_td3_ros.bridge import convert, world_messages
 from av_td3_ros.config import SimulatorConfig
-from av_td3_ros.datatypes import Control
+from av_td3_ros.datatypes import Control, Pose
 from av_td3_ros.driving.road_map import MapError
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 from av_td3_ros.sim.world import World
 
-EGO_ID = 100
+# A camera's own axes: x to the right, y down, z ahead.
+OPTICAL = Pose(0.0, 0.0, 0.0, -math.pi / 2, 0.0, -math.pi / 2)
+FRAMES = {
+    'image': 'rgb_front',
+    'segmentation': 'semantic_segmentation_front',
+    'depth': 'depth_front',
+}
 ROUTE_JUMP = 2.0
 LATENCIES_KEPT = 2000
 SETTLE = 0.7
@@ -53,6 +54,7 @@ class SimulatorNode(GraphNode):
         self._world.image()  # the first takes long; better now than in the first frame
         self._period_ns = round(self.config.fixed_delta_seconds * convert.NANOSECONDS)
         self._control = Control(brake=1.0)
+        self._overridden = False
         self._awaiting = False
         self._started = False
         self._paused = False
@@ -82,9 +84,16 @@ class SimulatorNode(GraphNode):
                 'waypoints',
             )
         }
+        self._cameras = [kind for kind in ('segmentation', 'depth') if getattr(self.config, kind)]
+        for kind in self._cameras:
+            self._pubs[kind] = self.publisher(kind)
+            self._pubs[f'{kind}_info'] = self.publisher(f'{kind}_info')
         self._tf = self._make_tf()
         self.subscribe('vehicle_control_cmd', self.on_command)
+        self.subscribe('vehicle_control_cmd_manual', lambda msg: self.on_command(msg, manual=True))
+        self.subscribe_always('manual_override', self.on_manual_override)
         self.subscribe('world_control', self.on_world_control)
+        self.subscribe('weather_control', self.on_weather)
         self.subscribe('set_transform', self.on_set_transform)
         self.subscribe('set_target_velocity', self.on_set_target_velocity)
         self.subscribe('goal', self.on_goal)
@@ -104,7 +113,9 @@ class SimulatorNode(GraphNode):
                 opendrive=self._world.road_map.opendrive,
             )
         )
-        self._pubs['vehicle_info'].publish(self._vehicle_info())
+        self._pubs['vehicle_info'].publish(
+            world_messages.vehicle_info(self._world.vehicle.params, self.config.role_name)
+        )
         self._started = False
 
     def release(self) -> None:
@@ -146,8 +157,13 @@ class SimulatorNode(GraphNode):
 
     # -- events -----------------------------------------------------------------------------------
 
-    def on_command(self, msg: Any) -> None:
-        """Apply a command; in lock-step it releases the next tick."""
+    def on_command(self, msg: CarlaEgoVehicleControl, manual: bool = False) -> None:
+        """
+        Apply a command; in lock-step it releases the next tick. Under manual override the manual
+        ones alone do, as in the bridge.
+        """
+        if manual is not self._overridden:
+            return
         self._control = convert.from_control_msg(msg)
         if not self._started:
             return
@@ -159,6 +175,18 @@ class SimulatorNode(GraphNode):
         if self.config.wait_for_vehicle_control_command:
             self._awaiting = False
             self._go_on()
+
+    def on_manual_override(self, msg: Bool) -> None:
+        """Let the manual command drive, or no longer."""
+        self._overridden = msg.data
+        self.get_logger().info(f'manual override {"on" if msg.data else "off"}')
+
+    def on_weather(self, msg: CarlaWeatherParameters) -> None:
+        """Change the weather."""
+        try:
+            self._world.set_weather(convert.from_weather_msg(msg))
+        except ValueError as error:
+            self.get_logger().warning(f'{error}: ignored')
 
     def on_world_control(self, msg: CarlaControl) -> None:
         """Play, pause or step once, as /carla/control asks."""
@@ -246,90 +274,36 @@ class SimulatorNode(GraphNode):
     def _publish_frame(self) -> None:
         world, pubs, role = self._world, self._pubs, self.config.role_name
         stamp = convert.from_ns(world.frame * self._period_ns)
-        in_map = Header(stamp=stamp, frame_id='map')
         self._publish_status()
         pubs['clock'].publish(Clock(clock=stamp))
         for hit in world.collisions:
-            x, y, z = hit.impulse
-            pubs['collision'].publish(
-                CarlaCollisionEvent(
-                    header=Header(stamp=stamp, frame_id=f'{role}/collision'),
-                    other_actor_id=hit.other_actor_id,
-                    normal_impulse=Vector3(x=float(x), y=-float(y), z=float(z)),
-                )
-            )
+            pubs['collision'].publish(world_messages.collision(hit, role, stamp))
         if world.lane_invasions:
             pubs['lane_invasion'].publish(
-                CarlaLaneInvasionEvent(
-                    header=Header(stamp=stamp, frame_id=f'{role}/lane_invasion'),
-                    crossed_lane_markings=[int(code) for code in world.lane_invasions],
-                )
+                world_messages.lane_invasion(world.lane_invasions, role, stamp)
             )
-        pubs['odometry'].publish(self._odometry(in_map))
+        pubs['odometry'].publish(world_messages.odometry(world, role, stamp))
         pubs['speedometer'].publish(Float32(data=float(world.state.speed)))
-        pubs['vehicle_status'].publish(self._vehicle_status(in_map))
-        pubs['actor_list'].publish(
-            CarlaActorList(
-                actors=[
-                    CarlaActorInfo(
-                        id=EGO_ID, parent_id=0, type='vehicle.tesla.model3', rolename=role
-                    )
-                ]
-            )
-        )
-        self._publish_tf(in_map)
+        pubs['vehicle_status'].publish(world_messages.vehicle_status(world, self._control, stamp))
+        pubs['actor_list'].publish(world_messages.actor_list(world, role))
+        self._publish_tf(stamp)
         # Rendering comes last: the episode manager scores the frame meanwhile.
-        optical = Header(stamp=stamp, frame_id=f'{role}/rgb_front')
-        image = world.image()
+        for kind in self._cameras:
+            encoding = 'bgra8' if kind == 'segmentation' else '32FC1'
+            self._publish_image(kind, f'{kind}_info', encoding, getattr(world, kind)(), stamp)
+        self._publish_image('image', 'camera_info', 'bgra8', world.image(), stamp)
+        self._republish_route_after_jump()
+
+    def _publish_image(
+        self, key: str, info_key: str, encoding: str, image: np.ndarray, stamp: convert.Time
+    ) -> None:
+        optical = Header(stamp=stamp, frame_id=f'{self.config.role_name}/{FRAMES[key]}')
         height, width = image.shape[:2]
-        pubs['camera_info'].publish(
+        self._pubs[info_key].publish(
             convert.to_camera_info(width, height, self.config.fov_deg, optical)
         )
         self._imaged_at = now()
-        pubs['image'].publish(convert.to_image(image, 'bgra8', optical))
-        self._republish_route_after_jump()
-
-    def _odometry(self, header: Header) -> Odometry:
-        state = self._world.state
-        msg = Odometry(header=header, child_frame_id=self.config.role_name)
-        msg.pose.pose = convert.to_pose_msg(state.pose)
-        msg.twist.twist.linear.x = float(state.speed)
-        msg.twist.twist.angular.z = float(state.yaw_rate)
-        return msg
-
-    def _vehicle_status(self, header: Header) -> CarlaEgoVehicleStatus:
-        world = self._world
-        pose, a, speed = world.state.pose, world.acceleration, world.state.speed
-        msg = CarlaEgoVehicleStatus(
-            header=header, velocity=abs(float(speed)), orientation=convert.to_quaternion(pose)
-        )
-        lateral = speed * world.state.yaw_rate
-        msg.acceleration.linear.x = a * math.cos(pose.yaw) - lateral * math.sin(pose.yaw)
-        msg.acceleration.linear.y = a * math.sin(pose.yaw) + lateral * math.cos(pose.yaw)
-        msg.control = convert.to_control_msg(self._control, header.stamp)
-        msg.control.header = Header()  # the bridge leaves it empty
-        return msg
-
-    def _vehicle_info(self) -> CarlaEgoVehicleInfo:
-        body = self._world.vehicle.params
-        wheels = [
-            CarlaEgoVehicleInfoWheel(
-                tire_friction=3.5,
-                max_steer_angle=float(body.max_steer) if x > 0 else 0.0,
-                radius=35.0,
-                position=Vector3(x=x, y=y, z=0.0),
-            )
-            for x in (body.wheelbase / 2, -body.wheelbase / 2)
-            for y in (0.8, -0.8)
-        ]
-        return CarlaEgoVehicleInfo(
-            id=EGO_ID,
-            type='vehicle.tesla.model3',
-            rolename=self.config.role_name,
-            wheels=wheels,
-            mass=float(body.mass),
-            use_gear_autobox=True,
-        )
+        self._pubs[key].publish(convert.to_image(image, encoding, optical))
 
     def _republish_route_after_jump(self) -> None:
         pose = self._world.state.pose
@@ -359,18 +333,22 @@ class SimulatorNode(GraphNode):
             return None
         publisher = self.create_publisher(TFMessage, '/tf', 100)
         self._entities.append(lambda: self.destroy_publisher(publisher))
-        return lambda transform: publisher.publish(TFMessage(transforms=[transform]))
+        return lambda transforms: publisher.publish(TFMessage(transforms=transforms))
 
-    def _publish_tf(self, header: Header) -> None:
+    def _publish_tf(self, stamp: convert.Time) -> None:
         if self._tf is None:
             return
-        msg = TransformStamped(header=header, child_frame_id=self.config.role_name)
-        pose = convert.to_pose_msg(self._world.state.pose)
-        msg.transform.translation = Vector3(
-            x=pose.position.x, y=pose.position.y, z=pose.position.z
+        role, config = self.config.role_name, self.config
+        mounted = OPTICAL._replace(x=config.camera_x, z=config.camera_z)
+        self._tf(
+            [
+                world_messages.transform('map', role, self._world.state.pose, stamp),
+                *(
+                    world_messages.transform(role, f'{role}/{FRAMES[key]}', mounted, stamp)
+                    for key in ('image', *self._cameras)
+                ),
+            ]
         )
-        msg.transform.rotation = pose.orientation
-        self._tf(msg)
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ class Mover(NamedTuple):
     kg, infinite for what stands fast. ``inertia``: about the vertical, kg m^2.
     """
 
-    centre: Vector
+    centre: Vector = (0.0, 0.0)
     velocity: Vector = (0.0, 0.0)
     yaw_rate: float = 0.0
     mass: float = math.inf

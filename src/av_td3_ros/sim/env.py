@@ -4,7 +4,7 @@ The driving task in one process: the simulator, the observation, the reward, wit
 The same preprocessing, scoring and endings as the graph; only the transport differs.
 """
 
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -34,8 +34,15 @@ class DrivingEnv:
         self.world = World(config.simulator)
         self.episode_id = 0
 
-    def reset(self) -> Observation:
-        """Put the vehicle at rest on a new random route and return the first observation."""
+    def reset(self, seed: Optional[int] = None) -> Observation:
+        """
+        Put the vehicle at rest on a new random route and return the first observation.
+
+        :param seed: of all chance from here on; None goes on with what there is.
+        """
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+            self.world.reseed(seed)
         limits = self._config.episode_manager
         route = self.world.road_map.random_route(
             self._rng, limits.route_length_min, limits.route_length_max

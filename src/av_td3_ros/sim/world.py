@@ -1,5 +1,5 @@
 """
-The simulated world: a map, what stands beside its roads, one vehicle, one camera.
+The simulated world: a map, what stands beside its roads, a vehicle among others, its cameras.
 
 Deterministic: the same seed and controls give the same states and images, bit for bit.
 """
@@ -11,11 +11,22 @@ import numpy as np
 
 from av_td3_ros.config import SimulatorConfig
 from av_td3_ros.datatypes import Control, Pose, VehicleState, wrap_angle
-from av_td3_ros.driving.road_map import LanePosition, RoadMap
-from av_td3_ros.sim.scenery import Scenery
+from av_td3_ros.driving.road_map import RoadMap
+from av_td3_ros.sim.boxes import touching
+from av_td3_ros.sim.collisions import contact, HAIR, impulse, Mover, way_to
+from av_td3_ros.sim.lane_watch import LaneWatch
+from av_td3_ros.sim.scenery import Item, Scenery
+from av_td3_ros.sim.traffic import Traffic
 from av_td3_ros.sim.vehicle import Vehicle
+from av_td3_ros.sim.weather import PRESETS, random_weather, Weather
 
 SCENERY_ID = 0
+RANDOM = 'random'
+# Grip of a soaked road over that of a dry one; peak values of asphalt are 0.5 to 0.7 and 0.8 to
+# 0.9 in Wong, Theory of Ground Vehicles (2008), section 1.3.
+SOAKED = 0.7
+# What touches slower than this, m/s, leans and does not hit.
+SOFT = 0.02
 
 
 class Collision(NamedTuple):
@@ -33,20 +44,23 @@ class World:
 
     def __init__(self, config: SimulatorConfig) -> None:
         """
-        Load the map and put the vehicle on a lane.
+        Load the map, put the traffic on it and the vehicle on a lane.
 
         :raises MapError: where the map cannot be read.
+        :raises ValueError: where it has no room for the traffic.
         """
         self._config = config
         self.road_map = RoadMap.load(config.map)
         self.scenery = Scenery(self.road_map, config.seed)
         self.vehicle = Vehicle()
+        self.traffic = Traffic(self.road_map, config.vehicles, config.seed)
+        self._lanes = LaneWatch(self.road_map.lanes)
         self._camera = None
         self.frame = 0
         self.collisions: List[Collision] = []
         self.lane_invasions: List[int] = []
-        start = self.road_map.random_route(np.random.default_rng(config.seed), 20.0, 2000.0).start
-        self.teleport(start)
+        self.set_weather(PRESETS['clear_noon' if config.weather == RANDOM else config.weather])
+        self.reseed(config.seed)
 
     @property
     def time(self) -> float:
@@ -59,26 +73,62 @@ class World:
         return self.vehicle.state
 
     @property
-    def acceleration(self) -> float:
-        """Forward acceleration over the last tick, m/s^2."""
-        return self.vehicle.acceleration
+    def box(self) -> np.ndarray:
+        """Where the vehicle is: (5,) float64, x, y, yaw, length, width."""
+        pose, (length, width) = self.state.pose, self._size
+        return np.array((pose.x, pose.y, pose.yaw, length, width))
+
+    @property
+    def others(self) -> np.ndarray:
+        """The traffic: (n, 6) float64, x, y, yaw, length, width, speed."""
+        return np.column_stack([self.traffic.boxes, self.traffic.speed])
+
+    def reseed(self, seed: int) -> None:
+        """Begin anew as far as chance goes: at rest on a random lane, among other traffic."""
+        self._rng = np.random.default_rng(seed)
+        self.set_velocity(0.0, 0.0)
+        self.teleport(self.road_map.random_route(self._rng, 20.0, 2000.0).start)
 
     def tick(self, control: Control) -> None:
         """Advance one step with one control."""
-        before = self.vehicle.state
-        self.vehicle.step(control, self._config.fixed_delta_seconds)
+        before, duration = self.state.pose, self._config.fixed_delta_seconds
+        self.vehicle.step(control, duration)
+        if self.traffic.bodies:
+            self.traffic.step(duration, (*self.box.tolist(), self.state.speed))
         self.frame += 1
         self.collisions = self._collide(before)
-        self.lane_invasions = self._invade()
+        self.lane_invasions = self._lanes.update(self.box)
 
     def teleport(self, pose: Pose) -> None:
-        """Put the vehicle somewhere on the ground; it keeps its velocity, as in CARLA."""
-        self.vehicle.place(Pose(pose.x, pose.y, 0.0, wrap_angle(pose.yaw)))
-        self._beside = self._lanes_beside()
+        """
+        Put the vehicle somewhere on the ground; it keeps its velocity, as in CARLA.
+
+        The traffic begins anew around it, so that no other vehicle is in its place.
+
+        :raises ValueError: where something that stands fast is in its place.
+        """
+        placed = Pose(pose.x, pose.y, 0.0, wrap_angle(pose.yaw))
+        index = self.scenery.collides(placed, *self._size)
+        if index is not None:
+            raise ValueError(
+                f'the vehicle must be put on a free place, got ({pose.x:.1f}, {pose.y:.1f}), '
+                f'where a {self.scenery.items[index].kind} stands; choose one on a lane'
+            )
+        self.vehicle.place(placed)
+        self.traffic.reset(int(self._rng.integers(2**31)), self.box.tolist())
+        self._lanes.reset(self.box)
+        if self._config.weather == RANDOM:
+            self.set_weather(random_weather(self._rng))
 
     def set_velocity(self, speed: float, yaw_rate: float) -> None:
         """Set forward speed (m/s) and yaw rate (rad/s)."""
         self.vehicle.set_velocity(speed, yaw_rate)
+
+    def set_weather(self, weather: Weather) -> None:
+        """Change sky, air and road."""
+        self.weather = weather
+        water = max(weather.wetness, weather.precipitation_deposits) / 100.0
+        self.vehicle.grip = 1.0 - (1.0 - SOAKED) * water
 
     def image(self) -> np.ndarray:
         """Return what the front camera sees now: (height, width, 4) uint8, BGRA."""
@@ -111,46 +161,66 @@ class World:
             self._camera.close()
             self._camera = None
 
-    def _collide(self, before: VehicleState) -> List[Collision]:
-        """Stop the vehicle where it would drive into something."""
-        vehicle, state = self.vehicle, self.vehicle.state
-        if self.scenery.collides(state.pose, vehicle.params.length, vehicle.params.width) is None:
-            return []
-        if self.scenery.collides(before.pose, vehicle.params.length, vehicle.params.width) is None:
-            vehicle.place(before.pose)
-        vehicle.stop(-before.speed / self._config.fixed_delta_seconds)
-        if state.speed == 0.0:
-            return []
-        lost, yaw = -vehicle.params.mass * state.speed, state.pose.yaw
-        return [Collision(SCENERY_ID, (lost * math.cos(yaw), lost * math.sin(yaw), 0.0))]
+    # -- hits -------------------------------------------------------------------------------------
 
-    def _lanes_beside(self) -> Tuple[LanePosition, LanePosition]:
-        """Return the lanes under the left and the right side of the vehicle."""
-        pose, half = self.vehicle.state.pose, self.vehicle.params.width / 2
-        dx, dy = -half * math.sin(pose.yaw), half * math.cos(pose.yaw)
-        return (
-            self.road_map.lane_at(pose.x + dx, pose.y + dy),
-            self.road_map.lane_at(pose.x - dx, pose.y - dy),
-        )
+    @property
+    def _size(self) -> Tuple[float, float]:
+        return self.vehicle.params.length, self.vehicle.params.width
 
-    def _invade(self) -> List[int]:
-        """
-        Return the markings that a side of the vehicle has crossed in this tick, CARLA's codes.
-        """
-        last, self._beside = self._beside, self._lanes_beside()
-        crossings = (_crossed(before, after) for before, after in zip(last, self._beside))
-        return [code for code in crossings if code is not None]
+    def _collide(self, before: Pose) -> List[Collision]:
+        hits = []
+        index = self.scenery.collides(self.state.pose, *self._size)
+        if index is not None:
+            hits.append(
+                self._hit(before, _outline(self.scenery.items[index]), Mover(), SCENERY_ID)
+            )
+        if self.traffic.bodies:
+            for index in np.flatnonzero(touching(self.box, self.traffic.boxes)).tolist():
+                other = self._mover(index)
+                hit = self._hit(before, self.traffic.boxes[index], other, self.traffic.ids[index])
+                hits.append(hit)
+                if hit is not None:
+                    self.traffic.struck(index, (-hit.impulse[0], -hit.impulse[1]))
+        return [hit for hit in hits if hit is not None]
+
+    def _hit(
+        self, before: Pose, obstacle: np.ndarray, other: Mover, actor_id: int
+    ) -> Optional[Collision]:
+        """Hold the vehicle where it touches an obstacle, and let the impulse act on it."""
+        pose = way_to(before, self.state.pose, self._size, obstacle)
+        if pose is not None:
+            self.vehicle.place(pose)
+        touch = contact(self.box, obstacle)
+        if pose is None:  # pushed into: out again
+            pose, out = self.state.pose, touch.depth + HAIR
+            x, y = pose.x + out * touch.normal[0], pose.y + out * touch.normal[1]
+            self.vehicle.place(pose._replace(x=x, y=y))
+        params, (x, y) = self.vehicle.params, touch.normal
+        force = impulse(touch, self._ego(), other)
+        if force <= SOFT * params.mass:
+            return None
+        self.vehicle.push((force * x, force * y), touch.point)
+        return Collision(actor_id, (force * x, force * y, 0.0))
+
+    def _ego(self) -> Mover:
+        vehicle, params = self.vehicle, self.vehicle.params
+        centre, state = vehicle.centre_of_gravity, vehicle.state
+        cos, sin = math.cos(state.pose.yaw), math.sin(state.pose.yaw)
+        # The middle of the box turns about the centre of gravity.
+        left = state.lateral_speed - params.centre * state.yaw_rate
+        velocity = state.speed * cos - left * sin, state.speed * sin + left * cos
+        return Mover(centre, velocity, state.yaw_rate, params.mass, params.yaw_inertia)
+
+    def _mover(self, index: int) -> Mover:
+        x, y, yaw = self.traffic.boxes[index, :3].tolist()
+        speed = float(self.traffic.speed[index])
+        velocity = speed * math.cos(yaw), speed * math.sin(yaw)
+        # It stays on its lane: it does not turn.
+        return Mover((x, y), velocity, 0.0, self.traffic.bodies[index].mass)
 
 
-def _crossed(before: LanePosition, after: LanePosition) -> Optional[int]:
-    """Return the marking between two places, CARLA's code, or None."""
-    if before.is_junction or after.is_junction or before.key[:2] != after.key[:2]:
-        return None
-    if before.key != after.key:
-        # Lane numbers grow to the left of the road; driving direction follows their sign.
-        to_left = (after.key[2] > before.key[2]) == (before.key[2] < 0)
-    elif before.is_off != after.is_off:
-        to_left = (after if after.is_off else before).left > 0.0
-    else:
-        return None
-    return before.left_marking if to_left else before.right_marking
+def _outline(item: Item) -> np.ndarray:
+    """The footprint as a (3,) circle or a (5,) box."""
+    if item.is_round:
+        return np.array((item.x, item.y, item.radius))
+    return np.array((item.x, item.y, item.yaw, item.length, item.width))
