@@ -21,7 +21,7 @@ def test_measures_and_profiles_every_side(capsys):
     report = json.loads(capsys.readouterr().out)
     assert report['map'] == 'town' and report['machine']['cores'] >= 1
     rows = report['sim']
-    assert [row['side'] for row in rows] == [f'84x84, {vehicles} vehicles' for vehicles in (0, 3)]
+    assert [(row['camera'], row['vehicles']) for row in rows] == [('84x84', 0), ('84x84', 3)]
     lines = bench_sim.table(rows).splitlines()
     assert lines[0].split() == ['steps/s', 'cores', 'reset', 'peak', 'cold', 'cached']
     for row, line in zip(rows, lines[1:]):

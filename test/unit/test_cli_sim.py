@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -279,3 +280,40 @@ def test_a_folder_is_no_file(tmp_path):
     folder.mkdir()
     with pytest.raises(ConfigError, match='must be a file, got the folder'):
         sim_record.check(folder, 1.0)
+
+
+# -- window ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def display(monkeypatch):
+    """Name a display that is there: the user's, or one in memory."""
+    pytest.importorskip('tkinter')
+    if os.environ.get('DISPLAY'):
+        yield
+        return
+    server = shutil.which('Xvfb')
+    if server is None:
+        pytest.skip('neither a display nor Xvfb is here')
+    process = subprocess.Popen([server, '-displayfd', '1'], stdout=subprocess.PIPE, text=True)
+    monkeypatch.setenv('DISPLAY', f':{process.stdout.readline().strip()}')
+    yield
+    process.terminate()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_window_shows_pictures_and_takes_keys(display):
+    from av_td3_ros.cli.sim_window import Window
+
+    picture = np.zeros((36, 64, 3), np.uint8)
+    picture[:, :, 1] = 200
+    with Window() as window:
+        window.show(picture, ['status', 'help'])
+        assert (window._image.width(), window._image.height()) == (64, 36)
+        assert window._image.get(10, 10) == (0, 200, 0)
+        window._root.focus_force()
+        for key in ('<KeyPress-Up>', '<KeyPress-a>', '<KeyPress-space>', '<KeyPress-F1>'):
+            window._root.event_generate(key)
+        assert window.keys(0.01) == ['up', 'left', 'brake']
+        assert window.keys(0.0) == []

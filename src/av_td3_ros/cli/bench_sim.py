@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.seconds >= SHORTEST:
         raise ConfigError(f'--seconds must be >= {SHORTEST:g}, got {options.seconds:g}')
     sides = [
-        (f'{camera}, {vehicles} vehicles', side_config(options, camera, vehicles))
+        (camera, vehicles, side_config(options, camera, vehicles))
         for camera in options.camera or CAMERAS
         for vehicles in (TRAFFIC if options.vehicles is None else options.vehicles)
     ]
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         report = {
             'machine': machine(),
-            'map': sides[0][1].simulator.map,
+            'map': sides[0][2].simulator.map,
             'rounds': options.rounds,
             'seconds': options.seconds,
             'sim': results,
@@ -261,7 +261,7 @@ class Side:
 
 
 def measure(
-    sides: List[Tuple[str, RunConfig]], options: argparse.Namespace, progress: Any
+    sides: List[Tuple[str, int, RunConfig]], options: argparse.Namespace, progress: Any
 ) -> List[Dict[str, Any]]:
     """Load every side twice, cold and from the cache, then let all work by turns."""
     running: List[Side] = []
@@ -272,23 +272,25 @@ def measure(
             progress.show(text)
 
     try:
-        for name, config in sides:
-            say(f'loading {name}')
+        for camera, vehicles, config in sides:
+            say(f'loading {_name(camera, vehicles)}')
             with tempfile.TemporaryDirectory(prefix='av_td3_bench_') as cache:
                 cold = Side(config, cache)
                 cold.close()
                 running.append(Side(config, cache))
             results.append(
                 {
-                    'side': name,
+                    'side': _name(camera, vehicles),
+                    'camera': camera,
+                    'vehicles': vehicles,
                     'load_cold_seconds': cold.load_seconds,
                     'load_cached_seconds': running[-1].load_seconds,
                 }
             )
         turns: List[List[Dict[str, float]]] = [[] for _ in sides]
         for turn in range(options.rounds):
-            for side, kept, (name, _) in zip(running, turns, sides):
-                say(f'round {turn + 1}/{options.rounds}: {name}')
+            for side, kept, row in zip(running, turns, results):
+                say(f'round {turn + 1}/{options.rounds}: {row["side"]}')
                 kept.append(side.ask('turn', options.seconds))
         for side, kept, row in zip(running, turns, results):
             row.update(_summary(kept), peak_bytes=side.ask('memory'))
@@ -299,6 +301,10 @@ def measure(
         for side in running:
             side.close()
     return results
+
+
+def _name(camera: str, vehicles: int) -> str:
+    return f'{camera}, {vehicles} vehicles'
 
 
 def _summary(turns: List[Dict[str, float]]) -> Dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import av_td3_ros
 
 ROOT = Path(av_td3_ros.__file__).parent
-# What people call the parts; a module that is not here goes by its own name.
+# What people call the parts, by how their modules begin; others go by their own names.
 PARTS = {
     'sim/camera': 'render',
     'sim/scene': 'render',
@@ -25,14 +25,16 @@ PARTS = {
     'sim/single_track': 'physics',
     'sim/powertrain': 'physics',
     'sim/traffic': 'traffic',
+    'sim/right_of_way': 'traffic',
     'sim/scenery': 'collisions',
     'sim/collisions': 'collisions',
     'sim/boxes': 'collisions',
+    'sim/lane_watch': 'lane invasions',
     'driving/preprocess': 'preprocess',
     'driving/episode': 'reward',
     'driving/reward': 'reward',
     'driving/road_map': 'queries of the map',
-    'driving/lane_grid': 'queries of the map',
+    'driving/lane': 'queries of the map',
     'driving/route': 'position on the route',
     'sim/world': 'world',
     'sim/env': 'environment',
@@ -135,4 +137,4 @@ def part_of(file: str) -> Optional[str]:
         module = Path(file).relative_to(ROOT).with_suffix('').as_posix()
     except ValueError:
         return None
-    return PARTS.get(module, module)
+    return next((part for start, part in PARTS.items() if module.startswith(start)), module)
