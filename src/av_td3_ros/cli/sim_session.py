@@ -140,9 +140,9 @@ class Session:
 
     def _status(self, result: StepResult, steering: float) -> List[str]:
         """Return two lines that fit a terminal of 80 columns."""
-        episode = self._env.episode
+        episode, vehicle = self._env.episode, self._env.world.vehicle
         return [
-            f'{self._time:6.1f} s {3.6 * self._env.world.state.speed:4.0f} km/h  '
+            f'{self._time:6.1f} s {3.6 * vehicle.state.speed:4.0f} km/h  gear {vehicle.gear}  '
             f'steering {steering:+.2f}  route {episode.route_completion:4.0%} of '
             f'{episode.route.length:.0f} m  reward {result.reward:+.2f}',
             (
