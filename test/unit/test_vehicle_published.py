@@ -95,7 +95,7 @@ def test_the_published_package_turns_alike(model, steering):
     ours, times = turned(steering, 0.07, 15.0, 3.0)
     assert times == pytest.approx([float(row['time']) for row in rows])
     published = np.array([float(row['yaw_rate']) for row in rows])
-    assert np.abs(ours[:, 3] - published).max() < 0.02 * np.abs(published).max()
+    assert np.abs(ours[:, 3] - published).max() < 0.005 * np.abs(published).max()
 
 
 def test_the_error_of_the_substep_is_below_the_stated_bound(monkeypatch):

@@ -206,13 +206,30 @@ def manoeuvres(steps):
                 model,
                 theirs[-1],
             )
+        for model, theirs in (('ST', st), ('STD', std)):
+            peaks = [max(rates) for rates in (ours[:, 3], other[:, 3], theirs)]
+            row(f'{name}: its peak', 'rad/s', *peaks[:2], model, peaks[2])
         level = 0.9 * ours[-1, 3]
         rises = [
             np.interp(level, y[: 1 + np.argmax(y > level)], times[: 1 + np.argmax(y > level)])
             for y in (ours[:, 3], other[:, 3], st, std)
         ]
-        row(f'{name}: time to 90 % of that', 's', rises[0], rises[1], 'ST', rises[2])
-        row(f'{name}: time to 90 % of that', 's', rises[0], rises[1], 'STD', rises[3])
+        row(
+            f'{name}: time to 90 % of the yaw rate after 3 s',
+            's',
+            rises[0],
+            rises[1],
+            'ST',
+            rises[2],
+        )
+        row(
+            f'{name}: time to 90 % of the yaw rate after 3 s',
+            's',
+            rises[0],
+            rises[1],
+            'STD',
+            rises[3],
+        )
     write(
         'manoeuvres.csv',
         [
