@@ -1,8 +1,9 @@
 """
 ``av-td3 bench sim``: steps per second of the embedded simulator, its memory and its loading.
 
-Every side is a process of its own, so that its peak memory is its own; they work by turns, so that
-a busy moment of the machine meets all of them, and each on one thread.
+Every side is a process of its own, on one thread, so that its peak memory is its own; they work by
+turns, so that a busy moment of the machine meets all of them. Where others use the machine, too,
+steps per second of processor time tell what one core can do.
 """
 
 import argparse
@@ -133,7 +134,7 @@ class Bench:
     def forget(self) -> None:
         """Begin to count anew."""
         self.steps, self.resets = 0, 0
-        self.step_seconds = self.reset_seconds = 0.0
+        self.step_seconds = self.busy_seconds = self.reset_seconds = 0.0
 
     def drive(self, steps: int = 0, seconds: float = 0.0) -> None:
         """Take steps for a number of them or for a time; resets are timed beside them."""
@@ -142,9 +143,10 @@ class Bench:
         until = time.perf_counter() + seconds
         while steps > 0 or time.perf_counter() < until:
             steps -= 1
-            begun = time.perf_counter()
+            busy, begun = time.process_time(), time.perf_counter()
             _, _, result = self.step(self._action)
             self.step_seconds += time.perf_counter() - begun
+            self.busy_seconds += time.process_time() - busy
             self.steps += 1
             self._action = self._follow(result.position)
             if result.outcome is not Outcome.CONTINUES:
@@ -172,14 +174,11 @@ def serve(pipe: Any, config: RunConfig) -> None:
         for task, amount in iter(pipe.recv, None):
             if task == 'turn':
                 bench.forget()
-                busy = time.process_time()
-                begun = time.perf_counter()
                 bench.drive(seconds=amount)
-                wall = time.perf_counter() - begun
                 pipe.send(
                     {
                         'steps_per_second': bench.steps / bench.step_seconds,
-                        'cores': (time.process_time() - busy) / wall,
+                        'steps_per_core_second': bench.steps / bench.busy_seconds,
                         'resets': bench.resets,
                         'reset_seconds': bench.reset_seconds,
                     }
@@ -308,34 +307,38 @@ def _name(camera: str, vehicles: int) -> str:
 
 
 def _summary(turns: List[Dict[str, float]]) -> Dict[str, Any]:
-    rates = [turn['steps_per_second'] for turn in turns]
     resets = sum(turn['resets'] for turn in turns)
     return {
-        'steps_per_second': {
-            'median': statistics.median(rates),
-            'low': min(rates),
-            'high': max(rates),
-        },
-        'cores': statistics.median(turn['cores'] for turn in turns),
+        'steps_per_second': _spread([turn['steps_per_second'] for turn in turns]),
+        'steps_per_core_second': _spread([turn['steps_per_core_second'] for turn in turns]),
         'reset_ms': (
             1e3 * sum(turn['reset_seconds'] for turn in turns) / resets if resets else None
         ),
     }
 
 
+def _spread(values: List[float]) -> Dict[str, float]:
+    return {'median': statistics.median(values), 'low': min(values), 'high': max(values)}
+
+
 def table(results: List[Dict[str, Any]]) -> str:
     """Return the results as text."""
-    lines = [f'{"":24}{"steps/s":>22}{"cores":>7}{"reset":>10}{"peak":>9}{"cold":>8}{"cached":>8}']
+    lines = [
+        f'{"":24}{"steps/s":>22}{"per s of a core":>22}{"reset":>10}{"peak":>9}{"cold":>8}{"cached":>8}'
+    ]
     for row in results:
-        rate = row['steps_per_second']
-        span = f'{rate["median"]:.0f} ({rate["low"]:.0f}-{rate["high"]:.0f})'
+        wall, core = (_range(row[f'steps_per_{unit}']) for unit in ('second', 'core_second'))
         reset = '-' if row['reset_ms'] is None else f'{row["reset_ms"]:.1f} ms'
         lines.append(
-            f'{row["side"]:24}{span:>22}{row["cores"]:7.2f}{reset:>10}'
+            f'{row["side"]:24}{wall:>22}{core:>22}{reset:>10}'
             f'{row["peak_bytes"] / 1e6:6.0f} MB{row["load_cold_seconds"]:6.2f} s'
             f'{row["load_cached_seconds"]:6.2f} s'
         )
     return '\n'.join(lines)
+
+
+def _range(values: Dict[str, float]) -> str:
+    return f'{values["median"]:.0f} ({values["low"]:.0f}-{values["high"]:.0f})'
 
 
 def profile_table(parts: List[Dict[str, Any]]) -> str:
