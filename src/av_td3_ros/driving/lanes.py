@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 import numpy as np
 
 from av_td3_ros.datatypes import wrap_angle
-from av_td3_ros.driving.opendrive import Key, LaneRecord
+from av_td3_ros.driving.opendrive import FARTHEST, Key, LaneRecord, MapError
 
 DRIVING = 'Driving'
 NO_MARKING = 'NONE'
@@ -36,7 +36,9 @@ MARKING_CODES: Dict[str, int] = {
 }
 CHORD_ERROR = 2e-3
 LONGEST_STRIP = 16.0
-SHORTEST_STRIP = 0.02
+SHORTEST_STRIP = 0.05
+MOST_SECTIONS = 2_000_000
+WIDEST = 100.0
 # Samples keep this far from the ends of what they belong to, m; closer ones are one.
 MARGIN, JOINED = 1e-6, 1e-4
 POINT_SPACING = 1.0
@@ -169,11 +171,13 @@ class LanePosition(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """A lane before its neighbours are known."""
+    """
+    A lane before its neighbours are known. ``rows``: (n, 10) float64, cross-sections.
+    """
 
     kind: str
     junction: int
-    sections: List[Section]
+    rows: np.ndarray
     left_markings: Tuple[Marking, ...]
     right_markings: Tuple[Marking, ...]
     is_forward: bool
@@ -214,7 +218,7 @@ def sample(carla_map: Any, record: LaneRecord) -> Optional[Tuple[Key, Sampled]]:
     return key_of(base), Sampled(
         str(base.lane_type),
         int(base.junction_id) if base.is_junction else -1,
-        sections[::step],
+        np.array(sections[::step]),
         (*left, left[-1]),
         (*right, right[-1]),
         is_forward,
@@ -247,7 +251,7 @@ def _places(base: Any, is_forward: bool) -> Callable[[float], Any]:
 def _piece(
     record: LaneRecord, at: Callable[[float], Any], begin: float, end: float
 ) -> List[Section]:
-    """Sample where everything is smooth: halve until every strip is straight enough."""
+    """Sample where everything is smooth."""
 
     def section(s: float) -> Section:
         return _section(at(s), s, record.slope(s))
@@ -255,40 +259,65 @@ def _piece(
     count = max(math.ceil((end - begin) / LONGEST_STRIP), 1)
     places = [begin + (end - begin) * i / count for i in range(count)] + [end]
     coarse = [section(s) for s in places]
+    if not all(max(abs(p.x), abs(p.y), abs(p.z)) <= FARTHEST for p in coarse):
+        raise MapError(
+            f"road '{record.road}' of the map must lie within {FARTHEST / 1e3:.0f} km of the "
+            f'origin, got lane {record.number} beyond; check the file'
+        )
+    if not all(p.width <= WIDEST for p in coarse):
+        raise MapError(
+            f"road '{record.road}' of the map must have lanes of up to {WIDEST:.0f} m, got lane "
+            f'{record.number} wider; check the file'
+        )
     result = coarse[:1]
     for a, b in zip(coarse, coarse[1:]):
-        waiting = [(a, b)]
-        while waiting:
-            a, b = waiting.pop()
-            middle = section(0.5 * (a.s + b.s))
-            if b.s - a.s < 2.0 * SHORTEST_STRIP or (
-                _is_straight(a, middle, b, 0.5)
-                # The middle of a strip that bends both ways may lie on its chord.
-                and _is_straight(a, section(0.75 * a.s + 0.25 * b.s), b, 0.25)
-            ):
-                result.append(b)
-            else:
-                waiting += [(middle, b), (a, middle)]
+        result += _refined(section, a, b)
+        if len(result) > MOST_SECTIONS:
+            raise MapError(
+                f"road '{record.road}' of the map must have bends that can be driven, got lane "
+                f'{record.number} of more than {MOST_SECTIONS} cross-sections; check the file'
+            )
+    return result
+
+
+def _refined(section: Callable[[float], Section], first: Section, last: Section) -> List[Section]:
+    """Return the cross-sections after the first that keep every strip straight enough."""
+    result: List[Section] = []
+    # The middle of a strip that bends both ways may lie on its chord: look at a quarter, too.
+    waiting = [(first, last, (0.5, 0.25))]
+    while waiting:
+        a, b, shares = waiting.pop()
+        length = b.s - a.s
+        sag = max(_sag(a, section(a.s + share * length), b, share) for share in shares)
+        if sag <= CHORD_ERROR or length < 2.0 * SHORTEST_STRIP:
+            result.append(b)
+            continue
+        # The sag falls with the square of the length; a little less in bends of a radian.
+        count = math.ceil(1.05 * math.sqrt(sag / CHORD_ERROR))
+        count = min(max(count, 2), int(length / SHORTEST_STRIP))
+        inner = [section(a.s + length * i / count) for i in range(1, count)]
+        parts = [(u, v, (0.5,)) for u, v in zip([a, *inner], [*inner, b])]
+        waiting += reversed(parts)
     return result
 
 
 def _section(waypoint: Any, s: float, slope: float) -> Section:
     place = waypoint.transform
     x, y, z = place.location.x, -place.location.y, place.location.z
-    yaw, width = -math.radians(place.rotation.yaw), waypoint.lane_width
+    yaw, width = -math.radians(place.rotation.yaw), max(waypoint.lane_width, 0.0)
     # CARLA adds the slope to the road's direction; edges lie on the normal of the road.
     across = yaw - slope
     dx, dy = -0.5 * width * math.sin(across), 0.5 * width * math.cos(across)
     return Section(s, x, y, z, wrap_angle(yaw), width, x + dx, y + dy, x - dx, y - dy)
 
 
-def _is_straight(a: Section, m: Section, b: Section, share: float) -> bool:
-    return (
-        abs(m.z - a.z - share * (b.z - a.z)) <= CHORD_ERROR
-        and _off_chord(a.x, a.y, m.x, m.y, b.x, b.y) <= CHORD_ERROR
-        and _off_chord(a.left_x, a.left_y, m.left_x, m.left_y, b.left_x, b.left_y) <= CHORD_ERROR
-        and _off_chord(a.right_x, a.right_y, m.right_x, m.right_y, b.right_x, b.right_y)
-        <= CHORD_ERROR
+def _sag(a: Section, m: Section, b: Section, share: float) -> float:
+    """Return how far a cross-section between two others is from their chords, m."""
+    return max(
+        abs(m.z - a.z - share * (b.z - a.z)),
+        _off_chord(a.x, a.y, m.x, m.y, b.x, b.y),
+        _off_chord(a.left_x, a.left_y, m.left_x, m.left_y, b.left_x, b.left_y),
+        _off_chord(a.right_x, a.right_y, m.right_x, m.right_y, b.right_x, b.right_y),
     )
 
 
@@ -320,7 +349,7 @@ def connect(found: Dict[Key, Sampled], driven: Dict[Key, Tuple[Key, ...]]) -> It
     :param found: sampled lanes. :param driven: successors of those that are driven on.
     """
     for key, lane in found.items():
-        rows = np.array(lane.sections)
+        rows = lane.rows
         beside = (_beside(key, step if lane.is_forward else -step) for step in (1, -1))
         yield Lane(
             key,

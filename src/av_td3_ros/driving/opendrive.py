@@ -6,7 +6,7 @@ there.
 """
 
 import math
-from typing import Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from xml.etree import ElementTree
 
 # Road, lane section, lane.
@@ -16,6 +16,19 @@ Key = Tuple[int, int, int]
 Polynomial = Tuple[float, float, float, float]
 
 SHORTEST = 1e-3
+# Limits: characters of a file; m of roads, of a place from the origin (beyond, single precision is
+# coarser than 2 mm); CARLA's numbers of roads.
+LARGEST_FILE = 50_000_000
+LONGEST_ROADS, FARTHEST = 500e3, 32e3
+LARGEST_ID = 2**31 - 1
+SHAPES = ('line', 'arc', 'spiral', 'poly3', 'paramPoly3')
+NUMBERS = (
+    ('elevationProfile/elevation', 'sabcd'),
+    ('lanes/laneOffset', 'sabcd'),
+    ('lanes/laneSection', 's'),
+    ('lanes/laneSection//width', ('sOffset', *'abcd')),
+    ('lanes/laneSection//roadMark', ('sOffset',)),
+)
 
 
 class MapError(ValueError):
@@ -29,13 +42,19 @@ def read(name: str, opendrive: str) -> ElementTree.Element:
     Return the document.
 
     :param name: of the map. :param opendrive: text of the file.
-    :raises MapError: where it is not OpenDRIVE, or has no drivable lane.
+    :raises MapError: where it is not OpenDRIVE, has no drivable lane, or is larger than the
+        limits.
     """
+    if len(opendrive) > LARGEST_FILE:
+        raise MapError(
+            f'map {name} must be of up to {LARGEST_FILE / 1e6:.0f} MB, got more; cut out the part '
+            'that is needed'
+        )
     try:
         root = ElementTree.fromstring(opendrive)
     except (ElementTree.ParseError, ValueError) as error:
         raise MapError(
-            f'map {name} must be OpenDRIVE (XML), got broken XML: {error}; check the ' 'file'
+            f'map {name} must be OpenDRIVE (XML), got broken XML: {error}; check the file'
         ) from None
     for element in root.iter():
         element.tag = element.tag.rpartition('}')[2]
@@ -47,49 +66,152 @@ def read(name: str, opendrive: str) -> ElementTree.Element:
             f'map {name} must have drivable lanes, got none among {len(roads)} roads; check '
             'the file'
         )
-    seen: Set[str] = set()
-    for road in roads:
-        fault = _fault(road, seen)
-        if fault:
-            raise MapError(
-                f"map {name} must be OpenDRIVE that can be driven on, got road "
-                f"'{road.get('id')}' with {fault}; check the file"
-            )
+    road, fault = _first_fault(root, roads)
+    if fault:
+        raise MapError(
+            f"map {name} must be OpenDRIVE that can be driven on, got road '{road}' with {fault}; "
+            'check the file'
+        )
+    total = sum(_number(road, 'length') for road in roads)
+    if total > LONGEST_ROADS:
+        raise MapError(
+            f'map {name} must have up to {LONGEST_ROADS / 1e3:.0f} km of roads, got '
+            f'{total / 1e3:.0f} km; check the file'
+        )
     return root
 
 
-def _fault(road: ElementTree.Element, seen: Set[str]) -> Optional[str]:
+def _first_fault(
+    root: ElementTree.Element, roads: List[ElementTree.Element]
+) -> Tuple[Optional[str], Optional[str]]:
     """
-    Return what is wrong with a road; each of these ends the process in CARLA's reader, or worse.
+    Return a road and what is wrong with it; each of these ends the process in CARLA's reader, or
+    worse.
     """
-    lanes = road.findall('lanes/laneSection//lane')
+    lanes: Dict[Optional[str], List[Set[int]]] = {}
+    for road in roads:
+        fault = _fault(road)
+        if not fault and road.get('id') in lanes:
+            fault = 'an id that another road has'
+        if fault:
+            return road.get('id'), fault
+        lanes[road.get('id')] = [
+            {int(lane.get('id', 0)) for lane in section.iter('lane')}
+            for section in road.findall('lanes/laneSection')
+        ]
+    for road in roads:
+        if not _links_lead_to_lanes(road, lanes):
+            return road.get('id'), 'a link to a lane that is not there'
+    for connection in root.findall('junction/connection'):
+        ahead = lanes.get(connection.get('connectingRoad'), [])
+        ends = [link.get('to') for link in connection.findall('laneLink')]
+        if not ahead or not all(_is_whole(end) and _has(ahead, int(end or 0)) for end in ends):
+            return connection.get('incomingRoad'), 'a junction that leads to no lane'
+    return None, None
+
+
+def _fault(road: ElementTree.Element) -> Optional[str]:
+    sections = road.findall('lanes/laneSection')
+    lanes = [lane for section in sections for lane in section.iter('lane')]
     if not all(_is_whole(element.get('id')) for element in [road, *lanes]):
         return 'an id, or the id of a lane, that is no whole number'
-    if road.get('id') in seen:
-        return 'an id that another road has'
-    seen.add(road.get('id', ''))
+    if not 0 <= int(road.get('id', 0)) <= LARGEST_ID:
+        return f'an id that is not from 0 to {LARGEST_ID}'
     geometry = road.findall('planView/geometry')
     if not geometry or not lanes:
         return 'no geometry' if not geometry else 'no lanes'
-    values = [
-        road.get('length'),
-        *(
-            value
-            for part in geometry
-            for element in part.iter()
-            for key, value in element.attrib.items()
-            if key != 'pRange'
-        ),
-    ]
-    if not all(_is_finite(value) for value in values) or float(road.get('length', 0.0)) <= 0.0:
+    if not all(_is_finite(value) for value in _values(road, geometry)):
         return 'a length or a geometry that is no number, or no length'
+    length = _number(road, 'length')
+    if length <= 0.0:
+        return 'a length or a geometry that is no number, or no length'
+    return _fault_of_geometry(geometry) or next(
+        (fault for fault in map(_fault_of_section, sections) if fault),
+        (
+            None
+            if _is_rising([0.0, *(_number(s, 's') for s in sections), length])
+            else 'lane sections that are not one behind the other along it'
+        ),
+    )
+
+
+def _values(road: ElementTree.Element, geometry: List[ElementTree.Element]) -> Iterator[str]:
+    """Yield whatever has to be a number."""
+    yield road.get('length', '')
+    for part in geometry:
+        for element in part.iter():
+            yield from (v for name, v in element.attrib.items() if name != 'pRange')
+    for path, names in NUMBERS:
+        for element in road.iterfind(path):
+            yield from (element.get(name, '0') for name in names)
+
+
+def _fault_of_geometry(geometry: List[ElementTree.Element]) -> Optional[str]:
+    if _number(geometry[0], 's') > 0.0 or not _is_rising([_number(g, 's') for g in geometry]):
+        return 'geometries that are not one behind the other from its begin on'
+    if any(max(abs(_number(g, 'x')), abs(_number(g, 'y'))) > FARTHEST for g in geometry):
+        return (
+            f'a place further than {FARTHEST / 1e3:.0f} km from the origin, where CARLA cannot '
+            'tell millimetres'
+        )
+    for part in geometry:
+        shapes = [child for child in part if child.tag in SHAPES]
+        if len(shapes) != 1:
+            return f'a geometry that is none of {", ".join(SHAPES)}'
+        if shapes[0].tag == 'arc' and _number(shapes[0], 'curvature') == 0.0:
+            return 'an arc of no curvature, which is a line'
     return None
+
+
+def _fault_of_section(section: ElementTree.Element) -> Optional[str]:
+    numbers = sorted(int(lane.get('id', 0)) for lane in section.iter('lane'))
+    if 0 not in numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        return 'lanes that are not numbered one by one from the middle, 0'
+    for side, sign in (('left', 1), ('center', 0), ('right', -1)):
+        lanes = section.findall(f'{side}/lane')
+        ids = [int(lane.get('id', 0)) for lane in lanes]
+        if any((number > 0) - (number < 0) != sign for number in ids):
+            return f'a lane among those of <{side}> whose id is of another side'
+        if sign and not all(
+            lane.find('width') is not None and _number(lane.find('width'), 'sOffset') < SHORTEST
+            for lane in lanes
+        ):
+            return 'a lane that has no width from its begin on'
+    return None
+
+
+def _links_lead_to_lanes(
+    road: ElementTree.Element, lanes: Dict[Optional[str], List[Set[int]]]
+) -> bool:
+    own = lanes[road.get('id')]
+    following = {
+        way: lanes.get(link.get('elementId')) if link.get('elementType') == 'road' else None
+        for way in ('predecessor', 'successor')
+        for link in road.findall(f'link/{way}')
+    }
+    for i, section in enumerate(road.findall('lanes/laneSection')):
+        for way, inside in (('predecessor', own[:i]), ('successor', own[i + 1 :])):
+            ahead = inside or following.get(way)
+            for link in section.iterfind(f'.//lane/link/{way}'):
+                if not _is_whole(link.get('id')):
+                    return False
+                if ahead and not _has(ahead, int(link.get('id', 0))):
+                    return False
+    return True
+
+
+def _has(sections: List[Set[int]], number: int) -> bool:
+    return any(number in section for section in sections)
+
+
+def _is_rising(values: List[float]) -> bool:
+    return all(a <= b for a, b in zip(values, values[1:]))
 
 
 def _is_whole(text: Optional[str]) -> bool:
     try:
         return text is not None and int(text) == float(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
 
 

@@ -23,11 +23,19 @@ from av_td3_ros.driving.lanes import (
     LanePoint,
     LanePosition,
     MARKING_CODES,
+    MOST_SECTIONS,
     NO_MARKING,
     sample,
     Sampled,
 )
-from av_td3_ros.driving.opendrive import Key, lane_records, LaneRecord, MapError, read
+from av_td3_ros.driving.opendrive import (
+    Key,
+    lane_records,
+    LaneRecord,
+    LARGEST_FILE,
+    MapError,
+    read,
+)
 from av_td3_ros.driving.route import Route
 from av_td3_ros.resources import share
 
@@ -75,9 +83,12 @@ class RoadMap:
             raise MapError(
                 f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the file'
             ) from None
-        if not self._sampled:
-            raise MapError(f'map {name} must have drivable lanes, got none; check the file')
         self._driving = list(connect(self._sampled, {}))
+        if not any(lane.width.max() > 0.0 for lane in self._driving):
+            raise MapError(
+                f'map {name} must have drivable lanes of some length and width, got none; check '
+                'the file'
+            )
         self._grid = LaneGrid(self._driving)
         self._points = {lane.key: _resampled(lane) for lane in self._driving}
         self._graph = self._connected()
@@ -91,7 +102,8 @@ class RoadMap:
         """
         path = share('maps', f'{SHIPPED}.xodr') if map == SHIPPED else Path(map)
         try:
-            return cls(path.stem, path.read_text())
+            with path.open(encoding='utf-8') as file:
+                return cls(path.stem, file.read(LARGEST_FILE + 1))
         except OSError as error:
             raise MapError(
                 f"map must be '{SHIPPED}' or an OpenDRIVE file, got {path}: {error.strerror}; "
@@ -263,10 +275,17 @@ class RoadMap:
 
     def _sample(self, records: List[LaneRecord]) -> Dict[Key, Sampled]:
         lanes: Dict[Key, Sampled] = {}
+        count = 0
         for record in records:
             found = sample(self._map, record)
             if found is not None:
                 lanes[found[0]] = found[1]
+                count += len(found[1].rows)
+            if count > MOST_SECTIONS:
+                raise MapError(
+                    f'map {self.name} must have up to {MOST_SECTIONS} cross-sections of lanes, '
+                    'got more; cut out the part that is needed'
+                )
         return lanes
 
     def _connected(self) -> nx.DiGraph:
