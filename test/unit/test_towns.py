@@ -3,6 +3,7 @@
 import cmath
 import math
 import os
+from pathlib import Path
 import subprocess
 import sys
 from typing import Dict, List, Tuple
@@ -29,6 +30,7 @@ from av_td3_ros.driving.towns_curves import (  # noqa: E402
     tightest,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 SEEDS = range(20)
 
 
@@ -170,6 +172,13 @@ def test_the_checks_see_a_street_out_of_its_place():
     moved = RoadMap('moved', ElementTree.tostring(root, 'unicode'))
     assert list(town_checks.overlaps(moved))
     assert not town_checks.is_strongly_connected(moved)
+
+
+def test_the_shipped_town_is_what_its_script_writes(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    import make_town
+
+    assert make_town.build() == (ROOT / 'maps' / 'town.xodr').read_text()
 
 
 # -- curves ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Crossings, T junctions and roundabouts: how far streets stay back, and what connects them."""
 
 import math
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from av_td3_ros.driving.towns_curves import joined, Piece, Place, reach
 from av_td3_ros.driving.towns_opendrive import (
@@ -30,6 +30,9 @@ STRAIGHT_ON = math.radians(45.0)
 # reach at most so far to either side, rad.
 RING_HALF, RING_MOST = math.radians(8.0), math.radians(34.0)
 RING = Profile(1, 4.0, 0.0, 2.0, Mark('solid', 'white'))
+
+
+Join = Callable[[Place, Place], List[Piece]]
 
 
 class Arm(NamedTuple):
@@ -120,11 +123,17 @@ def street(number: int, pieces: List[Piece], profile: Profile, ends: Tuple[int, 
 class Builder:
     """Collects what connects streets: the roads through junctions, and the junctions."""
 
-    def __init__(self, first_road: int) -> None:
-        """:param first_road: number of the first road that it makes."""
+    def __init__(self, first_road: int, join: Join = joined) -> None:
+        """
+        Make an empty one.
+
+        :param first_road: number of the first road that it makes. :param join: draws the left edge
+            of a lane through a crossing.
+        """
         self.roads: List[Road] = []
         self.junctions: List[Junction] = []
         self._next_road = first_road
+        self._join = join
 
     def crossing(self, number: int, arms: Sequence[Arm]) -> None:
         """
@@ -215,7 +224,7 @@ class Builder:
             Road(
                 number,
                 junction.number,
-                pieces or joined(come.come(lane), leave.leave(target)),
+                pieces or self._join(come.come(lane), leave.leave(target)),
                 NO_MARK,
                 [],
                 strips,
