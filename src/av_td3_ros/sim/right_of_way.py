@@ -14,7 +14,7 @@ which on a circuit is the whole network: no deadlock while vehicles are fewer th
 """
 
 import math
-from typing import List, Sequence, Set, Tuple
+from typing import AbstractSet, FrozenSet, List, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -89,31 +89,43 @@ class RightOfWay:
         rear = (paths.front - paths.behind[REAR]).tolist()
         room = self._room(speed, ego)
         waiting: Set[int] = set()
+        claims: FrozenSet[int] = frozenset()
         for _, vehicle in sorted(order):
             if vehicle == EGO:
-                waiting.update(ego.claims)
+                claims = ego.claims
                 continue
             crossing, behind = paths.crossing(vehicle)
             if not self._has_room(vehicle, behind, room):
                 self._wait_for_room(vehicle, duration)
-            elif self._is_taken(vehicle, crossing, rear, waiting) or ego.blocks(crossing):
+                continue
+            # Who is on the ego's lane is ahead of it.
+            ahead = paths.segment[FRONT, vehicle] in ego.own
+            if (
+                self._is_taken(vehicle, crossing, rear)
+                or self._meets(crossing, waiting)
+                or (claims and not ahead and self._meets(crossing, claims))
+                or ego.blocks(crossing)
+            ):
                 waiting.update(segment for segment, _ in crossing)
             else:
                 self._give(vehicle, crossing, behind)
 
     # -- rules ------------------------------------------------------------------------------------
 
-    def _is_taken(
-        self, vehicle: int, crossing: Crossing, rear: Sequence[float], waiting: Set[int]
-    ) -> bool:
+    def _is_taken(self, vehicle: int, crossing: Crossing, rear: Sequence[float]) -> bool:
         for segment, _ in crossing:
             for other, clear in self._network.conflicts[segment]:
-                if other in waiting:
-                    return True
                 for holder, start in self._holders[other]:
                     if holder != vehicle and rear[holder] - start < clear:
                         return True
         return False
+
+    def _meets(self, crossing: Crossing, segments: AbstractSet[int]) -> bool:
+        return any(
+            other in segments
+            for segment, _ in crossing
+            for other, _ in self._network.conflicts[segment]
+        )
 
     def _room(self, speed: np.ndarray, ego: EgoOnLanes) -> np.ndarray:
         """Return how far from its start each segment is free, once all have come to rest."""
@@ -151,10 +163,18 @@ class RightOfWay:
             self.withdraw(vehicle)
 
     def withdraw(self, vehicle: int) -> None:
-        """Take leave from a vehicle that is not in a junction."""
-        front, here = self._paths.begin[FRONT, vehicle], self._paths.segment[FRONT, vehicle]
+        """Take leave from a vehicle that has not yet driven on to a junction."""
+        paths = self._paths
+        self._drop(vehicle, paths.begin[FRONT, vehicle], paths.segment[FRONT, vehicle])
+        paths.forbid(vehicle)
+
+    def remove(self, vehicle: int) -> None:
+        """Forget a vehicle that is taken from the road."""
+        self._drop(vehicle, -math.inf, -1)
+
+    def _drop(self, vehicle: int, begin: float, here: int) -> None:
+        """Drop what it has leave for from ``begin`` on its path, but for room on ``here``."""
         for segment, (holders, arriving) in enumerate(zip(self._holders, self._arriving)):
-            holders[:] = [h for h in holders if h[0] != vehicle or h[1] < front]
+            holders[:] = [h for h in holders if h[0] != vehicle or h[1] < begin]
             if vehicle in arriving and segment != here:
                 arriving.remove(vehicle)
-        self._paths.forbid(vehicle)

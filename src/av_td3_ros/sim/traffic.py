@@ -74,7 +74,6 @@ class Traffic:
         self.speed, self.braking = np.zeros(count), np.zeros(count, bool)
         if count:
             network = LaneNetwork(road_map)
-            self._closed = network.closed
             self._places = Places(network)
             self._paths = Paths(network, self._length)
             self._ego = EgoOnLanes(network)
@@ -248,7 +247,7 @@ class Traffic:
                 self._places.away_from(np.array([ego[:2]]), OUT_OF_SIGHT),
             )
             if len(free):
-                self._right_of_way.withdraw(vehicle)
+                self._right_of_way.remove(vehicle)
                 self._put(vehicle, int(self._rng.choice(free)))
                 self._paths.poses(self.boxes)
                 self.speed[vehicle] = min(self.speed[vehicle], SLOWEST)

@@ -13,7 +13,7 @@ from av_td3_ros.sim.traffic_lanes import LaneNetwork
 from av_td3_ros.sim.traffic_strings import BRAKING, CELL
 
 # After so long without moving, s, it no longer takes its turn at a junction.
-PATIENCE, STANDING = 3.0, 0.3
+PATIENCE, STANDING = 5.0, 0.3
 # It comes to a junction when it is as near as this, s and m, besides its way to brake.
 ASK_TIME, ASK_DISTANCE = 0.5, 4.0
 # Slower than this, m/s, it is not driven on behind into a junction.
@@ -28,8 +28,9 @@ class EgoOnLanes:
     Pieces of lanes that the ego is on.
 
     ``segment``: (k,) int64. ``low``, ``high``: (k,) float64 m, from where to where on each.
-    ``asked``: time (s) since when it is about to cross, inf where it is not. ``claims``: closed
-    segments that it may be about to drive on.
+    ``own``: of each segment that leads the way it looks, how far it is on it, m. ``asked``: time
+    (s) since when it is about to cross, inf where it is not. ``claims``: closed segments that it
+    may be about to drive on.
     """
 
     def __init__(self, network: LaneNetwork) -> None:
@@ -86,24 +87,24 @@ class EgoOnLanes:
         self.high = place + np.clip(along.max(axis=1), -half, half)
         is_along = np.cos(network.cells[cell, 2] - self.yaw) > ALONG
         self._touched: Dict[int, bool] = {}
-        self._own: Dict[int, float] = {}
+        self.own: Dict[int, float] = {}
         for segment, same, high in zip(
             self.segment.tolist(), is_along.tolist(), self.high.tolist()
         ):
             self._touched[segment] = self._touched.get(segment, True) and same
             if same:
-                self._own[segment] = max(self._own.get(segment, 0.0), high)
-        self._is_inside = any(network.closed[segment] for segment in self._own)
+                self.own[segment] = max(self.own.get(segment, 0.0), high)
+        self._is_inside = any(network.closed[segment] for segment in self.own)
 
     def _ways(self) -> FrozenSet[int]:
         network = self._network
         speed = max(self.speed, 0.0)
         near = speed * (speed / (2.0 * BRAKING) + ASK_TIME) + ASK_DISTANCE
         claims = set()
-        for segment, high in self._own.items():
+        for segment, high in self.own.items():
             if network.closed[segment]:
                 claims.add(segment)
-                claims.update(network.ways[segment])
+                claims.update(network.crossings(segment))
             elif network.length[segment] - high < near:
-                claims.update(network.ways[segment])
+                claims.update(network.crossings(segment))
         return frozenset(claims)

@@ -6,7 +6,7 @@ one crosses, leaves or joins others: a junction's lane, a merge, or what is too 
 """
 
 import math
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, FrozenSet, List, NamedTuple, Set, Tuple
 
 import networkx as nx
 import numpy as np
@@ -39,9 +39,8 @@ class LaneNetwork:
     (m), and the squared speed (m^2/s^2) that the curves of the lane allow from there on.
     ``first``: (s,) int64, of each segment on the course. ``step``, ``length``: (s,) float64 m.
     ``closed``: (s,) bool. ``entries``: of each segment, its first limit. ``successors``: of each.
-    ``hops``: of each segment, how many further ones to an open one. ``ways``: of each, the closed
-    ones that may follow before the next open one. ``conflicts``: of each segment, those that must
-    be clear of vehicles before it is driven on, with the place (m) after which they are.
+    ``hops``: of each segment, how many further ones to an open one. ``conflicts``: of each, those
+    that must be clear of vehicles before it is driven on, with the place (m) after which they are.
     ``cells``: (c, 5) float64 boxes, the corridor in pieces; ``cell_segment``, ``cell_place``:
     (c,), the segment of each and its middle on it, m.
     """
@@ -61,6 +60,21 @@ class LaneNetwork:
         self._name_cells(strings, pieces)
         self._link(strings, pieces)
         self.conflicts = self._conflicts(pairs)
+        self._crossings: Dict[int, FrozenSet[int]] = {}
+
+    def crossings(self, segment: int) -> FrozenSet[int]:
+        """Return the closed segments that may follow before the next open one."""
+        known = self._crossings.get(segment)
+        if known is None:
+            found: Set[int] = set()
+            ahead = list(self.successors[segment])
+            while ahead:
+                following = ahead.pop()
+                if self.closed[following] and following not in found:
+                    found.add(following)
+                    ahead.extend(self.successors[following])
+            known = self._crossings[segment] = frozenset(found)
+        return known
 
     def _measure(self, strings: Strings, pieces: List[Piece]) -> None:
         self.closed = np.array([piece.closed for piece in pieces])
@@ -99,17 +113,6 @@ class LaneNetwork:
         hops = nx.multi_source_dijkstra_path_length(graph.reverse(), opened) if opened else {}
         self.hops = [hops.get(k, math.inf) for k in graph]
         self.successors = tuple(tuple(n for n in graph.successors(k) if n in hops) for k in graph)
-        self.ways = tuple(self._way(k) for k in graph)
-
-    def _way(self, segment: int) -> Tuple[int, ...]:
-        found: Dict[int, None] = {}
-        ahead = list(self.successors[segment])
-        while ahead:
-            following = ahead.pop()
-            if self.closed[following] and following not in found:
-                found[following] = None
-                ahead.extend(self.successors[following])
-        return tuple(found)
 
     def _conflicts(self, pairs: np.ndarray) -> Tuple[Tuple[Tuple[int, float], ...], ...]:
         both = np.concatenate([pairs, pairs[:, ::-1]])

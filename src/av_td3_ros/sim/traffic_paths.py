@@ -100,7 +100,7 @@ class Paths:
                     left.append(Left(vehicle, way[0], way[1]))
                     self._forget(vehicle)
                 self._on(point, vehicle)
-            if point == FRONT:
+            if point in (FRONT, FRONT_AXLE):
                 self._refresh(vehicle)
         for vehicle in np.flatnonzero(self.front > self._extend_at).tolist():
             known = len(self._ways[vehicle])
@@ -242,8 +242,11 @@ class Paths:
         self.reach[:, vehicle] = math.inf
         # Backwards: of a segment that comes twice, the nearer one counts.
         self.reach[way[::-1], vehicle] = starts[::-1]
-        entries = [self._network.entries[segment] for segment in way[1:]]
-        ahead = starts[1:]
+        # The lane under the front axle sets its own limit (poses); what the bumper is on already
+        # counts as ahead of it until then.
+        following = self._index[FRONT_AXLE][vehicle] + 1
+        ahead = self._starts[vehicle][following:]
+        entries = [self._network.entries[k] for k in self._ways[vehicle][following:]]
         if len(ahead) > LIMITS:
             entries[LIMITS - 1 :] = [min(entries[LIMITS - 1 :])]
             del ahead[LIMITS:]
