@@ -324,7 +324,8 @@ def _spread(values: List[float]) -> Dict[str, float]:
 def table(results: List[Dict[str, Any]]) -> str:
     """Return the results as text."""
     lines = [
-        f'{"":24}{"steps/s":>22}{"per s of a core":>22}{"reset":>10}{"peak":>9}{"cold":>8}{"cached":>8}'
+        f'{"":24}{"steps/s":>22}{"per s of a core":>22}{"reset":>10}{"peak":>9}'
+        f'{"cold":>8}{"cached":>8}'
     ]
     for row in results:
         wall, core = (_range(row[f'steps_per_{unit}']) for unit in ('second', 'core_second'))
