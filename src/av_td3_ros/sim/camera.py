@@ -1,10 +1,12 @@
 """
 A pinhole camera rendered by Panda3D in software: no screen, no GPU.
 
-Image x is to the right and y down; the camera looks along its x axis, as every frame here.
+Image x is to the right and y down; the camera looks along its x axis, as every frame here. The
+centre of pixel (row, column) is at (column + 0.5, row + 0.5), the principal point in the middle.
 """
 
 import math
+from typing import Dict, Tuple
 
 import numpy as np
 from panda3d.core import (
@@ -22,9 +24,11 @@ from panda3d.core import (
 )
 
 from av_td3_ros.datatypes import Pose
-from av_td3_ros.sim.scene import Scene, SKY
+from av_td3_ros.sim.scene import COLOURS, NUMBERS, Scene, View
 
-NEAR, FAR = 0.4, 160.0
+NEAR, FAR = 0.4, 420.0
+# p3tinydisplay spreads the film over the width less half a pixel, and the height likewise.
+SOFTWARE_FILM = 0.5
 
 loadPrcFileData(
     '',
@@ -48,39 +52,27 @@ class Camera:
         :param fov_deg: horizontal field of view; fx = fy = width / (2 tan(fov / 2)).
         :raises CameraError: where Panda3D's software renderer does not start.
         """
+        self._scene = scene
+        self._shape = height, width
+        self._focal = focal = width / (2 * math.tan(math.radians(fov_deg) / 2))
+        self._rays = (
+            (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal,
+            (np.arange(height, dtype=np.float32)[:, None] + 0.5 - height / 2) / focal,
+        )
         self._engine = GraphicsEngine()
-        pipe = GraphicsPipeSelection.getGlobalPtr().makePipe(
-            'TinyOffscreenGraphicsPipe', 'p3tinydisplay'
-        )
-        properties = FrameBufferProperties()
-        properties.setRgbColor(True)
-        properties.setDepthBits(16)
-        self._buffer = pipe and self._engine.makeOutput(
-            pipe,
-            'camera',
-            0,
-            properties,
-            WindowProperties.size(width, height),
-            GraphicsPipe.BFRefuseWindow,
-        )
-        if not self._buffer:
-            raise CameraError(
-                'the software renderer p3tinydisplay must start, got none; reinstall panda3d'
-            )
+        self._buffer = self._open(width, height)
         self._texture = Texture()
         self._buffer.addRenderTexture(
             self._texture, GraphicsOutput.RTMCopyRam, GraphicsOutput.RTPColor
         )
-        self._buffer.setClearColor((*SKY, 1.0))
-        lens = PerspectiveLens()
-        lens.setNearFar(NEAR, FAR)
-        half = math.tan(math.radians(fov_deg) / 2)
-        lens.setFov(fov_deg, math.degrees(2 * math.atan(half * height / width)))
-        self._root = NodePath('world')
-        scene.root.instanceTo(self._root)
-        self._camera = self._root.attachNewNode(PandaCamera('camera', lens))
-        self._buffer.makeDisplayRegion().setCamera(self._camera)
-        self._shape = height, width
+        self._buffer.setClearColor((0.0, 0.0, 0.0, 0.0))
+        self._lens = PerspectiveLens()
+        self._lens.setNearFar(NEAR, FAR)
+        self._lens.setFilmSize(width - SOFTWARE_FILM, height - SOFTWARE_FILM)
+        self._lens.setFocalLength(focal)
+        self._lens.setFilmOffset(-SOFTWARE_FILM / 2, SOFTWARE_FILM / 2)
+        self._region = self._buffer.makeDisplayRegion()
+        self._channels: Dict[str, Tuple[View, NodePath]] = {}
 
     def render(self, pose: Pose) -> np.ndarray:
         """
@@ -89,21 +81,90 @@ class Camera:
         :param pose: of the camera in the map frame; positive pitch looks down.
         :returns: (height, width, 4) uint8, BGRA, a new array.
         """
-        self._camera.setPos(pose.x, pose.y, pose.z)
-        # Panda3D's camera looks along its y axis.
-        self._camera.setHpr(
-            math.degrees(pose.yaw) - 90.0, -math.degrees(pose.pitch), math.degrees(pose.roll)
-        )
-        self._engine.renderFrame()
-        height, width = self._shape
-        pixels = np.frombuffer(self._texture.getRamImageAs('BGRA'), np.uint8).reshape(
-            height, width, 4
-        )
-        image = pixels[::-1].copy()
+        image = self._draw(COLOURS, pose)[::-1].copy()
         image[..., 3] = 255
         return image
+
+    def segmentation(self, pose: Pose) -> np.ndarray:
+        """
+        Render what is seen.
+
+        :param pose: as for :meth:`render`.
+        :returns: (height, width) uint8, classes of ``palette.Label``.
+        """
+        return self._scene.surfaces.labels[self._numbers(pose)]
+
+    def depth(self, pose: Pose) -> np.ndarray:
+        """
+        Render how far it is.
+
+        :param pose: as for :meth:`render`.
+        :returns: (height, width) float32 m along the optical axis, at the middle of each pixel;
+            ``surfaces.SKY_DEPTH`` where nothing is.
+        """
+        return self._scene.surfaces.depth(
+            self._numbers(pose), np.array(pose[:3]), _axes(pose), self._rays
+        )
 
     def close(self) -> None:
         """Release the renderer."""
         self._engine.removeAllWindows()
-        self._root.removeNode()
+        self._channels.clear()
+
+    def _numbers(self, pose: Pose) -> np.ndarray:
+        pixels = self._draw(NUMBERS, pose)
+        return (pixels.view(np.uint32)[::-1, :, 0] & 0xFFFFFF).astype(np.intp)
+
+    def _draw(self, channel: str, pose: Pose) -> np.ndarray:
+        """Return the pixels, (height, width, 4) uint8, BGRA, lowest row first."""
+        if channel not in self._channels:
+            view = View(self._scene, channel, self._focal)
+            root = NodePath(view.node)
+            self._channels[channel] = view, root.attachNewNode(PandaCamera(channel, self._lens))
+        view, camera = self._channels[channel]
+        self._region.setCamera(camera)
+        view.move(pose.x, pose.y, pose.z)
+        # Panda3D's camera looks along its y axis.
+        camera.setPosHpr(
+            pose.x,
+            pose.y,
+            pose.z,
+            math.degrees(pose.yaw) - 90.0,
+            -math.degrees(pose.pitch),
+            math.degrees(pose.roll),
+        )
+        self._engine.renderFrame()
+        return np.frombuffer(self._texture.getRamImageAs('BGRA'), np.uint8).reshape(
+            *self._shape, 4
+        )
+
+    def _open(self, width: int, height: int) -> GraphicsOutput:
+        pipe = GraphicsPipeSelection.getGlobalPtr().makePipe(
+            'TinyOffscreenGraphicsPipe', 'p3tinydisplay'
+        )
+        properties = FrameBufferProperties()
+        properties.setRgbColor(True)
+        properties.setDepthBits(16)
+        buffer = pipe and self._engine.makeOutput(
+            pipe,
+            'camera',
+            0,
+            properties,
+            WindowProperties.size(width, height),
+            GraphicsPipe.BFRefuseWindow,
+        )
+        if not buffer:
+            raise CameraError(
+                'the software renderer p3tinydisplay must start, got none; reinstall panda3d'
+            )
+        return buffer
+
+
+def _axes(pose: Pose) -> np.ndarray:
+    """Return ahead, right and down of a camera in the map frame, (3, 3)."""
+    cy, sy = math.cos(pose.yaw), math.sin(pose.yaw)
+    cp, sp = math.cos(pose.pitch), math.sin(pose.pitch)
+    cr, sr = math.cos(pose.roll), math.sin(pose.roll)
+    ahead = np.array([cy * cp, sy * cp, -sp])
+    left, up = np.array([-sy, cy, 0.0]), np.array([cy * sp, sy * sp, cp])
+    return np.stack([ahead, -(cr * left + sr * up), -(cr * up - sr * left)])

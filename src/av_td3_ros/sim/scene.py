@@ -1,307 +1,207 @@
 """
-The street as coloured triangles, for Panda3D.
+The street as tiles of triangles: what a camera gets to draw from where it stands.
 
 What lies on the ground is drawn in a fixed order without depth: exact on a flat world, and nothing
-flickers. What stands on it is depth-tested. Everything is cut into tiles, so that what is behind
-the camera costs nothing.
+flickers. What stands on it is depth-tested, in detail where it is near and plain where it is far.
+There are two channels: colours, lit by the weather; and numbers of faces, made once they are asked
+for, from which segmentation and depth are read (``surfaces``).
 """
 
-from collections import defaultdict
-import math
-from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
+import functools
+from typing import Dict, List, Optional, Tuple
 
-from panda3d.core import (
-    CullBinManager,
-    Geom,
-    GeomNode,
-    GeomTriangles,
-    GeomVertexData,
-    GeomVertexFormat,
-    GeomVertexWriter,
-    NodePath,
-)
+import numpy as np
+from panda3d.core import GeomNode, PandaNode, Texture, TransformState
 
-from av_td3_ros.driving.road_map import Key, Lane, LanePoint, NO_MARKING, RoadMap
-from av_td3_ros.sim.scenery import Item, Scenery
+from av_td3_ros.driving.road_map import RoadMap
+from av_td3_ros.sim.buildings import facades, texture
+from av_td3_ros.sim.layers import drawing_state, Layer, Style
+from av_td3_ros.sim.light import Light
+from av_td3_ros.sim.mesh import Faces, geom_node, paint, polygons
+from av_td3_ros.sim.models import DISTANT, FAR, NEAR
+from av_td3_ros.sim.palette import GRASS, Label
+from av_td3_ros.sim.scenery import ITEM, Scenery
+from av_td3_ros.sim.sky import dome, picture
+from av_td3_ros.sim.standing import shadows, standing
+from av_td3_ros.sim.streets import ground
+from av_td3_ros.sim.surfaces import number_colours, Surfaces
+from av_td3_ros.sim.weather import PRESETS, Weather
 
-TILE = 40.0
-LINE_WIDTH, KERB_WIDTH = 0.14, 0.22
-DASH, GAP = 3.0, 4.5
-LONGEST_STRAIGHT = 12.0
-# Neighbouring strips overlap by this much, so that no hair of grass shows between them.
-OVERLAP = 0.04
-BEND = 0.02
-STOREY, WINDOW_EVERY, RELIEF = 2.9, 2.4, 0.1
-
-Colour = Tuple[float, float, float]
-Point = Tuple[float, float, float]
-
-SKY: Colour = (0.62, 0.77, 0.92)
-GRASS: Colour = (0.36, 0.47, 0.27)
-GROUND: Dict[str, Colour] = {
-    'Driving': (0.25, 0.25, 0.27),
-    'Shoulder': (0.33, 0.33, 0.34),
-    'Sidewalk': (0.62, 0.60, 0.57),
-    'Parking': (0.30, 0.30, 0.32),
+COLOURS, NUMBERS = 'colours', 'numbers'
+# Of a camera with this focal length, in pixels; others see further, or less far.
+REFERENCE_FOCAL = 128.0
+NEAR_REACH, MIDDLE_REACH, FAR_REACH = 44.0, 84.0, 135.0
+STYLES: Dict[str, Style] = {
+    'beside': Style('beside', 60.0, 0.0, 150.0, wet=0.7),
+    'road': Style('road', 60.0, 0.0, 190.0, wet=1.0),
+    'paint': Style('paint', 60.0, 0.0, 130.0, wet=0.5),
+    'near': Style('standing', 30.0, 0.0, NEAR_REACH, wet=0.25),
+    'far': Style('standing', 30.0, NEAR_REACH, MIDDLE_REACH, haze=0.08, wet=0.25),
+    'distant': Style('standing', 30.0, MIDDLE_REACH, FAR_REACH, haze=0.22, wet=0.25),
 }
-KERB: Colour = (0.78, 0.77, 0.74)
-PAINT: Dict[str, Colour] = {'Yellow': (0.93, 0.74, 0.16)}
-WHITE: Colour = (0.94, 0.94, 0.92)
-WALLS: Sequence[Colour] = (
-    (0.72, 0.45, 0.35),
-    (0.80, 0.72, 0.58),
-    (0.58, 0.60, 0.64),
-    (0.85, 0.82, 0.76),
-    (0.55, 0.38, 0.32),
-    (0.66, 0.70, 0.62),
-)
-WINDOW: Colour = (0.20, 0.27, 0.36)
-ROOF: Colour = (0.32, 0.24, 0.22)
-TRUNK: Colour = (0.34, 0.25, 0.17)
-CROWN: Colour = (0.20, 0.42, 0.18)
-POLE: Colour = (0.30, 0.31, 0.33)
-# Light on the four sides of a box.
-SHADES = (1.0, 0.82, 0.92, 0.74)
-LAMP: Colour = (0.96, 0.94, 0.80)
-
-# Drawn in this order; within the ground, later covers earlier.
-LAYERS = ('grass', 'beside', 'road', 'paint')
-
-
-class Mesh:
-    """Triangles of one tile and layer."""
-
-    def __init__(self) -> None:
-        self._data = GeomVertexData('mesh', GeomVertexFormat.getV3c4(), Geom.UHStatic)
-        self._vertex = GeomVertexWriter(self._data, 'vertex')
-        self._colour = GeomVertexWriter(self._data, 'color')
-        self._triangles = GeomTriangles(Geom.UHStatic)
-        self._count = 0
-
-    def polygon(self, points: Sequence[Point], colour: Colour) -> None:
-        """Add a convex polygon."""
-        for point in points:
-            self._vertex.addData3(*point)
-            self._colour.addData4(*colour, 1.0)
-        for i in range(1, len(points) - 1):
-            self._triangles.addVertices(self._count, self._count + i, self._count + i + 1)
-        self._count += len(points)
-
-    def node(self, name: str) -> GeomNode:
-        """Return the finished node."""
-        geom = Geom(self._data)
-        geom.addPrimitive(self._triangles)
-        node = GeomNode(name)
-        node.addGeom(geom)
-        return node
+SHADOW = Style('shadow', 30.0, 0.0, 75.0, opacity=0.42)
+# Below this height the sun casts no shadow.
+LOWEST_SUN = 0.08
+# Radius of the lawn, m; metres to a repetition of its texture; it moves by whole ones.
+LAWN, LAWN_GRAIN = 900.0, 16.0
+CELL = 8.0
 
 
 class Scene:
-    """The root of everything that a camera can see."""
+    """Everything that cameras can see."""
 
     def __init__(self, road_map: RoadMap, scenery: Scenery) -> None:
-        """Build the street."""
-        self._meshes: Dict[Tuple[str, int, int], Mesh] = defaultdict(Mesh)
-        lanes = road_map.lanes
-        keys = {lane.key for lane in lanes}
-        self._grass(lanes)
-        for lane in lanes:
-            self._lane(lane, keys)
-            if not lane.is_junction and lane.kind == 'Driving':
-                self._paint(lane, keys)
-        for item in scenery.items:
-            self._item(item)
-        self.root = NodePath('street')
-        self._attach()
+        """Build the street in clear weather."""
+        items = scenery.records()
+        levels = {'near': NEAR, 'far': FAR, 'distant': DISTANT}
+        upright = {name: standing(items, level) for name, level in levels.items()}
+        self._build({**ground(road_map), **upright}, items)
 
-    # -- ground -----------------------------------------------------------------------------------
+    @classmethod
+    def of(cls, parts: Dict[str, Faces]) -> 'Scene':
+        """Return a scene of given faces, by the names of ``STYLES``."""
+        scene = cls.__new__(cls)
+        scene._build(parts, np.zeros(0, ITEM))
+        return scene
 
-    def _grass(self, lanes: Sequence[Lane]) -> None:
-        tiles = {_tile(p.x, p.y) for lane in lanes for p in lane.points[::8]}
-        wide = {(i + a, j + b) for i, j in tiles for a in range(-4, 5) for b in range(-4, 5)}
-        for i, j in wide:
-            x, y = i * TILE, j * TILE
-            shade = 1.0 + 0.05 * (((i * 7 + j * 13) % 5) / 2.0 - 1.0)
-            self._meshes['grass', i, j].polygon(
-                [(x, y, 0.0), (x + TILE, y, 0.0), (x + TILE, y + TILE, 0.0), (x, y + TILE, 0.0)],
-                _shaded(GRASS, shade),
-            )
+    def _build(self, parts: Dict[str, Faces], items: np.ndarray) -> None:
+        walls, grain = facades(), _grain()
+        self._items = items
+        self._layers = [
+            Layer(parts[name], style, walls if style.bin == 'standing' else grain)
+            for name, style in STYLES.items()
+            if name in parts
+        ]
+        self._sky_texture = Texture('sky')
+        self._sky = geom_node('sky', dome(), np.full((len(dome().vertices), 4), 255, np.uint8))[0]
+        self._sky.setState(drawing_state('sky', self._sky_texture, False))
+        self._lawn, self._lawn_data = geom_node('lawn', _LAWN, _plain(Label.TERRAIN))
+        self._lawn.setState(drawing_state('grass', grain, False))
+        self.version = 0
+        self.set_weather(PRESETS['clear_noon'])
 
-    def _lane(self, lane: Lane, keys: Set[Key]) -> None:
-        kind = lane.kind
-        colour = GROUND.get(kind)
-        if colour is None:
+    # -- weather ----------------------------------------------------------------------------------
+
+    def set_weather(self, weather: Weather) -> None:
+        """
+        Light everything anew.
+
+        :raises ValueError: where a value of the weather is out of range.
+        """
+        self.weather = weather.check()
+        self.light = Light.of(weather)
+        for layer in self._layers:
+            layer.light(self.light)
+        paint(self._lawn_data, self.light.shade(_LAWN.colours, _LAWN.normals, 0.0, 0.3))
+        texture('sky', picture(self.light, weather.cloudiness), self._sky_texture)
+        self._shadows = self._cast()
+        self.version += 1
+
+    def _cast(self) -> Optional[Layer]:
+        strength = float(self.light.sun_colour.max())
+        if not len(self._items) or self.light.sun[2] < LOWEST_SUN or strength < 0.1:
+            return None
+        style = SHADOW._replace(opacity=SHADOW.opacity * strength)
+        layer = Layer(shadows(self._items, self.light.sun), style)
+        layer.light(self.light)
+        return layer
+
+    # -- what a camera draws ----------------------------------------------------------------------
+
+    @functools.cached_property
+    def _numbered(self) -> Tuple[Surfaces, List[List[GeomNode]], GeomNode]:
+        surfaces = Surfaces()
+        nodes = [layer.numbered(surfaces) for layer in self._layers]
+        surfaces.finish()
+        lawn, _ = geom_node('lawn', _LAWN, _plain(Label.TERRAIN))
+        lawn.setState(drawing_state('grass', None, False))
+        return surfaces, nodes, lawn
+
+    @property
+    def surfaces(self) -> Surfaces:
+        """Classes and planes of the numbers that the second channel shows."""
+        return self._numbered[0]
+
+    def tiles(self, channel: str, x: float, y: float, z: float, focal: float) -> List[GeomNode]:
+        """
+        Return the tiles to draw, near ones first.
+
+        :param channel: COLOURS or NUMBERS. :param x: of the camera, m. :param y: m. :param z: m;
+            from high above more is seen. :param focal: its focal length in pixels.
+        """
+        more = max(z - 10.0, 0.0)
+        zoom = (focal / REFERENCE_FOCAL) ** (1 / 3)
+        layers = list(self._layers)
+        nodes = [layer.nodes for layer in layers]
+        if channel == NUMBERS:
+            nodes = self._numbered[1]
+        elif self._shadows is not None:
+            layers.append(self._shadows)
+            nodes.append(self._shadows.nodes)
+        found: List[Tuple[float, int, GeomNode]] = []
+        for number, layer in enumerate(layers):
+            chosen, away = layer.near(x, y, zoom, more)
+            found += [(a, number, nodes[number][k]) for k, a in zip(chosen, away)]
+        return [node for _, _, node in sorted(found, key=lambda entry: entry[:2])]
+
+    def backdrop(self, channel: str) -> List[GeomNode]:
+        """Return lawn and sky, which follow the camera."""
+        if channel == NUMBERS:
+            return [self._numbered[2]]
+        return [self._lawn, self._sky]
+
+
+class View:
+    """What one camera draws of a scene on one channel; it follows the camera."""
+
+    def __init__(self, scene: Scene, channel: str, focal: float) -> None:
+        """:param channel: COLOURS or NUMBERS. :param focal: focal length in pixels."""
+        self._scene, self._channel, self._focal = scene, channel, focal
+        self.node, self._tiles = PandaNode('view'), PandaNode('tiles')
+        self._backdrop = [PandaNode('backdrop') for _ in scene.backdrop(channel)]
+        for holder, node in zip(self._backdrop, scene.backdrop(channel)):
+            holder.addChild(node)
+            self.node.addChild(holder)
+        self.node.addChild(self._tiles)
+        self._here: Optional[Tuple[int, ...]] = None
+
+    def move(self, x: float, y: float, z: float) -> None:
+        """Follow the camera to (x, y, z), m."""
+        for holder in self._backdrop[1:]:
+            holder.setTransform(TransformState.makePos((x, y, z)))
+        cell = round(x / CELL), round(y / CELL), round(z / CELL)
+        here = (*cell, self._scene.version)
+        if here == self._here:
             return
-        layer = 'road' if kind == 'Driving' else 'beside'
-        points = _straightened(lane.points)
-        road, section, number = lane.key
-        inside = (road, section, number - (1 if number > 0 else -1))
-        kerb = 1.0 if inside in keys else -1.0
-        for a, b in zip(points, points[1:]):
-            if math.hypot(b.x - a.x, b.y - a.y) > 2 * LONGEST_STRAIGHT:
-                continue
-            self._strip(layer, a, b, a.width / 2 + OVERLAP, -a.width / 2 - OVERLAP, colour)
-            if kind == 'Sidewalk':
-                edge = kerb * a.width / 2
-                self._strip('beside', a, b, edge, edge - kerb * KERB_WIDTH, KERB)
-
-    def _paint(self, lane: Lane, keys: Set[Key]) -> None:
-        road, section, number = lane.key
-        for side, sign in (('left', 1.0), ('right', -1.0)):
-            points = lane.points
-            if side == 'left' and number == 1 and (road, section, -1) in keys:
-                continue  # the middle of the road belongs to the lane that comes the other way
-            if getattr(points[len(points) // 2], side)[0].startswith('Broken'):
-                self._dashes(points, side, sign)
-            else:
-                points = _straightened(points)
-                for a, b in zip(points, points[1:]):
-                    kind, colour = getattr(a, side)
-                    if kind not in (NO_MARKING, 'Curb', 'Grass'):
-                        self._line(a, b, sign, colour)
-
-    def _dashes(self, points: List[LanePoint], side: str, sign: float) -> None:
-        phase = 0.0
-        for a, b in zip(points, points[1:]):
-            kind, colour = getattr(a, side)
-            if phase % (DASH + GAP) < DASH and kind != NO_MARKING:
-                self._line(a, b, sign, colour)
-            phase += math.hypot(b.x - a.x, b.y - a.y)
-
-    def _line(self, a: LanePoint, b: LanePoint, sign: float, colour: str) -> None:
-        middle = sign * a.width / 2
-        self._strip(
-            'paint',
-            a,
-            b,
-            middle + LINE_WIDTH / 2,
-            middle - LINE_WIDTH / 2,
-            PAINT.get(colour, WHITE),
-        )
-
-    def _strip(
-        self, layer: str, a: LanePoint, b: LanePoint, left: float, right: float, colour: Colour
-    ) -> None:
-        self._meshes[(layer, *_tile(a.x, a.y))].polygon(
-            [_beside(a, left), _beside(a, right), _beside(b, right), _beside(b, left)], colour
-        )
-
-    # -- what stands ------------------------------------------------------------------------------
-
-    def _item(self, item: Item) -> None:
-        mesh = self._meshes[('standing', *_tile(item.x, item.y))]
-        if item.kind == 'house':
-            _house(mesh, item)
-        elif item.kind == 'tree':
-            _box(mesh, item, 0.0, 0.35 * item.height, _shaded(TRUNK, 0.9 + 0.2 * item.tint))
-            _crown(mesh, item)
-        else:
-            _box(mesh, item, 0.0, item.height, POLE)
-            _box(mesh, item._replace(length=0.9, width=0.3), item.height - 0.15, item.height, LAMP)
-
-    def _attach(self) -> None:
-        bins = CullBinManager.getGlobalPtr()
-        for order, layer in enumerate(LAYERS):
-            if bins.findBin(layer) == -1:
-                bins.addBin(layer, CullBinManager.BTUnsorted, order)
-        for (layer, i, j), mesh in self._meshes.items():
-            path = self.root.attachNewNode(mesh.node(f'{layer}_{i}_{j}'))
-            path.setTwoSided(True)
-            if layer in LAYERS:
-                path.setBin(layer, 0)
-                path.setDepthTest(False)
-                path.setDepthWrite(False)
-        self._meshes.clear()
+        self._here = here
+        self._tiles.removeAllChildren()
+        place = [CELL * value for value in cell]
+        for node in self._scene.tiles(self._channel, *place, self._focal):
+            self._tiles.addChild(node)
+        lawn = [LAWN_GRAIN * round(value / LAWN_GRAIN) for value in (x, y)]
+        self._backdrop[0].setTransform(TransformState.makePos((*lawn, 0.0)))
 
 
-def _house(mesh: Mesh, item: Item) -> None:
-    wall = WALLS[int(item.tint * len(WALLS))]
-    _box(mesh, item, 0.0, item.height, wall, top=ROOF)
-    corners = _corners(item)
-    for k in range(4):
-        (x0, y0), (x1, y1) = corners[k], corners[(k + 1) % 4]
-        outwards = (y1 - y0, x0 - x1)
-        length = math.hypot(*outwards)
-        count = max(int(length / WINDOW_EVERY), 1)
-        out_x, out_y = (RELIEF * value / length for value in outwards)
-        for column in range(count):
-            a, b = ((column + 0.5 + half) / count for half in (-0.25, 0.25))
-            ends = [
-                (x0 + share * (x1 - x0) + out_x, y0 + share * (y1 - y0) + out_y)
-                for share in (a, b)
-            ]
-            floor = 1.0
-            while floor + 1.6 < item.height:
-                _wall(mesh, *ends, floor, floor + 1.3, _shaded(WINDOW, SHADES[k]))
-                floor += STOREY
+def _grain() -> Texture:
+    """Return the grain of grass, asphalt and stone: noise, fine and coarse."""
+    rng = np.random.default_rng(1)
+    fine = rng.random((64, 64))
+    coarse = rng.random((8, 8)).repeat(8, axis=0).repeat(8, axis=1)
+    for axis in (0, 1):
+        coarse = sum(np.roll(coarse, k, axis) for k in range(-4, 5)) / 9.0
+    grey = 235.0 + 20.0 * fine + 60.0 * (coarse - 0.5)
+    return texture('grain', np.clip(grey, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2))
 
 
-def _crown(mesh: Mesh, item: Item) -> None:
-    low, high, radius = 0.28 * item.height, item.height, 0.27 * item.height
-    middle = low + 0.4 * (high - low)
-    colour = _shaded(CROWN, 0.8 + 0.5 * item.tint)
-    ring = [
-        (item.x + radius * math.cos(a), item.y + radius * math.sin(a), middle)
-        for a in (item.yaw + k * math.pi / 3 for k in range(6))
-    ]
-    for k in range(6):
-        near, far = ring[k], ring[(k + 1) % 6]
-        mesh.polygon(
-            [near, far, (item.x, item.y, high)], _shaded(colour, 1.0 + 0.12 * math.cos(k))
-        )
-        mesh.polygon([near, far, (item.x, item.y, low)], _shaded(colour, 0.75))
+def _plain(label: int) -> np.ndarray:
+    return number_colours(np.full(len(_LAWN.vertices), label))
 
 
-def _box(
-    mesh: Mesh, item: Item, low: float, high: float, colour: Colour, top: Optional[Colour] = None
-) -> None:
-    corners = _corners(item)
-    for k in range(4):
-        _wall(mesh, corners[k], corners[(k + 1) % 4], low, high, _shaded(colour, SHADES[k]))
-    mesh.polygon([(x, y, high) for x, y in corners], top or colour)
+def _lawn() -> Faces:
+    # Turned, so that no diagonal lies in the side of a camera's pyramid: p3tinydisplay loses those.
+    turn = 0.2345 + np.arange(5) * 2 * np.pi / 5
+    corners = LAWN * np.stack([np.cos(turn), np.sin(turn), 0.0 * turn], axis=1)[None]
+    return polygons(corners, GRASS, Label.TERRAIN, corners[..., :2] / LAWN_GRAIN)
 
 
-def _wall(
-    mesh: Mesh,
-    a: Tuple[float, float],
-    b: Tuple[float, float],
-    low: float,
-    high: float,
-    colour: Colour,
-) -> None:
-    mesh.polygon([(*a, low), (*b, low), (*b, high), (*a, high)], colour)
-
-
-def _corners(item: Item) -> List[Tuple[float, float]]:
-    """Corners of the footprint, counter-clockwise."""
-    cos, sin = math.cos(item.yaw), math.sin(item.yaw)
-    a, b = item.length / 2, item.width / 2
-    return [
-        (item.x + u * cos - v * sin, item.y + u * sin + v * cos)
-        for u, v in ((a, b), (-a, b), (-a, -b), (a, -b))
-    ]
-
-
-def _beside(point: LanePoint, left: float) -> Point:
-    return point.x - left * math.sin(point.yaw), point.y + left * math.cos(point.yaw), 0.0
-
-
-def _straightened(points: List[LanePoint]) -> List[LanePoint]:
-    """Leave out cross-sections that a straight strip needs not."""
-    kept: List[LanePoint] = points[:1]
-    for point, following in zip(points[1:], points[2:]):
-        last = kept[-1]
-        far = math.hypot(following.x - last.x, following.y - last.y) > LONGEST_STRAIGHT
-        bent = abs(math.remainder(following.yaw - last.yaw, 2 * math.pi)) > BEND
-        if far or bent or following.width != last.width:
-            kept.append(point)
-    return kept + points[-1:] if len(points) > 1 else kept
-
-
-def _tile(x: float, y: float) -> Tuple[int, int]:
-    return math.floor(x / TILE), math.floor(y / TILE)
-
-
-def _shaded(colour: Iterable[float], factor: float) -> Colour:
-    red, green, blue = (min(value * factor, 1.0) for value in colour)
-    return red, green, blue
+_LAWN = _lawn()

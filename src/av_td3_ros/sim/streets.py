@@ -1,0 +1,233 @@
+"""
+What lies on the ground: lanes, kerbs, markings and the floors of junctions, in layers.
+
+Later layers cover earlier ones, so nothing needs a height and nothing flickers.
+"""
+
+from collections import defaultdict
+from typing import Dict, Iterator, List, Sequence, Tuple
+
+import cv2
+import numpy as np
+from panda3d.core import Triangulator
+
+from av_td3_ros.driving.road_map import Key, Lane, RoadMap
+from av_td3_ros.sim.mesh import Faces, join, polygons
+from av_td3_ros.sim.palette import CLASSES, Colour, GROUND, KERB, Label, PAINT, WHITE
+
+LINE_WIDTH, KERB_WIDTH = 0.14, 0.20
+DASH, GAP = 3.0, 4.5
+DOT, DOT_EVERY = 0.16, 1.0
+# Half the distance between the two lines of a double marking.
+DOUBLE = 0.13
+# What lies between cross-sections is off by no more than this, m.
+CHORD_ERROR, LONGEST, WIDENING = 0.015, 25.0, 0.03
+# Neighbouring strips overlap by this much, so that no hair of grass shows between them.
+OVERLAP = 0.04
+# Metres of ground to one repetition of its texture.
+GRAIN = 8.0
+# Floors of junctions: one texel of their plan; gaps narrower than this between lanes are floor.
+TEXEL, NARROW = 0.2, 7.0
+
+# Drawn in this order.
+LAYERS = ('beside', 'road', 'paint')
+
+
+class Strip:
+    """The cross-sections of a lane that a picture needs, as arrays."""
+
+    def __init__(self, lane: Lane) -> None:
+        """:param lane: any lane with two cross-sections or more."""
+        self.lane = lane
+        self.rows = _needed(lane.distance, lane.yaw, lane.width)
+        self.left_edge, self.right_edge = lane.left_edge[self.rows], lane.right_edge[self.rows]
+
+    @property
+    def across(self) -> np.ndarray:
+        """Unit vectors to the left, (n, 2)."""
+        across = self.left_edge - self.right_edge
+        return across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+
+    def outline(self, margin: float = 0.0) -> np.ndarray:
+        """Return the quadrilaterals between cross-sections, (n - 1, 4, 2) m."""
+        more = self.across * margin
+        return ribbon(self.left_edge + more, self.right_edge - more)
+
+
+def ribbon(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return quadrilaterals between two lines, (n - 1, 4, 2), counter-clockwise."""
+    return np.stack([left[:-1], right[:-1], right[1:], left[1:]], axis=1)
+
+
+def ground(road_map: RoadMap) -> Dict[str, Faces]:
+    """Return the faces of every layer."""
+    strips = [Strip(lane) for lane in road_map.lanes]
+    lanes = {lane.key: lane for lane in road_map.lanes}
+    kinds = {key: lane.kind for key, lane in lanes.items()}
+    beside: List[Faces] = []
+    road = [_flat(part, GROUND['Driving'], Label.ROADS) for part in floors(strips)]
+    paint: List[Faces] = []
+    for strip in strips:
+        kind = strip.lane.kind
+        if kind in GROUND:
+            part = _flat(strip.outline(OVERLAP), GROUND[kind], CLASSES[kind])
+            (road if kind == 'Driving' else beside).append(part)
+        if kind == 'Sidewalk':
+            beside += [_flat(kerb, KERB, Label.SIDEWALKS) for kerb in _kerbs(strip, kinds)]
+        if kind == 'Driving' and not strip.lane.is_junction:
+            paint += [
+                _flat(quads, colour, Label.ROAD_LINES)
+                for quads, colour in _markings(strip.lane, lanes)
+            ]
+    return {'beside': join(beside), 'road': join(road), 'paint': join(paint)}
+
+
+def _needed(along: np.ndarray, yaw: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Return the rows of the cross-sections that a strip cannot do without."""
+    # An arc of length l that turns by a is off its chord by l a / 8.
+    bent = np.sqrt(np.abs(_wrapped(np.diff(yaw))) * np.diff(along) / (8 * CHORD_ERROR))
+    turned = np.concatenate([[0.0], np.cumsum(bent)])
+    widened = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(width)))])
+    parts = np.stack([turned, widened / WIDENING, along / LONGEST]).astype(int)
+    new = np.concatenate([[True], (np.diff(parts, axis=1) != 0).any(axis=0)])
+    new[-1] = True
+    return np.nonzero(new)[0]
+
+
+def _wrapped(angles: np.ndarray) -> np.ndarray:
+    return (angles + np.pi) % (2 * np.pi) - np.pi
+
+
+def _flat(outlines: np.ndarray, colour: Colour, label: int) -> Faces:
+    """Polygons on the ground, (p, k, 2) m."""
+    corners = np.concatenate([outlines, np.zeros((*outlines.shape[:2], 1))], axis=2)
+    # Counter-clockwise from above, whatever came in.
+    uv = outlines / GRAIN
+    faces = polygons(corners, colour, label, uv, outlines.mean(axis=1))
+    faces.normals[:] = (0.0, 0.0, 1.0)
+    return faces
+
+
+def _kerbs(strip: Strip, kinds: Dict[Key, str]) -> Iterator[np.ndarray]:
+    """Yield the kerbs of a sidewalk: along whatever lies beside it."""
+    inwards = strip.across * KERB_WIDTH
+    if kinds.get(strip.lane.left_lane, 'Sidewalk') != 'Sidewalk':
+        yield ribbon(strip.left_edge, strip.left_edge - inwards)
+    if kinds.get(strip.lane.right_lane, 'Sidewalk') != 'Sidewalk':
+        yield ribbon(strip.right_edge + inwards, strip.right_edge)
+
+
+# -- markings -------------------------------------------------------------------------------------
+
+
+def _markings(lane: Lane, lanes: Dict[Key, Lane]) -> Iterator[Tuple[np.ndarray, Colour]]:
+    """Yield quadrilaterals and colour of every marking that belongs to a lane."""
+    across = lane.left_edge - lane.right_edge
+    across = across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+    needed = _needed(lane.distance, lane.yaw, lane.width)
+    sides = [(lane.right_markings, lane.right_edge, -across)]
+    if not _painted_by_another(lane, lanes):
+        sides.append((lane.left_markings, lane.left_edge, across))
+    for markings, edge, outwards in sides:
+        for first, last, (kind, colour) in _runs(markings):
+            rows = needed[(needed > first) & (needed < last)]
+            rows = np.concatenate([[first], rows, [last]])
+            for quads in _marking(kind, edge[rows], outwards[rows]):
+                yield quads, PAINT.get(colour, WHITE)
+
+
+def _painted_by_another(lane: Lane, lanes: Dict[Key, Lane]) -> bool:
+    """Whether the line to the left is also that of another lane, which paints it."""
+    other = lanes.get(lane.left_lane)
+    if other is None or other.kind != 'Driving':
+        return False
+    return other.right_lane == lane.key or other.key < lane.key
+
+
+def _runs(marks: Sequence[Tuple[str, str]]) -> Iterator[Tuple[int, int, Tuple[str, str]]]:
+    """Yield first and last row of every stretch of one marking."""
+    first = 0
+    for row in range(1, len(marks)):
+        if marks[row] != marks[first] or row == len(marks) - 1:
+            yield first, row, marks[first]
+            first = row
+
+
+def _marking(kind: str, line: np.ndarray, outwards: np.ndarray) -> Iterator[np.ndarray]:
+    """
+    Yield the quadrilaterals of a marking along a line.
+
+    A name of two parts, such as SolidBroken, is two lines, the inner one first.
+    """
+    parts = [part for part in kind.replace('Solid', ' Solid').replace('Broken', ' Broken').split()]
+    if kind == 'BottsDots':
+        yield _dashes(line, outwards, DOT, DOT_EVERY - DOT, DOT)
+        return
+    offsets = (0.0,) if len(parts) == 1 else (-DOUBLE, DOUBLE)
+    for part, offset in zip(parts, offsets):
+        here = line + offset * outwards
+        if part == 'Solid':
+            half = outwards * (LINE_WIDTH / 2)
+            yield ribbon(here + half, here - half)
+        elif part == 'Broken':
+            yield _dashes(here, outwards, DASH, GAP, LINE_WIDTH)
+
+
+def _dashes(
+    line: np.ndarray, outwards: np.ndarray, dash: float, gap: float, width: float
+) -> np.ndarray:
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    begins = np.arange(0.0, along[-1] - dash / 2, dash + gap)
+    ends = np.minimum(begins + dash, along[-1])
+
+    def at(places: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return np.stack([np.interp(places, along, values[:, k]) for k in (0, 1)], axis=1)
+
+    first, last = at(begins, line), at(ends, line)
+    half_first, half_last = (at(p, outwards) * width / 2 for p in (begins, ends))
+    return np.stack(
+        [first + half_first, first - half_first, last - half_last, last + half_last], axis=1
+    )
+
+
+# -- floors of junctions --------------------------------------------------------------------------
+
+
+def floors(strips: Sequence[Strip]) -> List[np.ndarray]:
+    """Return triangles, (t, 3, 2) m, that fill what the lanes of each junction leave open."""
+    junctions: Dict[int, List[np.ndarray]] = defaultdict(list)
+    for strip in strips:
+        if strip.lane.is_junction and strip.lane.kind == 'Driving':
+            junctions[strip.lane.junction].append(strip.outline())
+    return [part for outlines in junctions.values() for part in _floor(outlines)]
+
+
+def _floor(outlines: List[np.ndarray]) -> Iterator[np.ndarray]:
+    quads = np.concatenate(outlines)
+    margin = NARROW + 2 * TEXEL
+    low = quads.min(axis=(0, 1)) - margin
+    columns, rows = np.ceil((quads.max(axis=(0, 1)) + margin - low) / TEXEL).astype(int)
+    plan = np.zeros((rows, columns), np.uint8)
+    for quad in np.round((quads - low) / TEXEL - 0.5).astype(np.int32):
+        cv2.fillConvexPoly(plan, quad, 255)
+    size = int(NARROW / TEXEL) | 1
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    closed = cv2.morphologyEx(plan, cv2.MORPH_CLOSE, brush)
+    open_ = cv2.morphologyEx(closed & ~plan, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    for contour in cv2.findContours(open_, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]:
+        outline = cv2.approxPolyDP(contour, 1.0, True)[:, 0]
+        if len(outline) >= 3:
+            yield _triangulated(low + (outline + 0.5) * TEXEL)
+
+
+def _triangulated(outline: np.ndarray) -> np.ndarray:
+    cutter = Triangulator()
+    for index, (x, y) in enumerate(outline):
+        cutter.addVertex(float(x), float(y))
+        cutter.addPolygonVertex(index)
+    cutter.triangulate()
+    rows = [
+        (cutter.getTriangleV0(k), cutter.getTriangleV1(k), cutter.getTriangleV2(k))
+        for k in range(cutter.getNumTriangles())
+    ]
+    return outline[np.array(rows, int).reshape(-1, 3)]
