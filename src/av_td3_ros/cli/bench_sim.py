@@ -217,8 +217,8 @@ class Side:
         """
         context = multiprocessing.get_context('spawn')
         self._pipe, far = context.Pipe()
-        before = {key: os.environ.get(key) for key in (*ONE_THREAD, 'XDG_CACHE_HOME')}
-        os.environ.update({**ONE_THREAD, 'XDG_CACHE_HOME': cache})
+        before = {key: os.environ.get(key) for key in (*ONE_THREAD, 'AV_TD3_CACHE')}
+        os.environ.update({**ONE_THREAD, 'AV_TD3_CACHE': cache})
         try:
             self._process = context.Process(target=serve, args=(far, config), daemon=True)
             self._process.start()
