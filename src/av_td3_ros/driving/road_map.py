@@ -10,32 +10,23 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import networkx as nx
 import numpy as np
 
 from av_td3_ros.driving.lane_grid import LaneGrid
+from av_td3_ros.driving.lane_sampling import connect, packed, sample, unpacked
 from av_td3_ros.driving.lanes import (
-    connect,
     DRIVING,
     Lane,
     LanePoint,
     LanePosition,
     MARKING_CODES,
-    MOST_SECTIONS,
     NO_MARKING,
-    sample,
-    Sampled,
 )
-from av_td3_ros.driving.opendrive import (
-    Key,
-    lane_records,
-    LaneRecord,
-    LARGEST_FILE,
-    MapError,
-    read,
-)
+from av_td3_ros.driving.map_cache import Arrays, cached, digest
+from av_td3_ros.driving.opendrive import Key, lane_records, LARGEST_FILE, MapError, read
 from av_td3_ros.driving.route import Route
 from av_td3_ros.resources import share
 
@@ -64,31 +55,22 @@ BESIDE = 4.0
 class RoadMap:
     """Lanes, and routes along them."""
 
-    def __init__(self, name: str, opendrive: str) -> None:
+    def __init__(self, name: str, opendrive: str, keep: bool = False) -> None:
         """
         Read a road network.
 
         :param name: such as ``Town01``.
         :param opendrive: text of the OpenDRIVE file.
+        :param keep: whether its lanes are kept in the cache, and found there the next time.
         :raises MapError: where it is none, or has no drivable lane.
         """
         self.name = name
         self.opendrive = opendrive
-        carla = _import_carla()
-        self._records = list(lane_records(read(name, opendrive)))
-        try:
-            self._map = carla.Map(name, opendrive)
-            self._sampled = self._sample([r for r in self._records if r.is_driving])
-        except (RuntimeError, IndexError) as error:
-            raise MapError(
-                f'map {name} must be OpenDRIVE that CARLA reads, got: {error}; check the file'
-            ) from None
-        self._driving = list(connect(self._sampled, {}))
-        if not any(lane.width.max() > 0.0 for lane in self._driving):
-            raise MapError(
-                f'map {name} must have drivable lanes of some length and width, got none; check '
-                'the file'
-            )
+        found = cached(f'{name} lanes', digest(opendrive), self._read) if keep else self._read()
+        self._sampled = unpacked(found)
+        self._driving = list(
+            connect({k: lane for k, lane in self._sampled.items() if lane.kind == DRIVING}, {})
+        )
         self._grid = LaneGrid(self._driving)
         self._points = {lane.key: _resampled(lane) for lane in self._driving}
         self._graph = self._connected()
@@ -103,7 +85,7 @@ class RoadMap:
         path = share('maps', f'{SHIPPED}.xodr') if map == SHIPPED else Path(map)
         try:
             with path.open(encoding='utf-8') as file:
-                return cls(path.stem, file.read(LARGEST_FILE + 1))
+                return cls(path.stem, file.read(LARGEST_FILE + 1), keep=True)
         except OSError as error:
             raise MapError(
                 f"map must be '{SHIPPED}' or an OpenDRIVE file, got {path}: {error.strerror}; "
@@ -153,9 +135,8 @@ class RoadMap:
     @functools.cached_property
     def lanes(self) -> Tuple[Lane, ...]:
         """Every driving lane, then shoulders, sidewalks and what else lies beside them."""
-        beside = self._sample([r for r in self._records if not r.is_driving])
-        successors = {key: tuple(self._graph.successors(key)) for key in self._sampled}
-        return tuple(connect({**self._sampled, **beside}, successors))
+        successors = {key: tuple(self._graph.successors(key)) for key in self._points}
+        return tuple(connect(self._sampled, successors))
 
     @functools.cached_property
     def _by_key(self) -> Dict[Key, Lane]:
@@ -273,30 +254,33 @@ class RoadMap:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def _sample(self, records: List[LaneRecord]) -> Dict[Key, Sampled]:
-        lanes: Dict[Key, Sampled] = {}
-        count = 0
-        for record in records:
-            found = sample(self._map, record)
-            if found is not None:
-                lanes[found[0]] = found[1]
-                count += len(found[1].rows)
-            if count > MOST_SECTIONS:
-                raise MapError(
-                    f'map {self.name} must have up to {MOST_SECTIONS} cross-sections of lanes, '
-                    'got more; cut out the part that is needed'
-                )
-        return lanes
+    def _read(self) -> Arrays:
+        """Sample every lane, the driving ones first."""
+        carla = _import_carla()
+        records = sorted(
+            lane_records(read(self.name, self.opendrive)), key=lambda r: not r.is_driving
+        )
+        try:
+            found = sample(self.name, carla.Map(self.name, self.opendrive), records)
+        except (RuntimeError, IndexError) as error:
+            raise MapError(
+                f'map {self.name} must be OpenDRIVE that CARLA reads, got: {error}; check the file'
+            ) from None
+        if not any(lane.kind == DRIVING and lane.is_wide for lane in found.values()):
+            raise MapError(
+                f'map {self.name} must have drivable lanes of some length and width, got none; '
+                'check the file'
+            )
+        return packed(found)
 
     def _connected(self) -> nx.DiGraph:
         """Return which driving lane leads to which; an edge is as long as the lane it leaves."""
         graph = nx.DiGraph()
-        graph.add_nodes_from(self._sampled)
+        graph.add_nodes_from(self._points)
         apart = 0
-        for key, lane in self._sampled.items():
-            points = self._points[key]
+        for key, points in self._points.items():
             length = float(np.hypot(*np.diff(points, axis=0).T).sum())
-            for following in lane.ends_in:
+            for following in self._sampled[key].ends_in:
                 if following == key or following not in self._points:
                     continue
                 if math.dist(points[-1], self._points[following][0]) > LONGEST_GAP:
