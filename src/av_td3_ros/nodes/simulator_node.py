@@ -199,8 +199,13 @@ class SimulatorNode(GraphNode):
     def on_set_transform(self, msg: geometry_msgs.msg.Pose) -> None:
         """Put the vehicle somewhere; it keeps its velocity, as in CARLA."""
         pose = convert.from_pose_msg(msg)
-        if all(math.isfinite(value) for value in pose):
+        if not all(math.isfinite(value) for value in pose):
+            self.get_logger().warning(f'set_transform must be finite, got {pose}: ignored')
+            return
+        try:
             self._world.teleport(pose)
+        except ValueError as error:
+            self.get_logger().warning(f'set_transform: {error}; ignored')
 
     def on_set_target_velocity(self, msg: Twist) -> None:
         """Set forward speed and yaw rate."""
