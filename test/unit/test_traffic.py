@@ -289,6 +289,24 @@ def test_all_goes_on_after_the_ego_has_been_in_the_way(town, in_junction):
     assert moved.all()
 
 
+def test_nobody_waits_in_a_junction_for_a_lane_that_is_full(town):
+    network = LaneNetwork(town)
+    exits = {after for k in np.flatnonzero(network.closed) for after in network.successors[k]}
+    for segment in sorted(exits)[:3]:
+        first = network.first[segment] + round(4.0 / network.step[segment])
+        ahead = network.course[first + 1, :2] - network.course[first, :2]
+        ego = (*network.course[first, :2], math.atan2(*ahead[::-1]), 4.5, 1.8, 0.0)
+        traffic = Traffic(town, 40, 0)
+        traffic.reset(0, ego[:5])
+        run(traffic, 5.0, ego)
+        still = np.zeros(40)
+        for _ in range(600):
+            traffic.step(TICK, ego)
+            still = np.where(traffic.speed < 0.1, still + TICK, 0.0)
+            inside = network.closed[traffic._paths.segment].any(axis=0)
+            assert not (inside & (still > 1.0)).any()
+
+
 def test_nobody_drives_into_the_back_of_a_slow_ego(town01):
     traffic = Traffic(town01, 50, 0)
     route = town01.random_route(np.random.default_rng(5), 300.0, 500.0)

@@ -49,6 +49,7 @@ class RightOfWay:
         self._holders: List[List[Tuple[int, float]]] = [[] for _ in range(segments)]
         self._arriving: List[List[int]] = [[] for _ in range(segments)]
         self._asked = np.full(count, math.inf)
+        self._has_leave = np.zeros(count, bool)
         self._stood = np.zeros(count)
         self._full = np.zeros(count)
 
@@ -75,8 +76,7 @@ class RightOfWay:
         :param ego: where the ego is.
         """
         self._stood = np.where(speed < STANDING, self._stood + duration, 0.0)
-        if self._stood.max() > GIVE_BACK:
-            self._give_back()
+        self._give_back()
         paths = self._paths
         near = speed * (speed / (2.0 * BRAKING) + ASK_TIME) + ASK_DISTANCE
         asks = may_ask & (paths.stop - paths.front < near) & ~paths.is_last
@@ -151,18 +151,18 @@ class RightOfWay:
         for segment, start in crossing:
             self._holders[segment].append((vehicle, start))
         self._arriving[behind].append(vehicle)
+        self._has_leave[vehicle] = True
         self._asked[vehicle] = math.inf
         self._stood[vehicle] = self._full[vehicle] = 0.0
         self._paths.permit(vehicle)
 
     def _give_back(self) -> None:
         """Take leave from who stands before a junction: something is in its way."""
-        paths = self._paths
-        before = ~self._network.closed[paths.segment[FRONT]] & paths.is_free()
-        for vehicle in np.flatnonzero(before & (self._stood > GIVE_BACK)).tolist():
-            self.withdraw(vehicle)
+        self._has_leave &= ~self._network.closed[self._paths.segment[FRONT]]
+        for vehicle in np.flatnonzero(self._has_leave & (self._stood > GIVE_BACK)).tolist():
+            self._withdraw(vehicle)
 
-    def withdraw(self, vehicle: int) -> None:
+    def _withdraw(self, vehicle: int) -> None:
         """Take leave from a vehicle that has not yet driven on to a junction."""
         paths = self._paths
         self._drop(vehicle, paths.begin[FRONT, vehicle], paths.segment[FRONT, vehicle])
@@ -174,6 +174,7 @@ class RightOfWay:
 
     def _drop(self, vehicle: int, begin: float, here: int) -> None:
         """Drop what it has leave for from ``begin`` on its path, but for room on ``here``."""
+        self._has_leave[vehicle] = False
         for segment, (holders, arriving) in enumerate(zip(self._holders, self._arriving)):
             holders[:] = [h for h in holders if h[0] != vehicle or h[1] < begin]
             if vehicle in arriving and segment != here:
