@@ -8,79 +8,18 @@ observations and microscopic simulations, Phys. Rev. E 62, 2000). docs/design/ex
 rest.
 """
 
-from dataclasses import dataclass
 import math
-from typing import Iterator, NamedTuple, Optional, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 
 from av_td3_ros.datatypes import VehicleState
+from av_td3_ros.driving.expert_params import ExpertParams
+from av_td3_ros.driving.expert_scene import GRID, RouteView, STANDING
 from av_td3_ros.driving.route import Route
 
-# Step of what is known along the route, and how far ahead it is looked at, m.
-GRID = 1.0
-RANGE = 45
-STANDING = 0.3
-# Room at the side of another vehicle, m.
-SIDE = 0.3
-# Where a vehicle is looked at, as shares of its length and width from its middle.
-SPOTS = np.array([(a / 4.0, b / 2.0) for a in range(-2, 3) for b in range(-1, 2)])
-# Vehicles that move nearly along the route do not cross it: sine of the smallest angle that does.
-CROSSING = 0.5
-
-
-@dataclass(frozen=True)
-class ExpertParams:
-    """
-    What the expert knows of its car, and how it drives. SI units.
-
-    The car: ``length``, ``width``: of its box. ``wheelbase``. ``rear_axle``: from the rear axle to
-    the pose. ``max_steer``: angle of the front wheels at steering 1, rad. ``max_acceleration``,
-    ``max_deceleration``: about what full throttle and full brake do. ``coasting``: deceleration
-    without pedals. They need not be exact: the integral part of the PID makes up for it.
-
-    Steering: ``preview``: s, the car is taken to be where it will be then, which makes up for the
-    delay of its steering. ``lookahead_time``, ``lookahead``: the point that is pursued is as far
-    along the route as is driven in that time, plus that distance (Coulter tunes one distance).
-
-    Speed: ``target_speed``. ``lateral_acceleration``: comfortable in curves (ISO 15622 allows
-    2.3 m/s^2 to adaptive cruise control). ``acceleration``, ``deceleration``, ``time_gap``,
-    ``standing_gap``: a, b, T, s0 of the IDM, whose paper has 0.73, 1.67, 1.6 and 2 for motorways.
-    ``jerk``: largest change of acceleration, m/s^3, but for braking harder than b.
-    ``speed_time``: s in which the speed wanted there is reached. ``p``, ``i``, ``d``: of the PID,
-    1/s, 1/s^2 and 1.
-
-    Crossing traffic: ``horizon``: s that others are predicted for, straight on. ``margin``: s
-    between two cars at one place. ``patience``: s of standing after which those below
-    ``patient_speed`` have to wait.
-    """
-
-    length: float = 4.6
-    width: float = 1.9
-    wheelbase: float = 2.6
-    rear_axle: float = 1.3
-    max_steer: float = 0.61
-    max_acceleration: float = 3.0
-    max_deceleration: float = 10.0
-    coasting: float = 0.13
-    preview: float = 0.1
-    lookahead_time: float = 0.3
-    lookahead: float = 1.5
-    target_speed: float = 8.33
-    lateral_acceleration: float = 1.8
-    acceleration: float = 1.5
-    deceleration: float = 1.67
-    time_gap: float = 1.2
-    standing_gap: float = 2.0
-    jerk: float = 4.0
-    speed_time: float = 0.8
-    p: float = 0.8
-    i: float = 0.3
-    d: float = 0.0
-    horizon: float = 4.0
-    margin: float = 1.0
-    patience: float = 2.0
-    patient_speed: float = 2.0
+# No vehicle is faster, m/s; a row that moves more is another vehicle than before.
+FASTEST = 50.0
 
 
 class Expert:
@@ -100,13 +39,14 @@ class Expert:
 
     def begin(self, route: Route) -> None:
         """Begin to follow a route."""
-        self._tracker = route.tracker()
+        self._route, self._tracker = route, route.tracker()
         self._speeds = speed_limits(route, self._params).tolist()
         self._view = RouteView(route, self._params)
         self._wanted = 0.0
         self._reference: Optional[float] = None
         self._integral = self._last_error = 0.0
         self._stood = 0.0
+        self._others: Optional[np.ndarray] = None
 
     def act(self, state: VehicleState, others: np.ndarray) -> Tuple[float, float]:
         """
@@ -140,11 +80,16 @@ class Expert:
         heading = 0.5 * (pose.yaw + yaw)
         x, y = pose.x + way * math.cos(heading), pose.y + way * math.sin(heading)
         lookahead = p.lookahead + max(state.speed, 0.0) * p.lookahead_time
-        ahead, left = self._tracker.ahead(x, y, yaw, distance + way + lookahead, 1, 1.0)[0]
-        away2 = float(ahead * ahead + left * left)
+        there = distance + way + lookahead
+        ahead, left = self._tracker.ahead(x, y, yaw, there, 1, 1.0)[0].tolist()
+        # Beyond the goal the route goes on straight.
+        beyond, turn = max(there - self._route.length, 0.0), float(self._route.yaw[-1]) - yaw
+        ahead, left = ahead + beyond * math.cos(turn), left + beyond * math.sin(turn)
+        if ahead <= 0.0:
+            return math.copysign(1.0, left)
         rear = p.rear_axle
         # tan of the angle between the car and the movement of its pose.
-        slip = 2.0 * rear * float(left) / max(away2 + 2.0 * rear * float(ahead), 0.1)
+        slip = 2.0 * rear * left / (ahead * ahead + left * left + 2.0 * rear * ahead)
         return _bounded(math.atan(p.wheelbase / rear * slip) / p.max_steer, 1.0)
 
     # -- speed ------------------------------------------------------------------------------------
@@ -161,20 +106,33 @@ class Expert:
         """Return the acceleration that others leave, m/s^2."""
         p, speed = self._params, max(state.speed, 0.0)
         wanted = math.inf
-        scene = self._view.scene(state, distance, others)
+        scene = self._view.scene(state, distance, others, self._turning(others))
         for gap, other_speed in scene.leaders(p):
             wanted = min(wanted, follow(speed, gap, other_speed, p))
-        slowest = STANDING if self._stood < p.patience else p.patient_speed
-        for gap in scene.crossing(p, slowest):
-            wanted = min(wanted, follow(speed, gap, 0.0, p))
+        for gap in scene.crossing(p, self._stood > p.patience):
+            # The speed from which it stops there in comfort, as before a curve.
+            most = math.sqrt(2.0 * p.deceleration * max(gap, 0.0))
+            wanted = min(wanted, max((most - speed) / p.stop_time, -p.max_deceleration))
         return wanted
+
+    def _turning(self, others: np.ndarray) -> np.ndarray:
+        """Return the yaw rates of others from their last poses, (n,) rad/s."""
+        last, self._others = self._others, others.copy()
+        if last is None or len(last) != len(others):
+            return np.zeros(len(others))
+        step = others[:, :3] - last[:, :3]
+        is_same = np.hypot(step[:, 0], step[:, 1]) < FASTEST * self._period
+        turned = (step[:, 2] + math.pi) % (2.0 * math.pi) - math.pi
+        return np.where(is_same, turned / self._period, 0.0)
 
     def _pedal(self, speed: float, wanted: float) -> float:
         """Reach an acceleration: limit its change, then control the speed that comes of it."""
         p, dt = self._params, self._period
         change = p.jerk * dt
+        # Hard braking begins and ends at once.
         low = -math.inf if wanted < -p.deceleration else self._wanted - change
-        self._wanted = min(max(wanted, low), self._wanted + change)
+        high = max(self._wanted, -p.deceleration) + change
+        self._wanted = min(max(wanted, low), high)
         last = speed if self._reference is None else self._reference
         self._reference = min(max(last + self._wanted * dt, speed - 1.0, 0.0), speed + 1.0)
         error = self._reference - speed
@@ -185,137 +143,6 @@ class Expert:
             self._integral = _bounded(self._integral + p.i * error * dt, 1.0)
         total = self._wanted + p.p * error + self._integral + p.d * slope + p.coasting
         return _bounded(total / (p.max_acceleration if total > 0.0 else p.max_deceleration), 1.0)
-
-
-class RouteView:
-    """The route in steps of a metre, to see others on."""
-
-    def __init__(self, route: Route, p: ExpertParams) -> None:
-        """:param route: that is driven. :param p: of the car that drives it."""
-        at = np.arange(0.0, route.length + GRID, GRID)
-        tracker = route.tracker()
-        self._points = tracker.ahead(0.0, 0.0, 0.0, 0.0, len(at), GRID).astype(np.float64)
-        self._yaw = np.interp(at, route.distance, np.unwrap(route.yaw))
-        # On a circle the corners of a car run outside its sides by length^2 / (8 radius).
-        swing = p.length**2 / 8.0 * np.abs(np.gradient(self._yaw, GRID))
-        self._room = p.width / 2.0 + SIDE + swing
-
-    def scene(self, state: VehicleState, distance: float, others: np.ndarray) -> 'Scene':
-        """
-        Return what matters now.
-
-        :param state: of the own car. :param distance: of it along the route, m.
-        :param others: (n, 6) as for :meth:`Expert.act`.
-        """
-        pose = state.pose
-        dx, dy = others[:, 0] - pose.x, others[:, 1] - pose.y
-        near = others[dx * dx + dy * dy < (RANGE + 15.0) ** 2]
-        first = min(int(distance / GRID), len(self._yaw) - 1)
-        part = slice(first, first + RANGE)
-        return Scene(
-            state,
-            distance - first * GRID,
-            near,
-            self._points[part],
-            self._yaw[part],
-            self._room[part],
-        )
-
-
-class Scene(NamedTuple):
-    """
-    The route ahead and the vehicles near it.
-
-    ``state``: of the own car. ``begun``: m of the route's first step that are driven. ``others``:
-    (n, 6). ``points``: (k, 2) m of the route. ``yaw``: (k,) rad. ``room``: (k,) m that the own car
-    needs on either side.
-    """
-
-    state: VehicleState
-    begun: float
-    others: np.ndarray
-    points: np.ndarray
-    yaw: np.ndarray
-    room: np.ndarray
-
-    def leaders(self, p: ExpertParams) -> Iterator[Tuple[float, float]]:
-        """
-        Yield the gap (m, bumper to bumper) and the speed along the route (m/s) of those on it.
-
-        A vehicle is on it where a point of its sides is as near to the route as the own side is,
-        which swings out in curves.
-        """
-        coarse = self.points[::4]
-        dx, dy = self.others[:, :1] - coarse[:, 0], self.others[:, 1:2] - coarse[:, 1]
-        reach = (self.others[:, 3] + self.others[:, 4]) / 2.0 + p.width + 2.0 * GRID
-        others = self.others[(dx * dx + dy * dy).min(axis=1) < reach * reach]
-        x, y, yaw, length, width, _ = (column[:, None] for column in others.T)
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        ahead, left = SPOTS[:, 0] * length, SPOTS[:, 1] * width
-        dx = (x + cos * ahead - sin * left)[..., None] - self.points[:, 0]
-        dy = (y + sin * ahead + cos * left)[..., None] - self.points[:, 1]
-        away2 = dx * dx + dy * dy
-        at = away2.argmin(axis=2)
-        met = (away2.min(axis=2) < self.room[at] ** 2) & (at > 0)
-        for i in np.flatnonzero(met.any(axis=1)):
-            # The spot that the own car comes to first, between the points of the route.
-            spots = np.flatnonzero(met[i])
-            spot = spots[np.argmin(at[i, spots])]
-            place = at[i, spot]
-            yaw_there = self.yaw[place]
-            beyond = dx[i, spot, place] * math.cos(yaw_there) + dy[i, spot, place] * math.sin(
-                yaw_there
-            )
-            along = others[i, 5] * math.cos(others[i, 2] - yaw_there)
-            gap = place * GRID + beyond - self.begun - p.length / 2.0
-            yield float(gap), max(float(along), 0.0)
-
-    def crossing(self, p: ExpertParams, slowest: float) -> Iterator[float]:
-        """
-        Yield the gaps (m) to the places to wait at for those that will cross first.
-
-        Others are taken to go straight on as they do now; the own car to drive as fast as it may.
-
-        :param slowest: m/s; slower ones wait for the own car.
-        """
-        x, y, yaw, length, width, speed = (column[:, None] for column in self.others.T)
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        dx, dy = self.points[:, 0] - x, self.points[:, 1] - y
-        ahead, left = cos * dx + sin * dy, cos * dy - sin * dx
-        reach = (length + p.width) / 2.0
-        met = np.abs(left) < (width + p.width) / 2.0 + SIDE
-        met &= (ahead > 0.0) & (ahead < speed * p.horizon + reach) & (speed > slowest)
-        met &= np.abs(np.sin(self.yaw - yaw)) > CROSSING
-        for i in np.flatnonzero(met.any(axis=1)):
-            if self._is_behind(i):
-                continue
-            at = np.flatnonzero(met[i])
-            begin = at[0] * GRID - self.begun - p.length / 2.0
-            end = at[-1] * GRID - self.begun + p.length / 2.0
-            comes = max(float((ahead[i, at].min() - reach[i, 0]) / speed[i, 0]), 0.0)
-            goes = float((ahead[i, at].max() + reach[i, 0]) / speed[i, 0])
-            is_free = self._time(end, p) + p.margin < comes or goes + p.margin < self._time(
-                begin, p
-            )
-            if begin > 0.0 and not is_free:
-                yield begin - p.margin
-
-    def _is_behind(self, i: int) -> bool:
-        """Whether another vehicle follows the own car."""
-        pose, (x, y, yaw) = self.state.pose, self.others[i, :3]
-        cos, sin = math.cos(pose.yaw), math.sin(pose.yaw)
-        return cos * (x - pose.x) + sin * (y - pose.y) < 0.0 and math.cos(yaw - pose.yaw) > 0.5
-
-    def _time(self, way: float, p: ExpertParams) -> float:
-        """Return how long the own car takes for so many metres, s."""
-        speed = max(self.state.speed, 0.0)
-        way = max(way, 0.0)
-        top = math.sqrt(speed * speed + 2.0 * p.acceleration * way)
-        if top <= p.target_speed:
-            return (top - speed) / p.acceleration
-        gained = max(p.target_speed - speed, 0.0) / p.acceleration
-        rest = way - gained * (speed + p.target_speed) / 2.0
-        return gained + rest / max(p.target_speed, speed)
 
 
 def follow(speed: float, gap: float, other_speed: float, p: ExpertParams) -> float:
