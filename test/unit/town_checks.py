@@ -1,11 +1,14 @@
 """
 What must hold for a town, measured on what ``carla.Map`` reads, with shapely.
 
-    python test/unit/town_checks.py COUNT FILE.csv
+    python test/unit/town_checks.py COUNT FOLDER
+
+writes FOLDER/seeds.csv, a row for each seed from 0 on, and FOLDER/towns.png, six of the towns.
 """
 
 import csv
 import math
+from pathlib import Path
 import sys
 import time
 from typing import Dict, Iterator, List, NamedTuple, Sequence, Tuple
@@ -15,13 +18,15 @@ import networkx as nx
 import numpy as np
 import shapely
 
-from av_td3_ros.driving.road_map import DRIVING, Lane, RoadMap
+from av_td3_ros.driving.road_map import DRIVING, Lane, NO_MARKING, RoadMap
 from av_td3_ros.driving.towns import town
 
 # Two lanes overlap where they share more than this, m^2; chords of 2 mm error cost a little.
 SHARED = 0.02
 # Curvature is measured over this length, m.
 WINDOW = 1.5
+PICTURED = (1, 4, 5, 7, 12, 15)
+COLOURS = {'Driving': '#555555', 'Shoulder': '#999999', 'Sidewalk': '#d8c9a8'}
 
 
 class Town(NamedTuple):
@@ -152,9 +157,48 @@ def figures(seed: int) -> Dict[str, object]:
     }
 
 
-if __name__ == '__main__':
-    rows = [figures(seed) for seed in range(int(sys.argv[1]))]
-    with open(sys.argv[2], 'w', newline='') as file:
+def write_table(count: int, path: Path) -> None:
+    """Write the figures of the first seeds."""
+    rows = [figures(seed) for seed in range(count)]
+    with path.open('w', newline='') as file:
         writer = csv.DictWriter(file, rows[0], lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_picture(path: Path) -> None:
+    """Draw six towns from above."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 3, figsize=(15, 10))
+    for seed, ax in zip(PICTURED, axes.flat):
+        text, road_map, _ = make(seed)
+        for lane in sorted(road_map.lanes, key=lambda lane: lane.kind == DRIVING):
+            outline = np.concatenate([lane.left_edge, lane.right_edge[::-1]])
+            ax.fill(*outline.T, color=COLOURS[lane.kind], linewidth=0.0)
+        for lane in driving(road_map):
+            sides = (lane.left_edge, lane.left_markings), (lane.right_edge, lane.right_markings)
+            for edge, ((kind, colour), *_) in sides:
+                if kind != NO_MARKING:
+                    ax.plot(
+                        *edge.T,
+                        color='#f2c230' if colour == 'Yellow' else 'white',
+                        linewidth=1.0 if kind == 'SolidSolid' else 0.5,
+                        linestyle='--' if kind == 'Broken' else '-',
+                    )
+        count = kinds(text)
+        ax.set_title(f'{seed}: ' + ', '.join(f'{count[kind]} {kind}' for kind in count))
+        ax.set_aspect('equal')
+        ax.set_facecolor('#7d9a62')
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == '__main__':
+    folder = Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_picture(folder / 'towns.png')
+    write_table(int(sys.argv[1]), folder / 'seeds.csv')

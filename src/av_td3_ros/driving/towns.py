@@ -22,6 +22,7 @@ from av_td3_ros.driving.towns_junctions import (
     crossing_setbacks,
     FIRST_JUNCTION,
     FIRST_ROAD,
+    is_crowded,
     roundabout_setbacks,
     street,
 )
@@ -30,7 +31,7 @@ from av_td3_ros.driving.towns_plan import draw, Node, Plan
 
 LARGEST_SEED = 2**63 - 1
 # What a draft must keep to: m.
-TIGHTEST_STREET, TIGHTEST_TURN, SHORTEST_STREET = 22.0, 9.0, 25.0
+TIGHTEST_STREET, TIGHTEST_TURN, SHORTEST_STREET = 22.0, 10.2, 25.0
 # A draft that does not is drawn again, less irregular; rectangles always fit.
 CALMER = 0.9
 # Between neighbouring streets at a crossing and at a roundabout; how far a street may point away
@@ -41,7 +42,7 @@ SPREADS = 60
 # Share of a street between the junction and its first bend; its largest radius, m.
 LEAD = 0.25
 RADIUS = (60.0, 150.0)
-TURN_RADIUS, ISLAND = (10.5, 15.0), (16.0, 22.0)
+TURN_RADIUS, ISLAND = (11.0, 15.0), (16.0, 22.0)
 # Share of the junctions of narrow streets that become roundabouts.
 ROUNDABOUTS = 0.4
 
@@ -177,6 +178,8 @@ def _fits(streets: Sequence[Road], builder: Builder) -> bool:
     if min(tightest(road.pieces) for road in streets) < TIGHTEST_STREET:
         return False
     if min(tightest(road.pieces) for road in builder.roads) < TIGHTEST_TURN:
+        return False
+    if is_crowded(builder.roads):
         return False
     lanes = nx.DiGraph()
     through = {road.number: road for road in builder.roads}

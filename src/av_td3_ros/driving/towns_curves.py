@@ -53,11 +53,17 @@ class Piece(NamedTuple):
     @property
     def end(self) -> Place:
         """Where it ends."""
-        along = 0.5 * self.length * (NODES + 1.0)
-        turned = self.first * along + (self.last - self.first) * along**2 / (2 * self.length)
-        ahead = 0.5 * self.length * complex(WEIGHTS @ np.exp(1j * turned))
-        total = 0.5 * self.length * (self.first + self.last)
-        return self.place.moved(ahead.real, ahead.imag).turned(total)
+        return self.at(self.length)
+
+    def at(self, distance: float) -> Place:
+        """Return the place ``distance``, m, after its beginning."""
+        along = 0.5 * distance * (NODES + 1.0)
+        growth = (self.last - self.first) / (2 * self.length)
+        ahead = (
+            0.5 * distance * complex(WEIGHTS @ np.exp(1j * (self.first + growth * along) * along))
+        )
+        turned = (self.first + growth * distance) * distance
+        return self.place.moved(ahead.real, ahead.imag).turned(turned)
 
 
 def line(begin: complex, end: complex) -> Piece:

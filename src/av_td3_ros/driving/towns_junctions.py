@@ -1,7 +1,10 @@
 """Crossings, T junctions and roundabouts: how far streets stay back, and what connects them."""
 
+import cmath
 import math
 from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
 
 from av_td3_ros.driving.towns_curves import joined, Piece, Place, reach
 from av_td3_ros.driving.towns_opendrive import (
@@ -29,6 +32,8 @@ STRAIGHT_ON = math.radians(45.0)
 # The ring of a roundabout between two of its junctions is at least twice this long; its junctions
 # reach at most so far to either side, rad.
 RING_HALF, RING_MOST = math.radians(8.0), math.radians(34.0)
+# A lane may lie this far over what lies beside another one, m.
+STRAY = 1e-3
 RING = Profile(1, 4.0, 0.0, 2.0, Mark('solid', 'white'))
 
 
@@ -237,6 +242,34 @@ class Builder:
     def _number(self) -> int:
         self._next_road += 1
         return self._next_road - 1
+
+
+def is_crowded(roads: Sequence[Road]) -> bool:
+    """
+    Return whether a lane strays over what lies beside another one that begins or ends with it.
+
+    :param roads: through junctions.
+    """
+    for outermost in roads:
+        if len(outermost.right) > 1:
+            for other in roads:
+                if other is not outermost and (
+                    (other.before == outermost.before and _strays(other, outermost, False))
+                    or (other.after == outermost.after and _strays(other, outermost, True))
+                ):
+                    return True
+    return False
+
+
+def _strays(road: Road, outermost: Road, from_end: bool) -> bool:
+    """Return whether a lane leaves another one to its right, followed from where they part."""
+    for distance in np.arange(1.0, 0.7 * min(road.length, outermost.length), 1.0):
+        edge, limit = (
+            r.right_edge(r.length - distance if from_end else distance) for r in (road, outermost)
+        )
+        if ((edge.point - limit.point) * cmath.rect(1.0, -limit.heading)).imag < -STRAY:
+            return True
+    return False
 
 
 def _strips(profile: Profile) -> List[Strip]:

@@ -8,7 +8,7 @@ from typing import List, NamedTuple, Optional, Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from av_td3_ros.driving.towns_curves import Piece
+from av_td3_ros.driving.towns_curves import Piece, Place
 
 GEOREFERENCE = '+proj=tmerc +lat_0=0 +lon_0=0 +k=1 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs'
 LINE_WIDTH = 0.12
@@ -69,6 +69,17 @@ class Road(NamedTuple):
     def length(self) -> float:
         """Length of the reference line, m."""
         return sum(piece.length for piece in self.pieces)
+
+    def right_edge(self, distance: float) -> Place:
+        """Return the right edge of its lane -1, ``distance``, m, after its beginning."""
+        share = min(max((distance / self.length - EVEN) / (1.0 - 2.0 * EVEN), 0.0), 1.0)
+        begin, end = self.right[0].begin, self.right[0].end
+        width = begin + (end - begin) * share**2 * (3.0 - 2.0 * share)
+        for piece in self.pieces[:-1]:
+            if distance < piece.length:
+                return piece.at(distance).moved(0.0, -width)
+            distance -= piece.length
+        return self.pieces[-1].at(distance).moved(0.0, -width)
 
 
 class Connection(NamedTuple):
