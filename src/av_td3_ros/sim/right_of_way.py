@@ -80,6 +80,8 @@ class RightOfWay:
         paths = self._paths
         near = speed * (speed / (2.0 * BRAKING) + ASK_TIME) + ASK_DISTANCE
         asks = may_ask & (paths.stop - paths.front < near) & ~paths.is_last
+        # One leave at a time: the next one is for who has left the junction with its front.
+        asks &= ~(self._has_leave | self._network.closed[paths.segment[FRONT]])
         self._asked = np.where(asks, np.minimum(self._asked, time), math.inf)
         order = [(asked, k) for k, asked in enumerate(self._asked.tolist()) if asked <= time]
         if not order:
