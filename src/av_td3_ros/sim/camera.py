@@ -6,7 +6,7 @@ centre of pixel (row, column) is at (column + 0.5, row + 0.5), the principal poi
 """
 
 import math
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 import numpy as np
 from panda3d.core import (
@@ -24,7 +24,10 @@ from panda3d.core import (
 )
 
 from av_td3_ros.datatypes import Pose
-from av_td3_ros.sim.scene import COLOURS, NUMBERS, Scene, View
+from av_td3_ros.sim.lens_effects import Lens, LensEffects
+from av_td3_ros.sim.scene import COLOURS, NUMBERS, Scene
+from av_td3_ros.sim.view import View
+from av_td3_ros.sim.weather import Weather
 
 NEAR, FAR = 0.4, 420.0
 # p3tinydisplay spreads the film over the width less half a pixel, and the height likewise.
@@ -44,15 +47,18 @@ class CameraError(RuntimeError):
 class Camera:
     """Renders one scene from anywhere."""
 
-    def __init__(self, scene: Scene, width: int, height: int, fov_deg: float) -> None:
+    def __init__(
+        self, scene: Scene, width: int, height: int, fov_deg: float, shows_ego: bool = False
+    ) -> None:
         """
         Open a camera.
 
         :param scene: what it sees. :param width: columns. :param height: rows.
         :param fov_deg: horizontal field of view; fx = fy = width / (2 tan(fov / 2)).
+        :param shows_ego: whether the vehicle with the front camera is in the picture.
         :raises CameraError: where Panda3D's software renderer does not start.
         """
-        self._scene = scene
+        self._scene, self._shows_ego = scene, shows_ego
         self._shape = height, width
         self._focal = focal = width / (2 * math.tan(math.radians(fov_deg) / 2))
         self._rays = (
@@ -66,24 +72,34 @@ class Camera:
             self._texture, GraphicsOutput.RTMCopyRam, GraphicsOutput.RTPColor
         )
         self._buffer.setClearColor((0.0, 0.0, 0.0, 0.0))
-        self._lens = PerspectiveLens()
-        self._lens.setNearFar(NEAR, FAR)
-        self._lens.setFilmSize(width - SOFTWARE_FILM, height - SOFTWARE_FILM)
-        self._lens.setFocalLength(focal)
-        self._lens.setFilmOffset(-SOFTWARE_FILM / 2, SOFTWARE_FILM / 2)
+        self._projection = PerspectiveLens()
+        self._projection.setNearFar(NEAR, FAR)
+        self._projection.setFilmSize(width - SOFTWARE_FILM, height - SOFTWARE_FILM)
+        self._projection.setFocalLength(focal)
+        self._projection.setFilmOffset(-SOFTWARE_FILM / 2, SOFTWARE_FILM / 2)
         self._region = self._buffer.makeDisplayRegion()
         self._channels: Dict[str, Tuple[View, NodePath]] = {}
+        self.set_lens(Lens())
 
-    def render(self, pose: Pose) -> np.ndarray:
+    def set_lens(self, lens: Lens) -> None:
+        """Change exposure and noise."""
+        self._lens = lens
+        self._weather: Optional[Weather] = None
+
+    def render(self, pose: Pose, frame: int = 0) -> np.ndarray:
         """
         Render one image.
 
         :param pose: of the camera in the map frame; positive pitch looks down.
+        :param frame: number of the frame, which rain and noise depend on.
         :returns: (height, width, 4) uint8, BGRA, a new array.
         """
         image = self._draw(COLOURS, pose)[::-1].copy()
         image[..., 3] = 255
-        return image
+        effects = self._effects_now()
+        if effects is None:
+            return image
+        return effects.apply(image, self.depth(pose) if effects.needs_depth else None, frame)
 
     def segmentation(self, pose: Pose) -> np.ndarray:
         """
@@ -111,6 +127,14 @@ class Camera:
         self._engine.removeAllWindows()
         self._channels.clear()
 
+    def _effects_now(self) -> Optional[LensEffects]:
+        scene = self._scene
+        if scene.weather is not self._weather:
+            self._weather = scene.weather
+            effects = LensEffects(self._shape, scene.weather, scene.light, self._lens)
+            self._effects = effects if effects.is_active else None
+        return self._effects
+
     def _numbers(self, pose: Pose) -> np.ndarray:
         pixels = self._draw(NUMBERS, pose)
         return (pixels.view(np.uint32)[::-1, :, 0] & 0xFFFFFF).astype(np.intp)
@@ -118,12 +142,14 @@ class Camera:
     def _draw(self, channel: str, pose: Pose) -> np.ndarray:
         """Return the pixels, (height, width, 4) uint8, BGRA, lowest row first."""
         if channel not in self._channels:
-            view = View(self._scene, channel, self._focal)
+            view = View(self._scene, channel, self._focal, self._shows_ego)
             root = NodePath(view.node)
-            self._channels[channel] = view, root.attachNewNode(PandaCamera(channel, self._lens))
+            self._channels[channel] = view, root.attachNewNode(
+                PandaCamera(channel, self._projection)
+            )
         view, camera = self._channels[channel]
         self._region.setCamera(camera)
-        view.move(pose.x, pose.y, pose.z)
+        view.move(pose)
         # Panda3D's camera looks along its y axis.
         camera.setPosHpr(
             pose.x,

@@ -31,7 +31,7 @@ class Style(NamedTuple):
 
     ``bin``: one of ``BINS``. ``tile``: size, m. ``nearest``, ``farthest``: m to the middles of the
     tiles that are drawn, for a camera of usual resolution. ``haze``, ``wet``: as ``Light.shade``
-    has them. ``opacity``: [0, 1].
+    has them. ``opacity``: [0, 1]. ``mirror``: it shows the sky instead of a colour of its own.
     """
 
     bin: str
@@ -41,6 +41,7 @@ class Style(NamedTuple):
     haze: float = 0.0
     wet: float = 0.0
     opacity: float = 1.0
+    mirror: bool = False
 
 
 class Layer:
@@ -56,9 +57,8 @@ class Layer:
 
     def light(self, light: Light) -> None:
         """Paint every tile."""
-        colours = light.shade(
-            self._faces.colours, self._faces.normals, self.style.haze, self.style.wet
-        )
+        own = light.sky if self.style.mirror else self._faces.colours
+        colours = light.shade(own, self._faces.normals, self.style.haze, self.style.wet)
         colours[:, 3] = round(255 * self.style.opacity)
         if self._data:
             for data, rows in zip(self._data, slices(self._rows)):

@@ -68,13 +68,18 @@ class Light(NamedTuple):
             max(weather.wetness, weather.precipitation_deposits) / 100.0,
         )
 
+    @property
+    def sky(self) -> np.ndarray:
+        """Colour of the sky as water shows it, (1, 3), made up for the light it gets again."""
+        return (0.9 * self.horizon + 0.1 * self.zenith)[None] / max(self.brightness, 0.1)
+
     def shade(
         self, colours: np.ndarray, normals: np.ndarray, haze: float, wet: float
     ) -> np.ndarray:
         """
         Return lit colours, (n, 4) uint8, RGBA.
 
-        :param colours: (n, 3) in [0, 1]. :param normals: (n, 3).
+        :param colours: (n, 3) or (1, 3) in [0, 1]. :param normals: (n, 3).
         :param haze: [0, 1], how much of the horizon's colour lies before it.
         :param wet: [0, 1], how much of the weather's wetness it shows.
         """
@@ -91,7 +96,7 @@ class Light(NamedTuple):
                 GLOSS * gloss * self.horizon
             )
         lit += haze * (self.horizon - lit)
-        shaded = np.full((len(colours), 4), 255, np.uint8)
+        shaded = np.full((len(normals), 4), 255, np.uint8)
         shaded[:, :3] = np.clip(255.0 * lit + 0.5, 0.0, 255.0)
         return shaded
 

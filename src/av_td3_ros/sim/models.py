@@ -6,7 +6,7 @@ operation. Each comes detailed for near and plain for far away.
 """
 
 import functools
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -113,39 +113,34 @@ WHEELS = (-0.30, 0.31)
 
 
 @functools.lru_cache(maxsize=None)
-def vehicle(kind: str, detailed: bool) -> Model:
+def vehicle(kind: str, level: int) -> Model:
     """
     Return a vehicle of length, width and height 1.
 
-    :param kind: of ``bodies.KINDS``. :param detailed: with wheels and lamps.
+    :param kind: of ``bodies.KINDS``. :param level: NEAR: with wheels and lamps; FAR: with tail
+        lights; DISTANT: without.
     """
     profile = PROFILES[kind]
     label = Label.TRUCK if kind == 'truck' else Label.CAR
-    painted = [_tapered((-0.5, 0.5), (-0.49, 0.485), (0.15, profile.waist), (1.0, 0.96))]
-    plain: List[Faces] = []
-    glass = _tapered(profile.base, profile.roof, (profile.waist, 0.985), (0.94, 0.76))
-    roof = np.array([profile.roof[1], profile.roof[0]])
-    painted.append(
-        np.array(
-            [[[roof[0], -0.39, 1], [roof[0], 0.39, 1], [roof[1], 0.39, 1], [roof[1], -0.39, 1]]]
-        )
-    )
-    if kind in ('van', 'truck'):
-        back = 0.02 if kind == 'van' else 0.22
-        box = _tapered((-0.5, back), (-0.5, back), (profile.waist, 1.0), (0.98, 0.96))
-        plain.append(polygons(box, UNPAINTED if kind == 'van' else CARGO, label))
-    parts = [polygons(np.concatenate(painted), UNPAINTED, label)]
-    split = [len(parts[0].vertices)]
+    body = _tapered((-0.5, 0.5), (-0.49, 0.485), (0.15, profile.waist), (1.0, 0.96))
+    back, front = profile.roof
+    roof = [[[front, -0.39, 1], [front, 0.39, 1], [back, 0.39, 1], [back, -0.39, 1]]]
+    painted, plain = [body, np.array(roof)], []
     if kind == 'van':
-        parts.append(plain.pop())
-        split[0] += len(parts[-1].vertices)
-    parts += plain + [polygons(glass[:4], GLASS, label)]
-    if detailed:
-        parts += [_wheels(label), _front(profile.waist, label)]
-    lamps = polygons(_lamps(-0.504, profile.waist, 0.30)[: 2 if detailed else 0], TAILLIGHT, label)
-    faces = join([*parts, lamps])
+        painted.append(_tapered((-0.5, 0.02), (-0.5, 0.02), (profile.waist, 1.0), (0.98, 0.96)))
+    if kind == 'truck':
+        cargo = _tapered((-0.5, 0.22), (-0.5, 0.22), (profile.waist, 1.0), (0.98, 0.96))
+        plain.append(polygons(cargo, CARGO, label))
+    glass = _tapered(profile.base, profile.roof, (profile.waist, 0.985), (0.94, 0.76))
+    plain.append(polygons(glass[:4], GLASS, label))
+    if level == NEAR:
+        plain += [_wheels(label), _front(profile.waist, label)]
+    shell = polygons(np.concatenate(painted), UNPAINTED, label)
+    lamps = _lamps(-0.504, profile.waist, 0.30)[: 0 if level == DISTANT else 2]
+    lights = polygons(lamps, TAILLIGHT, label)
+    faces = join([shell, *plain, lights])
     row = np.arange(len(faces.vertices))
-    return Model(faces, row < split[0], row >= len(row) - len(lamps.vertices))
+    return Model(faces, row < len(shell.vertices), row >= len(row) - len(lights.vertices))
 
 
 def _tapered(

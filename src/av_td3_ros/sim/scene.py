@@ -8,13 +8,15 @@ for, from which segmentation and depth are read (``surfaces``).
 """
 
 import functools
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
-from panda3d.core import GeomNode, PandaNode, Texture, TransformState
+from panda3d.core import GeomNode, Texture
 
 from av_td3_ros.driving.road_map import RoadMap
+from av_td3_ros.sim.bodies import Body
 from av_td3_ros.sim.buildings import facades, texture
+from av_td3_ros.sim.fleet import Fleet
 from av_td3_ros.sim.layers import drawing_state, Layer, Style
 from av_td3_ros.sim.light import Light
 from av_td3_ros.sim.mesh import Faces, geom_node, paint, polygons
@@ -23,13 +25,12 @@ from av_td3_ros.sim.palette import GRASS, Label
 from av_td3_ros.sim.scenery import ITEM, Scenery
 from av_td3_ros.sim.sky import dome, picture
 from av_td3_ros.sim.standing import shadows, standing
-from av_td3_ros.sim.streets import ground
+from av_td3_ros.sim.streets import ground, puddles
 from av_td3_ros.sim.surfaces import number_colours, Surfaces
 from av_td3_ros.sim.weather import PRESETS, Weather
 
 COLOURS, NUMBERS = 'colours', 'numbers'
-# Of a camera with this focal length, in pixels; others see further, or less far.
-REFERENCE_FOCAL = 128.0
+# Of a camera of usual resolution, m; others see further, or less far.
 NEAR_REACH, MIDDLE_REACH, FAR_REACH = 44.0, 84.0, 135.0
 STYLES: Dict[str, Style] = {
     'beside': Style('beside', 60.0, 0.0, 150.0, wet=0.7),
@@ -40,11 +41,13 @@ STYLES: Dict[str, Style] = {
     'distant': Style('standing', 30.0, MIDDLE_REACH, FAR_REACH, haze=0.22, wet=0.25),
 }
 SHADOW = Style('shadow', 30.0, 0.0, 75.0, opacity=0.42)
+WATER = Style('puddle', 30.0, 0.0, 70.0, opacity=0.55, mirror=True)
+# Deposits of rain, in percent, from which on puddles stand.
+PUDDLES_FROM = 20.0
 # Below this height the sun casts no shadow.
 LOWEST_SUN = 0.08
 # Radius of the lawn, m; metres to a repetition of its texture; it moves by whole ones.
 LAWN, LAWN_GRAIN = 900.0, 16.0
-CELL = 8.0
 
 
 class Scene:
@@ -55,18 +58,18 @@ class Scene:
         items = scenery.records()
         levels = {'near': NEAR, 'far': FAR, 'distant': DISTANT}
         upright = {name: standing(items, level) for name, level in levels.items()}
-        self._build({**ground(road_map), **upright}, items)
+        self._build({**ground(road_map), **upright}, items, Layer(puddles(road_map), WATER))
 
     @classmethod
     def of(cls, parts: Dict[str, Faces]) -> 'Scene':
         """Return a scene of given faces, by the names of ``STYLES``."""
         scene = cls.__new__(cls)
-        scene._build(parts, np.zeros(0, ITEM))
+        scene._build(parts, np.zeros(0, ITEM), None)
         return scene
 
-    def _build(self, parts: Dict[str, Faces], items: np.ndarray) -> None:
+    def _build(self, parts: Dict[str, Faces], items: np.ndarray, water: Optional[Layer]) -> None:
         walls, grain = facades(), _grain()
-        self._items = items
+        self._items, self._water = items, water
         self._layers = [
             Layer(parts[name], style, walls if style.bin == 'standing' else grain)
             for name, style in STYLES.items()
@@ -77,6 +80,7 @@ class Scene:
         self._sky.setState(drawing_state('sky', self._sky_texture, False))
         self._lawn, self._lawn_data = geom_node('lawn', _LAWN, _plain(Label.TERRAIN))
         self._lawn.setState(drawing_state('grass', grain, False))
+        self.fleet = Fleet((), None)
         self.version = 0
         self.set_weather(PRESETS['clear_noon'])
 
@@ -84,18 +88,22 @@ class Scene:
 
     def set_weather(self, weather: Weather) -> None:
         """
-        Light everything anew.
+        Light everything anew, once it is seen.
 
         :raises ValueError: where a value of the weather is out of range.
         """
         self.weather = weather.check()
         self.light = Light.of(weather)
+        self.version += 1
+        self._is_lit = False
+
+    def _relight(self) -> None:
+        self._is_lit = True
         for layer in self._layers:
             layer.light(self.light)
         paint(self._lawn_data, self.light.shade(_LAWN.colours, _LAWN.normals, 0.0, 0.3))
-        texture('sky', picture(self.light, weather.cloudiness), self._sky_texture)
-        self._shadows = self._cast()
-        self.version += 1
+        texture('sky', picture(self.light, self.weather.cloudiness), self._sky_texture)
+        self._extras = [layer for layer in (self._cast(), self._flood()) if layer is not None]
 
     def _cast(self) -> Optional[Layer]:
         strength = float(self.light.sun_colour.max())
@@ -106,13 +114,50 @@ class Scene:
         layer.light(self.light)
         return layer
 
+    def _flood(self) -> Optional[Layer]:
+        if self._water is None or self.weather.precipitation_deposits < PUDDLES_FROM:
+            return None
+        self._water.light(self.light)
+        return self._water
+
+    # -- vehicles ---------------------------------------------------------------------------------
+
+    def set_vehicles(self, bodies: Sequence[Body], ego: Optional[Body] = None) -> None:
+        """
+        Say which vehicles there are; :meth:`move_vehicles` says where.
+
+        :param bodies: of the others. :param ego: of the vehicle with the camera, which only
+            cameras with ``shows_ego`` see.
+        """
+        self.fleet = Fleet(bodies, ego)
+        self.version += 1
+        if '_numbered' in self.__dict__:
+            self.fleet.number(self.surfaces.finish(self.fleet.classes()))
+
+    def move_vehicles(
+        self,
+        boxes: np.ndarray,
+        braking: np.ndarray,
+        ego: Optional[np.ndarray] = None,
+        ego_braking: bool = False,
+    ) -> None:
+        """
+        Put every vehicle somewhere.
+
+        :param boxes: (n, 5) of the others: x, y (m), yaw (rad), length, width.
+        :param braking: (n,) bool. :param ego: box of the vehicle with the camera, (5,).
+        :param ego_braking: whether it brakes.
+        :raises ValueError: where there are not as many as bodies.
+        """
+        self.fleet.move(boxes, braking, ego, ego_braking)
+
     # -- what a camera draws ----------------------------------------------------------------------
 
     @functools.cached_property
     def _numbered(self) -> Tuple[Surfaces, List[List[GeomNode]], GeomNode]:
         surfaces = Surfaces()
         nodes = [layer.numbered(surfaces) for layer in self._layers]
-        surfaces.finish()
+        self.fleet.number(surfaces.finish(self.fleet.classes()))
         lawn, _ = geom_node('lawn', _LAWN, _plain(Label.TERRAIN))
         lawn.setState(drawing_state('grass', None, False))
         return surfaces, nodes, lawn
@@ -122,22 +167,21 @@ class Scene:
         """Classes and planes of the numbers that the second channel shows."""
         return self._numbered[0]
 
-    def tiles(self, channel: str, x: float, y: float, z: float, focal: float) -> List[GeomNode]:
+    def tiles(self, channel: str, x: float, y: float, z: float, zoom: float) -> List[GeomNode]:
         """
         Return the tiles to draw, near ones first.
 
         :param channel: COLOURS or NUMBERS. :param x: of the camera, m. :param y: m. :param z: m;
-            from high above more is seen. :param focal: its focal length in pixels.
+            from high above more is seen. :param zoom: how much further it sees than usual.
         """
         more = max(z - 10.0, 0.0)
-        zoom = (focal / REFERENCE_FOCAL) ** (1 / 3)
-        layers = list(self._layers)
-        nodes = [layer.nodes for layer in layers]
         if channel == NUMBERS:
-            nodes = self._numbered[1]
-        elif self._shadows is not None:
-            layers.append(self._shadows)
-            nodes.append(self._shadows.nodes)
+            layers, nodes = self._layers, self._numbered[1]
+        else:
+            if not self._is_lit:
+                self._relight()
+            layers = self._layers + self._extras
+            nodes = [layer.nodes for layer in layers]
         found: List[Tuple[float, int, GeomNode]] = []
         for number, layer in enumerate(layers):
             chosen, away = layer.near(x, y, zoom, more)
@@ -149,37 +193,6 @@ class Scene:
         if channel == NUMBERS:
             return [self._numbered[2]]
         return [self._lawn, self._sky]
-
-
-class View:
-    """What one camera draws of a scene on one channel; it follows the camera."""
-
-    def __init__(self, scene: Scene, channel: str, focal: float) -> None:
-        """:param channel: COLOURS or NUMBERS. :param focal: focal length in pixels."""
-        self._scene, self._channel, self._focal = scene, channel, focal
-        self.node, self._tiles = PandaNode('view'), PandaNode('tiles')
-        self._backdrop = [PandaNode('backdrop') for _ in scene.backdrop(channel)]
-        for holder, node in zip(self._backdrop, scene.backdrop(channel)):
-            holder.addChild(node)
-            self.node.addChild(holder)
-        self.node.addChild(self._tiles)
-        self._here: Optional[Tuple[int, ...]] = None
-
-    def move(self, x: float, y: float, z: float) -> None:
-        """Follow the camera to (x, y, z), m."""
-        for holder in self._backdrop[1:]:
-            holder.setTransform(TransformState.makePos((x, y, z)))
-        cell = round(x / CELL), round(y / CELL), round(z / CELL)
-        here = (*cell, self._scene.version)
-        if here == self._here:
-            return
-        self._here = here
-        self._tiles.removeAllChildren()
-        place = [CELL * value for value in cell]
-        for node in self._scene.tiles(self._channel, *place, self._focal):
-            self._tiles.addChild(node)
-        lawn = [LAWN_GRAIN * round(value / LAWN_GRAIN) for value in (x, y)]
-        self._backdrop[0].setTransform(TransformState.makePos((*lawn, 0.0)))
 
 
 def _grain() -> Texture:
@@ -198,7 +211,7 @@ def _plain(label: int) -> np.ndarray:
 
 
 def _lawn() -> Faces:
-    # Turned, so that no diagonal lies in the side of a camera's pyramid: p3tinydisplay loses those.
+    # Turned, so that no edge lies in a side of the pyramid of sight: p3tinydisplay loses those.
     turn = 0.2345 + np.arange(5) * 2 * np.pi / 5
     corners = LAWN * np.stack([np.cos(turn), np.sin(turn), 0.0 * turn], axis=1)[None]
     return polygons(corners, GRASS, Label.TERRAIN, corners[..., :2] / LAWN_GRAIN)

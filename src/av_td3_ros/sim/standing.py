@@ -60,7 +60,9 @@ def standing(items: np.ndarray, level: int) -> Faces:
     for variant, kind in enumerate(PARKED):
         cars = _of(items, 'car', variant)
         paints = _choice(PAINTS, cars['tint'])
-        parts.append(_copies(vehicle(kind, detailed), cars, _size(cars), paints))
+        parts.append(
+            _copies(vehicle(kind, NEAR if detailed else DISTANT), cars, _size(cars), paints)
+        )
     return join(parts)
 
 

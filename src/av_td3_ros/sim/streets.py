@@ -28,6 +28,8 @@ OVERLAP = 0.04
 GRAIN = 8.0
 # Floors of junctions: one texel of their plan; gaps narrower than this between lanes are floor.
 TEXEL, NARROW = 0.2, 7.0
+# Puddles: one each so many metres of lane, of so many corners.
+PUDDLE_EVERY, PUDDLE_CORNERS, PUDDLE_SEED = 9.0, 9, 3
 
 # Drawn in this order.
 LAYERS = ('beside', 'road', 'paint')
@@ -188,6 +190,31 @@ def _dashes(
     return np.stack(
         [first + half_first, first - half_first, last - half_last, last + half_last], axis=1
     )
+
+
+# -- puddles --------------------------------------------------------------------------------------
+
+
+def puddles(road_map: RoadMap) -> Faces:
+    """Return where water stands on the lanes after rain."""
+    rng = np.random.default_rng(PUDDLE_SEED)
+    turn = np.arange(PUDDLE_CORNERS) * 2 * np.pi / PUDDLE_CORNERS
+    outlines = []
+    for lane in road_map.lanes:
+        if lane.kind != 'Driving' or lane.is_junction:
+            continue
+        at = rng.uniform(0.0, lane.length, int(lane.length / PUDDLE_EVERY))
+        x, y, yaw, width = (
+            np.interp(at, lane.distance, values)[:, None]
+            for values in (*lane.centre[:, :2].T, np.unwrap(lane.yaw), lane.width)
+        )
+        uneven = rng.uniform(0.6, 1.0, (len(at), PUDDLE_CORNERS))
+        ahead = uneven * np.cos(turn) * rng.uniform(0.6, 2.6, (len(at), 1))
+        left = uneven * np.sin(turn) * rng.uniform(0.2, 0.55, (len(at), 1))
+        left = left + rng.uniform(-1.0, 1.0, (len(at), 1)) * (0.5 * width - 0.7)
+        cos, sin = np.cos(yaw), np.sin(yaw)
+        outlines.append(np.stack([x + ahead * cos - left * sin, y + ahead * sin + left * cos], 2))
+    return _flat(np.concatenate(outlines), GROUND['Driving'], Label.ROADS)
 
 
 # -- floors of junctions --------------------------------------------------------------------------

@@ -30,7 +30,6 @@ class Surfaces:
         planes[:, 2] = 1.0
         self._labels, self._planes = [labels], [planes]
         self._count = FIRST_NUMBER
-        self.labels, self.planes = labels, planes
 
     def add(self, faces: Faces) -> int:
         """Give every triangle a number and return the first."""
@@ -40,10 +39,18 @@ class Surfaces:
         self._count += len(faces.labels)
         return first
 
-    def finish(self) -> None:
-        """Make the tables."""
-        self.labels, self.planes = np.concatenate(self._labels), np.concatenate(self._planes)
+    def finish(self, moving: np.ndarray) -> int:
+        """
+        Make the tables.
+
+        :param moving: (m,) uint8, classes of faces that move; their planes are set by who moves
+            them.
+        :returns: the number of the first of those.
+        """
+        self.labels = np.concatenate([*self._labels, moving])
+        self.planes = np.concatenate([*self._planes, np.zeros((len(moving), 4))])
         self._inverse = np.zeros((3, len(self.labels)), np.float32)
+        return self._count
 
     def depth(self, numbers: np.ndarray, eye: np.ndarray, axes: np.ndarray, rays) -> np.ndarray:
         """
