@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip('carla')
 
 from exact_lanes import COUNT, ExactLanes, load, NAMES, places, shapely, TOLERANCE  # noqa: E402
+from small_maps import left_hand  # noqa: E402
 
 from av_td3_ros.driving.road_map import RoadMap  # noqa: E402
 from av_td3_ros.resources import share  # noqa: E402
@@ -121,14 +122,14 @@ def test_a_map_that_is_all_junction_has_no_markings(town):
 
 
 def test_left_hand_traffic_crosses_the_same_lines(watch):
-    text = share('maps', 'town.xodr').read_text().replace('rule="RHT"', 'rule="LHT"')
-    left_hand = LaneWatch(RoadMap('left', text).lanes)
+    text = left_hand(share('maps', 'town.xodr').read_text())
+    other = LaneWatch(RoadMap('left', text).lanes)
     rng = np.random.default_rng(4)
     seen = 0
     for x, y, yaw in rng.uniform((20.0, -4.0, -3.0), (100.0, 4.0, 3.0), (300, 3)):
         boxes = box(x, y, yaw), box(x + 0.3, y + 0.7, yaw + 0.1)
         crossed = drive(watch, *boxes)[0]
-        assert sorted(crossed) == sorted(drive(left_hand, *boxes)[0])
+        assert sorted(crossed) == sorted(drive(other, *boxes)[0])
         seen += len(crossed)
     assert seen > 100
 
