@@ -20,10 +20,11 @@ STANDING = 0.3
 SPOTS = np.array([(a / 4.0, b / 2.0) for a in range(-2, 3) for b in range(-1, 2)])
 # Vehicles that move nearly along the route do not cross it: sine of the smallest angle that does.
 CROSSING = 0.5
-# Others are predicted in steps of so many s, for every second point of the route; a turn that goes
-# on ends at so many rad.
+# Others are predicted in steps of so many s, for every second point of the route (every fourth to
+# find who is near at all); a turn that goes on ends at so many rad.
 PREDICTED_EVERY = 0.5
 COARSE = 2
+ROUGH = 4
 LARGEST_TURN = 1.0
 
 
@@ -39,6 +40,7 @@ class RouteView:
         # On a circle the corners of a car run outside its sides by length^2 / (8 radius).
         swing = p.length**2 / 8.0 * np.abs(np.gradient(self._yaw, GRID))
         self._room = p.width / 2.0 + p.side + swing
+        self._horizon = p.horizon
 
     def scene(
         self, state: VehicleState, distance: float, others: np.ndarray, turning: np.ndarray
@@ -49,16 +51,20 @@ class RouteView:
         :param state: of the own car. :param distance: of it along the route, m.
         :param others: (n, 6) as for :meth:`Expert.act`. :param turning: (n,) their yaw rates.
         """
-        dx, dy = others[:, 0] - state.pose.x, others[:, 1] - state.pose.y
-        near = dx * dx + dy * dy < (RANGE + 15.0) ** 2
         first = min(int(distance / GRID), len(self._yaw) - 1)
         part = slice(first, first + RANGE)
+        points = self._points[part]
+        rough = points[::ROUGH]
+        dx, dy = others[:, :1] - rough[:, 0], others[:, 1:2] - rough[:, 1]
+        away = np.sqrt((dx * dx + dy * dy).min(axis=1)) - (others[:, 3] + others[:, 4]) / 2.0
+        near = away < others[:, 5] * self._horizon + ROUGH * GRID
         return Scene(
             state,
             distance - first * GRID,
             others[near],
             turning[near],
-            self._points[part],
+            away[near],
+            points,
             self._yaw[part],
             self._room[part],
         )
@@ -69,14 +75,16 @@ class Scene(NamedTuple):
     The route ahead and the vehicles near it.
 
     ``state``: of the own car. ``begun``: m of the route's first step that are driven. ``others``:
-    (n, 6). ``turning``: (n,) rad/s. ``points``: (k, 2) m of the route. ``yaw``: (k,) rad.
-    ``room``: (k,) m that the own car needs on either side.
+    (n, 6). ``turning``: (n,) rad/s. ``away``: (n,) m, about how far from the route. ``points``:
+    (k, 2) m of the route. ``yaw``: (k,) rad. ``room``: (k,) m that the own car needs on either
+    side.
     """
 
     state: VehicleState
     begun: float
     others: np.ndarray
     turning: np.ndarray
+    away: np.ndarray
     points: np.ndarray
     yaw: np.ndarray
     room: np.ndarray
@@ -88,10 +96,7 @@ class Scene(NamedTuple):
         A vehicle is on it where a point of its sides is as near to the route as the own side is,
         which swings out in curves.
         """
-        coarse = self.points[::4]
-        dx, dy = self.others[:, :1] - coarse[:, 0], self.others[:, 1:2] - coarse[:, 1]
-        reach = (self.others[:, 3] + self.others[:, 4]) / 2.0 + p.width + 2.0 * GRID
-        others = self.others[(dx * dx + dy * dy).min(axis=1) < reach * reach]
+        others = self.others[self.away < p.width + ROUGH * GRID]
         x, y, yaw, length, width, _ = (column[:, None] for column in others.T)
         cos, sin = np.cos(yaw), np.sin(yaw)
         ahead, left = SPOTS[:, 0] * length, SPOTS[:, 1] * width
@@ -126,24 +131,27 @@ class Scene(NamedTuple):
         others = self.others[meant]
         x, y, yaw = predict(others, self.turning[meant], p)
         cos, sin = np.cos(yaw)[..., None], np.sin(yaw)[..., None]
-        points, route_yaw = self.points[::COARSE], self.yaw[::COARSE]
+        # As far as the own car may come meanwhile.
+        part = slice(0, int(p.target_speed * p.horizon / GRID) + 1, COARSE)
+        points, route_yaw = self.points[part], self.yaw[part]
         dx, dy = points[:, 0] - x[..., None], points[:, 1] - y[..., None]
         length, width, speed = (others[:, k, None, None] for k in (3, 4, 5))
         # What a box covers between two of its predicted places.
         reach = (length + p.width + speed * PREDICTED_EVERY) / 2.0
         met = np.abs(cos * dx + sin * dy) < reach
         met &= np.abs(cos * dy - sin * dx) < (width + p.width) / 2.0 + p.side
-        met &= np.abs(np.sin(route_yaw - yaw[..., None])) > CROSSING
-        for i in np.flatnonzero(met.any(axis=(1, 2))):
-            times, places = np.flatnonzero(met[i].any(axis=1)), np.flatnonzero(met[i].any(axis=0))
-            comes = (times[0] - 0.5) * PREDICTED_EVERY
-            goes = (times[-1] + 0.5) * PREDICTED_EVERY
-            begin = places[0] * COARSE * GRID - self.begun - p.length / 2.0
-            end = places[-1] * COARSE * GRID - self.begun + p.length / 2.0
-            is_first = self._time(end, p) + margin < comes
-            is_free = goes + margin < self._time(begin, p)
+        met &= np.abs(sin * np.cos(route_yaw) - cos * np.sin(route_yaw)) > CROSSING
+        when, where = met.any(axis=2), met.any(axis=1)
+        (comes, goes), (begins, ends) = _span(when), _span(where)
+        for i in np.flatnonzero(when.any(axis=1)).tolist():
+            comes_at = (comes[i] - 0.5) * PREDICTED_EVERY
+            gone_at = (goes[i] + 0.5) * PREDICTED_EVERY
+            begin = begins[i] * COARSE * GRID - self.begun - p.length / 2.0
+            end = ends[i] * COARSE * GRID - self.begun + p.length / 2.0
+            is_first = self._time(end, p) + margin < comes_at
+            is_free = gone_at + margin < self._time(begin, p)
             if begin > 0.0 and not is_first and not is_free:
-                yield begin - p.wait_before
+                yield float(begin) - p.wait_before
 
     def _follows(self) -> np.ndarray:
         """Whether others drive behind the own car, (n,) bool."""
@@ -183,3 +191,8 @@ def predict(
     x[:, 1:] = x[:, :1] + np.cumsum(step * np.cos(middle), axis=1)
     y[:, 1:] = y[:, :1] + np.cumsum(step * np.sin(middle), axis=1)
     return x, y, yaw
+
+
+def _span(flags: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last True of every row; (n,) int64 each."""
+    return flags.argmax(axis=1), flags.shape[1] - 1 - flags[:, ::-1].argmax(axis=1)
