@@ -29,6 +29,8 @@ from av_td3_ros.driving.towns_curves import (  # noqa: E402
     rounded,
     tightest,
 )
+from av_td3_ros.driving.towns_junctions import is_crowded  # noqa: E402
+from av_td3_ros.driving.towns_opendrive import Link, NO_MARK, Road, Strip  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = range(20)
@@ -76,9 +78,9 @@ def test_size_and_radii(made):
     points = np.concatenate([lane.centre for lane in lanes])
     size = points.max(axis=0) - points.min(axis=0)
     assert 250.0 < size[:2].min() and size[:2].max() < 800.0
-    assert 3e3 < sum(lane.length for lane in lanes) < 13e3
-    assert town_checks.tightest([lane for lane in lanes if lane.is_junction]) > 7.5
-    assert town_checks.tightest([lane for lane in lanes if not lane.is_junction]) > 15.0
+    assert 3e3 < sum(lane.length for lane in lanes) < 14e3
+    assert town_checks.tightest([lane for lane in lanes if lane.is_junction]) > 8.0
+    assert town_checks.tightest([lane for lane in lanes if not lane.is_junction]) > 16.0
     assert all(2.99 < lane.width.min() <= lane.width.max() < 4.01 for lane in lanes)
 
 
@@ -179,6 +181,18 @@ def test_the_shipped_town_is_what_its_script_writes(monkeypatch):
     import make_town
 
     assert make_town.build() == (ROOT / 'maps' / 'town.xodr').read_text()
+
+
+def test_a_lane_that_strays_over_the_shoulder_of_another_is_seen():
+    def road(number, leave, *more):
+        links = Link('road', 1, 'end'), Link('road', number, 'start')
+        strips = [Strip('driving', 3.5, 3.5, NO_MARK), *more]
+        return Road(number, 1, joined(Place(0j, 0.0), leave), NO_MARK, [], strips, *links)
+
+    beside = Strip('shoulder', 1.0, 1.0, NO_MARK)
+    late_turn = road(2, Place(24 - 12j, -math.pi / 2), beside)
+    assert not is_crowded([late_turn, road(3, Place(30 + 4j, 0.0))])
+    assert is_crowded([late_turn, road(3, Place(30 - 4j, 0.0))])
 
 
 # -- curves ---------------------------------------------------------------------------------------
