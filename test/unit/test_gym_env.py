@@ -278,6 +278,21 @@ def test_closing_gives_the_memory_back():
     assert resident() - before < 5 * 300_000  # a world takes far more
 
 
+def test_a_long_drive_takes_no_more_memory(make):
+    env = make(max_steps=10)
+
+    def drive(episodes):
+        for _ in range(episodes):
+            env.reset(seed=0)
+            for _ in range(10):
+                env.step(STRAIGHT)
+
+    drive(20)
+    before = resident()
+    drive(100)
+    assert resident() - before < 1_500_000  # 1000 steps: 1.5 kB each
+
+
 def test_a_learner_of_others_trains_on_it():
     sb3 = pytest.importorskip('stable_baselines3')
     env = gymnasium.make(
