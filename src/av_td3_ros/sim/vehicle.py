@@ -25,6 +25,9 @@ SUBSTEP = 0.0125
 REST = 1e-3
 """Standing on its wheels the car is at rest below this slip, m/s, and yaw rate, rad/s."""
 
+BRAKE_LIGHT = 0.05
+"""The brake lights are on where the brake is pressed more than this."""
+
 
 class Vehicle:
     """Its pose is the middle of its bounding box, on the ground."""
@@ -61,6 +64,11 @@ class Vehicle:
         return self._pedals[0]
 
     @property
+    def is_braking(self) -> bool:
+        """Whether the brake lights are on."""
+        return self._pedals[2] > BRAKE_LIGHT
+
+    @property
     def centre_of_gravity(self) -> Tuple[float, float]:
         """Where the mass is, m, map frame."""
         x, y, yaw = self._motion[:3]
@@ -85,11 +93,6 @@ class Vehicle:
         if speed == 0.0:
             self._pedals, self.gear = (0.0, 0.0, 0.0), 1
         self._report(self.state.pose)
-
-    def stop(self, acceleration: float) -> None:
-        """Stop dead, as against a wall; ``acceleration`` (m/s^2) is what that took."""
-        self.set_velocity(0.0, 0.0)
-        self.acceleration, self.lateral_acceleration = acceleration, 0.0
 
     def push(self, impulse: Tuple[float, float], point: Tuple[float, float]) -> None:
         """

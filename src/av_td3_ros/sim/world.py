@@ -4,8 +4,9 @@ The simulated world: a map, what stands beside its roads, a vehicle among others
 Deterministic: the same seed and controls give the same states and images, bit for bit.
 """
 
+import functools
 import math
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.sim.boxes import touching
 from av_td3_ros.sim.collisions import contact, HAIR, impulse, Mover, way_to
 from av_td3_ros.sim.lane_watch import LaneWatch
+from av_td3_ros.sim.lens_effects import Lens, random_lens
 from av_td3_ros.sim.scenery import Item, Scenery
 from av_td3_ros.sim.traffic import Traffic
 from av_td3_ros.sim.vehicle import Vehicle
@@ -55,10 +57,10 @@ class World:
         self.vehicle = Vehicle()
         self.traffic = Traffic(self.road_map, config.vehicles, config.seed)
         self._lanes = LaneWatch(self.road_map.lanes)
-        self._camera = None
-        self.frame = 0
+        self.frame = self._begun = 0
         self.collisions: List[Collision] = []
         self.lane_invasions: List[int] = []
+        self._lens = Lens()
         self.set_weather(PRESETS['clear_noon' if config.weather == RANDOM else config.weather])
         self.reseed(config.seed)
 
@@ -117,7 +119,9 @@ class World:
         self.vehicle.place(placed)
         self.traffic.reset(int(self._rng.integers(2**31)), self.box.tolist())
         self._lanes.reset(self.box)
+        self._begun = self.frame
         if self._config.weather == RANDOM:
+            self._lens = random_lens(self._rng)
             self.set_weather(random_weather(self._rng))
 
     def set_velocity(self, speed: float, yaw_rate: float) -> None:
@@ -129,37 +133,46 @@ class World:
         self.weather = weather
         water = max(weather.wetness, weather.precipitation_deposits) / 100.0
         self.vehicle.grip = 1.0 - (1.0 - SOAKED) * water
+        if '_cameras' in self.__dict__:
+            self._cameras.set_weather(weather, self._lens)
 
     def image(self) -> np.ndarray:
         """Return what the front camera sees now: (height, width, 4) uint8, BGRA."""
-        if self._camera is None:
-            from av_td3_ros.sim.camera import Camera
-            from av_td3_ros.sim.scene import Scene
+        return self._cameras.image(self.frame - self._begun)
 
-            config = self._config
-            self._camera = Camera(
-                Scene(self.road_map, self.scenery),
-                config.image_width,
-                config.image_height,
-                config.fov_deg,
-            )
-        return self._camera.render(self.camera_pose())
+    def segmentation(self) -> np.ndarray:
+        """
+        Return the front camera's classes in CARLA's colours: (height, width, 4) uint8, BGRA.
+        """
+        return self._cameras.segmentation()
 
-    def camera_pose(self) -> Pose:
-        """Return where the front camera is now."""
-        pose, ahead = self.state.pose, self._config.camera_x
-        return Pose(
-            pose.x + ahead * math.cos(pose.yaw),
-            pose.y + ahead * math.sin(pose.yaw),
-            pose.z + self._config.camera_z,
-            pose.yaw,
-        )
+    def depth(self) -> np.ndarray:
+        """Return the front camera's depth: (height, width) float32 m along the optical axis."""
+        return self._cameras.depth()
+
+    def view(self, kind: str, width: int, height: int) -> np.ndarray:
+        """
+        Return a picture for people: (height, width, 3) uint8, RGB.
+
+        :param kind: front, chase, top, segmentation or depth.
+        :raises ValueError: for another kind.
+        """
+        return self._cameras.view(kind, width, height, self.frame - self._begun)
 
     def close(self) -> None:
         """Release the renderer."""
-        if self._camera is not None:
-            self._camera.close()
-            self._camera = None
+        if '_cameras' in self.__dict__:
+            self._cameras.close()
+            del self._cameras
+
+    @functools.cached_property
+    def _cameras(self) -> Any:
+        # Whoever needs no picture needs no renderer.
+        from av_td3_ros.sim.cameras import Cameras
+
+        made = Cameras(self.road_map, self.scenery, self.traffic, self.vehicle, self._config)
+        made.set_weather(self.weather, self._lens)
+        return made
 
     # -- hits -------------------------------------------------------------------------------------
 
