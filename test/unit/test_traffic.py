@@ -197,7 +197,7 @@ def test_bodies_roll_along_their_lanes(town):
         assert np.allclose(way, 0.5 * (speed + traffic.speed) * TICK, atol=0.02)
         assert (np.abs(traffic.speed - speed) <= 8.0 * TICK + 1e-9).all()
         turn = np.angle(np.exp(1j * (yaw - before[:, 2]))) / TICK
-        assert (np.abs(turn) * traffic.speed < 2.5 * 1.15).all()
+        assert (np.abs(turn) * traffic.speed <= 2.5).all()
 
 
 # -- behind the ego -------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ A vehicle before closed segments gets leave for all of them at once, up to the n
 3. the open segment behind them has room for it, whatever stands there or is on its way there.
 
 So nobody who has leave ever waits for another in a junction: it is always left again. Whom rule
-3 stops blocks nobody by rule 2, and after some seconds turns elsewhere. Then for all to stand for
-ever every lane that leads from a vehicle would have to be full, and so all that these lead to,
-which on a circuit is the whole network: no deadlock while vehicles are fewer than places.
+3 has stopped for some seconds blocks nobody by rule 2 any more, and turns elsewhere. Then for all
+to stand for ever every lane that leads from a vehicle would have to be full, and so all that these
+lead to, which on a circuit is the whole network: no deadlock while vehicles are fewer than places.
 """
 
 import math
@@ -91,14 +91,17 @@ class RightOfWay:
         rear = (paths.front - paths.behind[REAR]).tolist()
         room = self._room(speed, ego)
         waiting: Set[int] = set()
+        full: Set[int] = set()
         claims: FrozenSet[int] = frozenset()
         for _, vehicle in sorted(order):
             if vehicle == EGO:
                 claims = ego.claims
                 continue
             crossing, behind = paths.crossing(vehicle)
-            if not self._has_room(vehicle, behind, room):
-                self._wait_for_room(vehicle, duration)
+            if behind in full or not self._has_room(vehicle, behind, room):
+                full.add(behind)
+                if self._wait_for_room(vehicle, duration):
+                    waiting.update(segment for segment, _ in crossing)
                 continue
             # Who is on the ego's lane is ahead of it.
             ahead = paths.segment[FRONT, vehicle] in ego.own
@@ -141,11 +144,13 @@ class RightOfWay:
         needed = self._needs[vehicle] + sum([self._needs[k] for k in self._arriving[segment]])
         return bool(room[segment] >= needed)
 
-    def _wait_for_room(self, vehicle: int, duration: float) -> None:
-        self._full[vehicle] += duration
-        if self._full[vehicle] > TURN_ELSEWHERE and self._stood[vehicle] > 0.0:
-            self._full[vehicle] = 0.0
+    def _wait_for_room(self, vehicle: int, duration: float) -> bool:
+        """Return whether a vehicle keeps its turn; every few seconds it may turn elsewhere."""
+        before, self._full[vehicle] = self._full[vehicle], self._full[vehicle] + duration
+        turns = before // TURN_ELSEWHERE < self._full[vehicle] // TURN_ELSEWHERE
+        if turns and self._stood[vehicle] > 0.0:
             self._paths.turn_elsewhere(vehicle)
+        return bool(self._full[vehicle] < TURN_ELSEWHERE)
 
     # -- leave ------------------------------------------------------------------------------------
 

@@ -249,5 +249,5 @@ class Traffic:
             if len(free):
                 self._right_of_way.remove(vehicle)
                 self._put(vehicle, int(self._rng.choice(free)))
-                self._paths.poses(self.boxes)
-                self.speed[vehicle] = min(self.speed[vehicle], SLOWEST)
+                self._lane_limit = paths.poses(self.boxes)
+                self.speed[vehicle] = min(SLOWEST, self._limit()[vehicle])

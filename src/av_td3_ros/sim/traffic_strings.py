@@ -17,7 +17,8 @@ WIDTH = max(body.width for body in KINDS.values())
 # Beside a vehicle on its lane, m; between two vehicles twice that.
 SIDE = 0.15
 CELL, POINT = 1.0, 0.5
-LATERAL_ACCELERATION, BRAKING, FASTEST = 2.5, 2.0, 12.0
+# On the centre line in curves; across a surveyed one it comes to 2.5 here and there. m/s^2, m/s.
+LATERAL_ACCELERATION, BRAKING, FASTEST = 1.9, 2.0, 12.0
 # The length that a curve is measured over, m.
 CURVE_OVER = 3.0
 U_TURN = math.radians(150.0)

@@ -46,18 +46,20 @@ def drive(road_map: RoadMap, count: int, seed: int) -> Dict[str, Any]:
     still, longest, hardest, lateral = np.zeros(count), np.zeros(count), 0.0, 0.0
     speeds, stood, spent, way = [], [], 0.0, np.zeros(count)
     for _ in range(ticks):
-        speed, yaw = traffic.speed, traffic.boxes[:, 2].copy()
+        speed, before = traffic.speed, traffic.boxes.copy()
         begin = time.process_time()
         traffic.step(TICK, AWAY)
         spent += time.process_time() - begin
         overlaps += int(touching(traffic.boxes[first], traffic.boxes[second]).sum())
         still = np.where(traffic.speed < 0.1, still + TICK, 0.0)
         longest = np.maximum(longest, still)
+        # Who came back elsewhere has not moved there.
+        moved = np.hypot(*(traffic.boxes[:, :2] - before[:, :2]).T) < 1.0
         # Below walking pace a stop is a matter of centimetres.
-        hardest = max(hardest, float(((speed - traffic.speed) / TICK)[speed > 1.0].max(initial=0)))
-        turn = np.abs(np.angle(np.exp(1j * (traffic.boxes[:, 2] - yaw)))) / TICK
-        slow = turn < 2.0
-        lateral = max(lateral, float((turn * traffic.speed)[slow].max(initial=0.0)))
+        slowing = (speed - traffic.speed)[moved & (speed > 1.0)] / TICK
+        hardest = max(hardest, float(slowing.max(initial=0.0)))
+        turn = np.angle(np.exp(1j * (traffic.boxes[:, 2] - before[:, 2]))) / TICK
+        lateral = max(lateral, float((np.abs(turn) * traffic.speed)[moved].max(initial=0.0)))
         way += TICK * traffic.speed
         speeds.append(float(traffic.speed.mean()))
         stood.append(float((traffic.speed < 0.1).mean()))
