@@ -19,14 +19,17 @@ import av_td3_ros
 ROOT = Path(av_td3_ros.__file__).parent
 # What people call the parts, by how their modules begin; others go by their own names.
 PARTS = {
+    'sim/scenery': 'collisions',
     'sim/camera': 'render',
     'sim/scene': 'render',
+    'sim/view': 'render',
+    'sim/fleet': 'render',
+    'sim/lens': 'render',
     'sim/vehicle': 'physics',
     'sim/single_track': 'physics',
     'sim/powertrain': 'physics',
     'sim/traffic': 'traffic',
     'sim/right_of_way': 'traffic',
-    'sim/scenery': 'collisions',
     'sim/collisions': 'collisions',
     'sim/boxes': 'collisions',
     'sim/lane_watch': 'lane invasions',
