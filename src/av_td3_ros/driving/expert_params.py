@@ -53,7 +53,7 @@ class ExpertParams:
     d: float = 0.05
     horizon: float = 4.0
     margin: float = 1.0
-    wait_before: float = 2.5
+    wait_before: float = 4.0
     stop_time: float = 0.5
     patience: float = 2.0
     patient_speed: float = 2.0
