@@ -35,7 +35,7 @@ def test_measures_and_profiles_every_side(capsys):
         profile = row['profile']
         assert sum(part['share'] for part in profile) == pytest.approx(1.0)
         whole = sum(part['ms'] for part in profile)
-        assert whole == pytest.approx(1e3 / rate['median'], rel=0.8)
+        assert 0.3 < whole * core['median'] / 1e3 < 3.0
         assert profile[0]['ms'] >= profile[-1]['ms']
         assert {'render', 'physics', 'preprocess', 'reward'} <= {p['part'] for p in profile}
 

@@ -3,7 +3,7 @@ Where the time of a simulator step goes, by module of this package.
 
 cProfile says what every function took; what lies outside the package (Panda3D, numpy, OpenCV,
 CARLA's map) counts for the module that called it. cProfile slows calls down: what it adds to one
-is measured and taken off, and what is left is scaled to the step as it is without cProfile.
+is measured and taken off, and what is left is scaled to the processor time of a step without it.
 """
 
 from collections import defaultdict
@@ -60,7 +60,7 @@ def profile(bench: Any, seconds: float) -> List[Dict[str, Any]]:
     """
     bench.forget()
     bench.drive(seconds=seconds)
-    steps, plain = bench.steps, bench.step_seconds
+    steps, plain = bench.steps, bench.busy_seconds
     profiler, step = cProfile.Profile(), bench.step
     bench.step = functools.partial(profiler.runcall, step)
     bench.drive(steps=steps)
