@@ -1,5 +1,5 @@
 """
-Render the pictures of the docs: what the camera sees, what the policy sees, and the maps.
+Render the pictures of the docs: what the cameras see, what the policy sees, and the maps.
 
     python tools/make_pictures.py [TOWN01.xodr]
 
@@ -22,11 +22,14 @@ from av_td3_ros.config import ObservationConfig, SimulatorConfig  # noqa: E402
 from av_td3_ros.datatypes import Pose  # noqa: E402
 from av_td3_ros.driving import preprocess  # noqa: E402
 from av_td3_ros.driving.road_map import RoadMap  # noqa: E402
-from av_td3_ros.sim.scene import GRASS, GROUND, PAINT, WHITE  # noqa: E402
+from view_sheets import view_sheets  # noqa: E402
+
+from av_td3_ros.sim.palette import GRASS, GROUND, PAINT, WHITE  # noqa: E402
 from av_td3_ros.sim.world import World  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / 'docs' / 'images'
+VIEWS = ROOT / 'docs' / 'results' / 'sim' / 'views'
 TOWN01 = ROOT.parent / 'shared' / 'maps' / 'Town01.xodr'
 # The route of the picture and how far along it the camera stands, by map.
 SEEDS = {'town': (7, 60.0), 'Town01': (3, 20.0)}
@@ -42,7 +45,10 @@ def main() -> None:
             print(f'{town01} is not there: no pictures of Town01')
             continue
         camera_picture(path, name)
-        map_picture(RoadMap.load(path), name)
+        road_map = RoadMap.load(path)
+        map_picture(road_map, name)
+        if name == 'Town01':
+            view_sheets(road_map, VIEWS)
     stack_picture()
 
 

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,26 +11,26 @@ import pytest
 pytest.importorskip('panda3d')
 pytest.importorskip('carla')
 
-from av_td3_ros.config import SimulatorConfig  # noqa: E402
 from av_td3_ros.datatypes import Pose  # noqa: E402
+from av_td3_ros.driving.road_map import RoadMap  # noqa: E402
 from av_td3_ros.sim.camera import Camera  # noqa: E402
 from av_td3_ros.sim.mesh import join, polygons  # noqa: E402
 from av_td3_ros.sim.palette import class_palette, Label  # noqa: E402
 from av_td3_ros.sim.scene import Scene  # noqa: E402
+from av_td3_ros.sim.scenery import Scenery  # noqa: E402
 from av_td3_ros.sim.surfaces import SKY_DEPTH  # noqa: E402
-from av_td3_ros.sim.world import World  # noqa: E402
 
 SOURCE = Path(__file__).resolve().parents[2] / 'src'
 EYE = Pose(0.0, 0.0, 1.5, 0.0)
+HERE = Pose(42.0, -1.75, 1.5, 0.0)
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 ONE, OTHER = Label.CAR, Label.TRUCK
 
 
 @pytest.fixture(scope='module')
 def street():
-    world = World(SimulatorConfig(seed=1))
-    scene = Scene(world.road_map, world.scenery)
-    return SimpleNamespace(world=world, scene=scene)
+    road_map = RoadMap.load('town')
+    return Scene(road_map, Scenery(road_map, 1))
 
 
 def scene_of(*boards):
@@ -190,7 +189,7 @@ def test_colours_classes_and_depth_have_the_same_edges():
 
 
 def test_a_street_has_every_class_it_should(street):
-    camera = Camera(street.scene, 256, 144, 90.0)
+    camera = Camera(street, 256, 144, 90.0)
     found = np.zeros(256, bool)
     for yaw in np.arange(8) * math.pi / 4:
         classes = camera.segmentation(Pose(42.0, -1.75, 1.5, yaw))
@@ -219,8 +218,8 @@ def test_classes_are_those_of_the_installed_carla():
 
 
 def test_an_image_is_a_fresh_opaque_bgra_array(street):
-    camera = Camera(street.scene, 256, 144, 90.0)
-    first = camera.render(street.world.camera_pose())
+    camera = Camera(street, 256, 144, 90.0)
+    first = camera.render(HERE)
     kept = first.copy()
     second = camera.render(EYE)
     camera.close()
@@ -230,50 +229,47 @@ def test_an_image_is_a_fresh_opaque_bgra_array(street):
 
 
 def test_a_street_has_sky_above_and_a_grey_lane_below(street):
-    image = seen(street.scene, 'render', Pose(42.0, -1.75, 1.5, 0.0)).astype(int)
+    image = seen(street, 'render', HERE).astype(int)
     sky, road = (part.reshape(-1, 4).mean(axis=0) for part in (image[:12], image[125:, 100:156]))
     assert sky[0] > sky[2] + 20  # blue
     assert np.ptp(road[:3]) < 25 and road[:3].max() < 130
 
 
 def test_the_middle_of_the_road_is_left_and_the_sidewalk_right(street):
-    pose = Pose(42.0, -1.75, 1.5, 0.0)
-    image = seen(street.scene, 'render', pose, 800, 600).astype(int)
+    image = seen(street, 'render', HERE, 800, 600).astype(int)
     yellow = (image[..., 2] > 150) & (image[..., 0] < 0.5 * image[..., 2])
     _, columns = np.nonzero(yellow[330:])
     assert len(columns) > 100 and np.median(columns) <= 400
-    classes = seen(street.scene, 'segmentation', pose, 800, 600)
+    classes = seen(street, 'segmentation', HERE, 800, 600)
     assert np.median(np.nonzero(classes[420:] == Label.SIDEWALKS)[1]) > 500
 
 
 def test_two_cameras_see_the_same_from_the_same_place(street):
-    front, above = Camera(street.scene, 128, 96, 90.0), Camera(street.scene, 200, 200, 60.0)
-    pose = street.world.camera_pose()
-    before = front.render(pose)
-    top = above.render(Pose(pose.x, pose.y, 60.0, 0.0, math.pi / 2))
-    assert np.array_equal(front.render(pose), before)
+    front, above = Camera(street, 128, 96, 90.0), Camera(street, 200, 200, 60.0)
+    before = front.render(HERE)
+    top = above.render(Pose(HERE.x, HERE.y, 60.0, 0.0, math.pi / 2))
+    assert np.array_equal(front.render(HERE), before)
     assert np.ptp(top[..., :3].astype(int)) > 50
     front.close()
-    assert np.array_equal(above.render(Pose(pose.x, pose.y, 60.0, 0.0, math.pi / 2)), top)
+    assert np.array_equal(above.render(Pose(HERE.x, HERE.y, 60.0, 0.0, math.pi / 2)), top)
     above.close()
 
 
 def test_what_was_seen_before_changes_nothing(street):
-    pose, far = street.world.camera_pose(), Pose(-60.0, 90.0, 1.5, 2.0)
-    camera = Camera(street.scene, 84, 84, 90.0)
-    first = camera.render(pose)
+    far = Pose(-60.0, 90.0, 1.5, 2.0)
+    camera = Camera(street, 84, 84, 90.0)
+    first = camera.render(HERE)
     for other in (far, Pose(5.0, 5.0, 40.0, 0.0, 1.0)):
         camera.segmentation(other)
         camera.render(other)
-    assert np.array_equal(camera.render(pose), first)
+    assert np.array_equal(camera.render(HERE), first)
     camera.close()
 
 
 def test_cameras_can_be_opened_and_closed_again_and_again(street):
-    pose = street.world.camera_pose()
-    first = seen(street.scene, 'render', pose)
+    first = seen(street, 'render', HERE)
     for _ in range(30):
-        assert np.array_equal(seen(street.scene, 'render', pose), first)
+        assert np.array_equal(seen(street, 'render', HERE), first)
 
 
 def test_rendering_prints_nothing_even_without_an_environment():

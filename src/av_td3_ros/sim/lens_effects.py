@@ -14,10 +14,6 @@ import numpy as np
 from av_td3_ros.sim.light import Light
 from av_td3_ros.sim.weather import Weather
 
-# Fog thinner than this, in percent, is not seen: CARLA's clear presets have 2 to 7.
-FOG_FROM = 8.0
-# Extinction of the densest fog, 1/m, and how it grows.
-THICKEST, GROWTH = 0.12, 1.5
 RAIN_FROM = 5.0
 STREAK_TABLES = 8
 # Streaks of the strongest rain in a picture as wide as high; their lengths in rows of it.
@@ -67,9 +63,9 @@ class LensEffects:
         rng = np.random.default_rng(lens.seed)
         self._shape, self._seed = shape, lens.seed
         grey = (255 * light.horizon[::-1]).round()
-        self._extinction = THICKEST * (weather.fog_density / 100.0) ** GROWTH
+        self._extinction = weather.extinction
         self._clear = weather.fog_distance
-        self.needs_depth = weather.fog_density >= FOG_FROM
+        self.needs_depth = weather.extinction > 0.0
         self._fog = np.full((*shape, 4), 255, np.uint8)
         self._fog[..., :3] = grey
         rain = weather.precipitation / 100.0 if weather.precipitation >= RAIN_FROM else 0.0

@@ -21,7 +21,7 @@ SUN_DAY, SUN_DUSK = np.array((1.0, 0.96, 0.88)), np.array((1.0, 0.58, 0.30))
 CLOUD = np.array((0.72, 0.74, 0.77))
 # Altitudes, deg, between which dusk turns to day, and night to dusk.
 DUSK_ENDS, DUSK_BEGINS = 30.0, -8.0
-GLOSS = 0.22
+GLOSS = 0.30
 
 
 class Light(NamedTuple):
@@ -48,7 +48,8 @@ class Light(NamedTuple):
         cloud = weather.cloudiness / 100.0
         rain = weather.precipitation / 100.0
         azimuth, height = -math.radians(weather.sun_azimuth_angle), math.radians(altitude)
-        brightness = (0.12 + 0.88 * (0.35 * dusk + 0.65 * day)) * (1.0 - 0.18 * cloud - 0.2 * rain)
+        brightness = 0.12 + 0.88 * (0.35 * dusk + 0.65 * day)
+        brightness *= 1.0 - 0.08 * cloud - 0.16 * rain
         grey = CLOUD * (0.15 + 0.85 * (0.4 * dusk + 0.6 * day)) * (1.0 - 0.25 * rain)
         veil = cloud**1.5
         clear = max(1.0 - 1.05 * cloud, 0.0)
@@ -92,7 +93,7 @@ class Light(NamedTuple):
         lit = colours * light
         if wet * self.wetness > 0.0:
             gloss = wet * self.wetness
-            lit = (1.0 - 0.42 * gloss) * lit * (1.0 - GLOSS * gloss) + (
+            lit = (1.0 - 0.35 * gloss) * lit * (1.0 - GLOSS * gloss) + (
                 GLOSS * gloss * self.horizon
             )
         lit += haze * (self.horizon - lit)

@@ -8,6 +8,7 @@ for, from which segmentation and depth are read (``surfaces``).
 """
 
 import functools
+import math
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from av_td3_ros.sim.palette import GRASS, Label
 from av_td3_ros.sim.scenery import ITEM, Scenery
 from av_td3_ros.sim.sky import dome, picture
 from av_td3_ros.sim.standing import shadows, standing
-from av_td3_ros.sim.streets import ground, puddles
+from av_td3_ros.sim.streets import flat_polygons, ground, puddles, ribbon
 from av_td3_ros.sim.surfaces import number_colours, Surfaces
 from av_td3_ros.sim.weather import PRESETS, Weather
 
@@ -42,8 +43,12 @@ STYLES: Dict[str, Style] = {
 }
 SHADOW = Style('shadow', 30.0, 0.0, 75.0, opacity=0.42)
 WATER = Style('puddle', 30.0, 0.0, 70.0, opacity=0.55, mirror=True)
+ROUTE = Style('paint', 60.0, 0.0, 400.0)
+ROUTE_WIDTH, ROUTE_COLOUR = 0.7, (0.0, 0.75, 1.0)
 # Deposits of rain, in percent, from which on puddles stand.
 PUDDLES_FROM = 20.0
+# Fog of this optical depth hides everything; half the diagonal of the largest tile, m.
+OPAQUE, TILE_RADIUS = 4.0, 43.0
 # Below this height the sun casts no shadow.
 LOWEST_SUN = 0.08
 # Radius of the lawn, m; metres to a repetition of its texture; it moves by whole ones.
@@ -81,6 +86,7 @@ class Scene:
         self._lawn, self._lawn_data = geom_node('lawn', _LAWN, _plain(Label.TERRAIN))
         self._lawn.setState(drawing_state('grass', grain, False))
         self.fleet = Fleet((), None)
+        self._route: List[Layer] = []
         self.version = 0
         self.set_weather(PRESETS['clear_noon'])
 
@@ -99,7 +105,7 @@ class Scene:
 
     def _relight(self) -> None:
         self._is_lit = True
-        for layer in self._layers:
+        for layer in (*self._layers, *self._route):
             layer.light(self.light)
         paint(self._lawn_data, self.light.shade(_LAWN.colours, _LAWN.normals, 0.0, 0.3))
         texture('sky', picture(self.light, self.weather.cloudiness), self._sky_texture)
@@ -119,6 +125,12 @@ class Scene:
             return None
         self._water.light(self.light)
         return self._water
+
+    def set_route(self, points: np.ndarray) -> None:
+        """Draw a route for cameras with ``shows_ego``: (n, 2) m; fewer than two points: none."""
+        self._route = [_route(points)] if len(points) > 1 else []
+        self._is_lit = False
+        self.version += 1
 
     # -- vehicles ---------------------------------------------------------------------------------
 
@@ -167,12 +179,15 @@ class Scene:
         """Classes and planes of the numbers that the second channel shows."""
         return self._numbered[0]
 
-    def tiles(self, channel: str, x: float, y: float, z: float, zoom: float) -> List[GeomNode]:
+    def tiles(
+        self, channel: str, x: float, y: float, z: float, zoom: float, with_route: bool = False
+    ) -> List[GeomNode]:
         """
         Return the tiles to draw, near ones first.
 
         :param channel: COLOURS or NUMBERS. :param x: of the camera, m. :param y: m. :param z: m;
             from high above more is seen. :param zoom: how much further it sees than usual.
+        :param with_route: whether the route is among them.
         """
         more = max(z - 10.0, 0.0)
         if channel == NUMBERS:
@@ -180,19 +195,33 @@ class Scene:
         else:
             if not self._is_lit:
                 self._relight()
-            layers = self._layers + self._extras
+            layers = self._layers + self._extras + (self._route if with_route else [])
             nodes = [layer.nodes for layer in layers]
+        farthest = self._visibility()
         found: List[Tuple[float, int, GeomNode]] = []
         for number, layer in enumerate(layers):
             chosen, away = layer.near(x, y, zoom, more)
-            found += [(a, number, nodes[number][k]) for k, a in zip(chosen, away)]
+            found += [(a, number, nodes[number][k]) for k, a in zip(chosen, away) if a < farthest]
         return [node for _, _, node in sorted(found, key=lambda entry: entry[:2])]
+
+    def _visibility(self) -> float:
+        """How far away the middle of a tile may be that fog leaves anything of, m."""
+        if self.weather.extinction == 0.0:
+            return math.inf
+        return self.weather.fog_distance + OPAQUE / self.weather.extinction + TILE_RADIUS
 
     def backdrop(self, channel: str) -> List[GeomNode]:
         """Return lawn and sky, which follow the camera."""
         if channel == NUMBERS:
             return [self._numbered[2]]
         return [self._lawn, self._sky]
+
+
+def _route(points: np.ndarray) -> Layer:
+    along = np.gradient(points, axis=0)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    half = np.stack([-along[:, 1], along[:, 0]], axis=1) * ROUTE_WIDTH / 2
+    return Layer(flat_polygons(ribbon(points + half, points - half), ROUTE_COLOUR), ROUTE)
 
 
 def _grain() -> Texture:

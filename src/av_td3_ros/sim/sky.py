@@ -1,5 +1,6 @@
 """The sky: a gradient from horizon to zenith, the sun and clouds, as one texture on a dome."""
 
+import functools
 import math
 
 import cv2
@@ -72,16 +73,15 @@ def picture(light: Light, cloudiness: float) -> np.ndarray:
     sky += (disc[..., None] * light.sun_colour) * (1.2 - sky)
     share = cloudiness / 100.0
     cover = _clouds()
-    amount = np.clip((cover - (0.80 - 0.75 * share)) / 0.16, 0.0, 1.0)
-    amount *= np.clip(np.sin(elevation) / 0.10, 0.0, 1.0)[:, None]
-    white = light.horizon * 0.35 + 0.62 * light.brightness
-    shaded = (
-        white * (1.0 - (0.28 + 0.2 * share) * np.clip((cover - 0.45) / 0.5, 0.0, 1.0))[..., None]
-    )
-    sky += (amount * (0.55 + 0.35 * share))[..., None] * (shaded - sky)
+    thick = np.clip((cover - (0.86 - 0.86 * share**0.8)) / 0.22, 0.0, 1.0)
+    amount = thick * np.clip(np.sin(elevation) / 0.07, 0.0, 1.0)[:, None]
+    white = light.horizon * 0.3 + 0.72 * light.brightness
+    shaded = white * (1.0 - (0.22 + 0.2 * share) * thick * cover)[..., None]
+    sky += (amount * (0.75 + 0.2 * share))[..., None] * (shaded - sky)
     return np.clip(255.0 * sky[..., ::-1] + 0.5, 0.0, 255.0).astype(np.uint8)
 
 
+@functools.lru_cache(maxsize=1)
 def _clouds() -> np.ndarray:
     """Return seeded noise that repeats around the horizon, (HEIGHT, WIDTH) in [0, 1]."""
     rng = np.random.default_rng(CLOUD_SEED)
@@ -90,6 +90,9 @@ def _clouds() -> np.ndarray:
         cells = rng.random((octave // 2 + 2, octave), dtype=np.float32)
         cells = np.concatenate([cells, cells, cells], axis=1)
         wide = cv2.resize(cells, (3 * WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-        total += wide[:, WIDTH : 2 * WIDTH] * (4.0 / octave) ** 0.8
-    low, high = total.min(), total.max()
-    return (total - low) / (high - low)
+        total += wide[:, WIDTH : 2 * WIDTH] * (4.0 / octave) ** 0.7
+    # As much sky lies below each level as the level says.
+    order = np.argsort(total.ravel(), kind='stable')
+    ranks = np.empty(order.size, np.float32)
+    ranks[order] = np.linspace(0.0, 1.0, order.size, dtype=np.float32)
+    return ranks.reshape(total.shape)

@@ -26,8 +26,9 @@ CHORD_ERROR, LONGEST, WIDENING = 0.015, 25.0, 0.03
 OVERLAP = 0.04
 # Metres of ground to one repetition of its texture.
 GRAIN = 8.0
-# Floors of junctions: one texel of their plan; gaps narrower than this between lanes are floor.
-TEXEL, NARROW = 0.2, 7.0
+# Floors of junctions: one texel of their plan; gaps narrower than this between driving lanes are
+# floor, and narrower gaps between lanes of any kind.
+TEXEL, NARROW, NARROWER = 0.2, 7.0, 2.4
 # Puddles: one each so many metres of lane, of so many corners.
 PUDDLE_EVERY, PUDDLE_CORNERS, PUDDLE_SEED = 9.0, 9, 3
 
@@ -66,19 +67,19 @@ def ground(road_map: RoadMap) -> Dict[str, Faces]:
     strips = [Strip(lane) for lane in road_map.lanes]
     lanes = {lane.key: lane for lane in road_map.lanes}
     kinds = {key: lane.kind for key, lane in lanes.items()}
-    beside: List[Faces] = []
-    road = [_flat(part, GROUND['Driving'], Label.ROADS) for part in floors(strips)]
+    shown = [strip for strip in strips if strip.lane.kind in GROUND]
+    beside = [flat_polygons(part, GROUND['Sidewalk'], Label.SIDEWALKS) for part in _gaps(shown)]
+    road = [flat_polygons(part, GROUND['Driving'], Label.ROADS) for part in floors(strips)]
     paint: List[Faces] = []
-    for strip in strips:
+    for strip in shown:
         kind = strip.lane.kind
-        if kind in GROUND:
-            part = _flat(strip.outline(OVERLAP), GROUND[kind], CLASSES[kind])
-            (road if kind == 'Driving' else beside).append(part)
+        part = flat_polygons(strip.outline(OVERLAP), GROUND[kind], CLASSES[kind])
+        (road if kind == 'Driving' else beside).append(part)
         if kind == 'Sidewalk':
-            beside += [_flat(kerb, KERB, Label.SIDEWALKS) for kerb in _kerbs(strip, kinds)]
+            beside += [flat_polygons(kerb, KERB, Label.SIDEWALKS) for kerb in _kerbs(strip, kinds)]
         if kind == 'Driving' and not strip.lane.is_junction:
             paint += [
-                _flat(quads, colour, Label.ROAD_LINES)
+                flat_polygons(quads, colour, Label.ROAD_LINES)
                 for quads, colour in _markings(strip.lane, lanes)
             ]
     return {'beside': join(beside), 'road': join(road), 'paint': join(paint)}
@@ -100,8 +101,8 @@ def _wrapped(angles: np.ndarray) -> np.ndarray:
     return (angles + np.pi) % (2 * np.pi) - np.pi
 
 
-def _flat(outlines: np.ndarray, colour: Colour, label: int) -> Faces:
-    """Polygons on the ground, (p, k, 2) m."""
+def flat_polygons(outlines: np.ndarray, colour: Colour, label: int = Label.GROUND) -> Faces:
+    """Return polygons on the ground, (p, k, 2) m."""
     corners = np.concatenate([outlines, np.zeros((*outlines.shape[:2], 1))], axis=2)
     # Counter-clockwise from above, whatever came in.
     uv = outlines / GRAIN
@@ -214,34 +215,56 @@ def puddles(road_map: RoadMap) -> Faces:
         left = left + rng.uniform(-1.0, 1.0, (len(at), 1)) * (0.5 * width - 0.7)
         cos, sin = np.cos(yaw), np.sin(yaw)
         outlines.append(np.stack([x + ahead * cos - left * sin, y + ahead * sin + left * cos], 2))
-    return _flat(np.concatenate(outlines), GROUND['Driving'], Label.ROADS)
+    return flat_polygons(np.concatenate(outlines), GROUND['Driving'], Label.ROADS)
 
 
 # -- floors of junctions --------------------------------------------------------------------------
 
 
 def floors(strips: Sequence[Strip]) -> List[np.ndarray]:
-    """Return triangles, (t, 3, 2) m, that fill what the lanes of each junction leave open."""
+    """Return triangles, (t, 3, 2) m, that fill what the driving lanes of junctions leave open."""
     junctions: Dict[int, List[np.ndarray]] = defaultdict(list)
     for strip in strips:
         if strip.lane.is_junction and strip.lane.kind == 'Driving':
             junctions[strip.lane.junction].append(strip.outline())
-    return [part for outlines in junctions.values() for part in _floor(outlines)]
+    return [
+        part
+        for outlines in junctions.values()
+        for part in _floor(np.concatenate(outlines), NARROW, False)
+    ]
 
 
-def _floor(outlines: List[np.ndarray]) -> Iterator[np.ndarray]:
-    quads = np.concatenate(outlines)
-    margin = NARROW + 2 * TEXEL
+def _gaps(strips: Sequence[Strip]) -> List[np.ndarray]:
+    """Return triangles, (t, 3, 2) m, that fill narrow gaps between lanes at junctions."""
+    quads = np.concatenate([strip.outline() for strip in strips])
+    middles = quads.mean(axis=1)
+    junctions: Dict[int, List[np.ndarray]] = defaultdict(list)
+    for strip in strips:
+        if strip.lane.is_junction:
+            junctions[strip.lane.junction].append(strip.left_edge)
+    found = []
+    for edges in junctions.values():
+        places = np.concatenate(edges)
+        low, high = places.min(axis=0) - LONGEST, places.max(axis=0) + LONGEST
+        near = ((middles > low) & (middles < high)).all(axis=1)
+        found += list(_floor(quads[near], NARROWER, True))
+    return found
+
+
+def _floor(quads: np.ndarray, narrow: float, is_below: bool) -> Iterator[np.ndarray]:
+    margin = narrow + 2 * TEXEL
     low = quads.min(axis=(0, 1)) - margin
     columns, rows = np.ceil((quads.max(axis=(0, 1)) + margin - low) / TEXEL).astype(int)
     plan = np.zeros((rows, columns), np.uint8)
     for quad in np.round((quads - low) / TEXEL - 0.5).astype(np.int32):
         cv2.fillConvexPoly(plan, quad, 255)
-    size = int(NARROW / TEXEL) | 1
+    size = int(narrow / TEXEL) | 1
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     closed = cv2.morphologyEx(plan, cv2.MORPH_CLOSE, brush)
-    open_ = cv2.morphologyEx(closed & ~plan, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    for contour in cv2.findContours(open_, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]:
+    # A floor keeps off what lies beside the road; a gap's filling lies under it.
+    change = cv2.MORPH_DILATE if is_below else cv2.MORPH_OPEN
+    left = cv2.morphologyEx(closed & ~plan, change, np.ones((3, 3), np.uint8))
+    for contour in cv2.findContours(left, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]:
         outline = cv2.approxPolyDP(contour, 1.0, True)[:, 0]
         if len(outline) >= 3:
             yield _triangulated(low + (outline + 0.5) * TEXEL)

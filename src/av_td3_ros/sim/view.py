@@ -21,7 +21,8 @@ class View:
         Begin with nothing in view.
 
         :param channel: COLOURS or NUMBERS. :param focal: focal length in pixels: how far details
-            are drawn. :param with_ego: whether the vehicle with the camera is drawn.
+            are drawn. :param with_ego: whether the vehicle with the camera and its
+            route are drawn.
         """
         self._scene, self._channel, self._with_ego = scene, channel, with_ego
         self._zoom = (focal / REFERENCE_FOCAL) ** (1 / 3)
@@ -49,7 +50,7 @@ class View:
 
     def _choose(self, x: float, y: float, z: float) -> None:
         self._tiles.removeAllChildren()
-        for node in self._scene.tiles(self._channel, x, y, z, self._zoom):
+        for node in self._scene.tiles(self._channel, x, y, z, self._zoom, self._with_ego):
             self._tiles.addChild(node)
         lawn = (LAWN_GRAIN * round(value / LAWN_GRAIN) for value in (x, y))
         self._backdrop[0].setTransform(TransformState.makePos((*lawn, 0.0)))

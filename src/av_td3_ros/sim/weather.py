@@ -8,6 +8,11 @@ from typing import Dict, NamedTuple
 
 import numpy as np
 
+# Fog thinner than this, in percent, is not seen: CARLA's clear presets have 2 to 7.
+FOG_FROM = 8.0
+# Extinction of the densest fog, 1/m, and how it grows with density.
+THICKEST, GROWTH = 0.12, 1.5
+
 
 class Weather(NamedTuple):
     """
@@ -27,6 +32,13 @@ class Weather(NamedTuple):
     wetness: float = 0.0
     sun_azimuth_angle: float = 0.0
     sun_altitude_angle: float = 45.0
+
+    @property
+    def extinction(self) -> float:
+        """How fast fog hides what lies beyond ``fog_distance``, 1/m; 0 where it is not seen."""
+        if self.fog_density < FOG_FROM:
+            return 0.0
+        return THICKEST * (self.fog_density / 100.0) ** GROWTH
 
     def check(self) -> 'Weather':
         """
