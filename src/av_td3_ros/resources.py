@@ -4,6 +4,8 @@ from pathlib import Path
 import sysconfig
 
 PACKAGE = 'av_td3_ros'
+# Maps that need no file of one's own.
+SHIPPED_MAP, GENERATED_MAP = 'town', 'random_town'
 
 
 def share(*parts: str) -> Path:
@@ -22,3 +24,9 @@ def share(*parts: str) -> Path:
         return Path(get_package_share_directory(PACKAGE)).joinpath(*parts)
     except (ImportError, LookupError):
         return Path(sysconfig.get_path('data'), 'share', PACKAGE, *parts)
+
+
+def map_source(text: str) -> str:
+    """Return a map as a node may be told it: a name as it is, a path made absolute."""
+    is_name = text == SHIPPED_MAP or text.startswith(f'{GENERATED_MAP}:')
+    return text if is_name else str(Path(text).resolve())

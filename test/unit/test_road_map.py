@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 import re
-import sys
 
 import networkx as nx
 import numpy as np
@@ -54,15 +53,6 @@ def text():
 
 
 # -- the shipped town -----------------------------------------------------------------------------
-
-
-def test_the_town_is_what_its_script_writes(tmp_path):
-    sys.path.insert(0, str(ROOT / 'tools'))
-    try:
-        import make_town
-    finally:
-        sys.path.pop(0)
-    assert make_town.build() == text()
 
 
 def test_every_lane_of_the_town_leads_everywhere(town):

@@ -241,3 +241,14 @@ def test_corners_are_rounded_by_the_radius_where_there_is_room():
     narrow = tightest(rounded([0j, 10 + 0j, 10 + 100j], 30.0))
     assert narrow == pytest.approx(10.0 / reach(math.pi / 2))
     assert tightest(rounded([0j, 10 + 0j, 30 + 0j], 30.0)) == math.inf
+
+
+def test_a_random_town_is_loaded_by_its_seed():
+    road_map = RoadMap.load('random_town:3')
+    assert road_map.name == 'random_town_3' and road_map.opendrive == town(3)
+
+
+@pytest.mark.parametrize('seed', ['', 'x', '-1', '1.5', '9' * 30])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(MapError, match=f"whole number from 0 to {LARGEST_SEED}, got '?{seed}'?"):
+        RoadMap.load(f'random_town:{seed}')

@@ -14,6 +14,7 @@ from av_td3_ros import presets
 from av_td3_ros.cli.doctor import rmw_fault
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError, flatten
+from av_td3_ros.resources import map_source
 
 PLAIN_PERIOD = 10.0
 
@@ -21,7 +22,9 @@ PLAIN_PERIOD = 10.0
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--map``, ``--preset``, ``--config`` and ``--set``."""
     parser.add_argument(
-        '--map', metavar='FILE', help="OpenDRIVE file, or 'town' for the shipped one (default)"
+        '--map',
+        metavar='MAP',
+        help="OpenDRIVE file, random_town:SEED, or 'town' for the shipped one (default)",
     )
     parser.add_argument(
         '--preset',
@@ -60,9 +63,7 @@ def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = N
             )
         values.update(given)
     if options.map:
-        values['simulator.map'] = (
-            options.map if options.map == 'town' else str(Path(options.map).resolve())
-        )
+        values['simulator.map'] = map_source(options.map)
     values.update(extra or {})
     for text in options.assignments:
         key, value = conf.parse_assignment(text)

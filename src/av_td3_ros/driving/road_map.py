@@ -28,7 +28,8 @@ from av_td3_ros.driving.lanes import (
 from av_td3_ros.driving.map_cache import Arrays, cached, digest
 from av_td3_ros.driving.opendrive import Key, lane_records, LARGEST_FILE, MapError, read
 from av_td3_ros.driving.route import Route
-from av_td3_ros.resources import share
+from av_td3_ros.driving.towns import town
+from av_td3_ros.resources import GENERATED_MAP as GENERATED, share, SHIPPED_MAP as SHIPPED
 
 __all__ = [
     'DRIVING',
@@ -42,7 +43,6 @@ __all__ = [
 ]
 
 LOG = logging.getLogger(__name__)
-SHIPPED = 'town'
 SPACING = 1.0
 TRIES = 300
 END_CLEARANCE = 5.0
@@ -78,17 +78,23 @@ class RoadMap:
     @classmethod
     def load(cls, map: str) -> 'RoadMap':
         """
-        Read the shipped map, for ``'town'``, or an OpenDRIVE file.
+        Read the shipped map, for ``'town'``, a generated one, or an OpenDRIVE file.
 
-        :raises MapError: where there is no such file, or it is no map.
+        :param map: ``'town'``, ``'random_town:SEED'`` or a path.
+        :raises MapError: where there is no such file, it is no map, or SEED is no whole number.
         """
+        kind, colon, seed = map.partition(':')
+        if kind == GENERATED and colon:
+            number = int(seed) if seed.isascii() and seed.isdigit() else seed
+            return cls(f'{GENERATED}_{number}', town(number), keep=True)
         path = share('maps', f'{SHIPPED}.xodr') if map == SHIPPED else Path(map)
         try:
             with path.open(encoding='utf-8') as file:
                 return cls(path.stem, file.read(LARGEST_FILE + 1), keep=True)
         except OSError as error:
             raise MapError(
-                f"map must be '{SHIPPED}' or an OpenDRIVE file, got {path}: {error.strerror}; "
+                f"map must be '{SHIPPED}', '{GENERATED}:SEED' or an OpenDRIVE file, got {path}: "
+                f'{error.strerror}; '
                 'set it with --map (simulator.map)'
             ) from None
         except UnicodeDecodeError:

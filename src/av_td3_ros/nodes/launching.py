@@ -28,7 +28,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from av_td3_ros import graph, presets
-from av_td3_ros.resources import share
+from av_td3_ros.resources import map_source, share, SHIPPED_MAP
 
 PACKAGE = 'av_td3_ros'
 MISSION_ENDS = {'training': 'trainer', 'evaluation': 'episode_manager', 'deploy': 'policy'}
@@ -39,7 +39,11 @@ COMMON = (
 )
 SIMULATION = (
     ('simulator', 'embedded', "'embedded', or 'carla' for the CARLA ROS bridge"),
-    ('map', 'town', "embedded: 'town' or an OpenDRIVE file; carla: a town such as Town01"),
+    (
+        'map',
+        'town',
+        "embedded: 'town', random_town:SEED or an OpenDRIVE file; carla: a town such as Town01",
+    ),
     ('host', 'localhost', 'carla: address of the server'),
     ('port', '2000', 'carla: port of the server'),
 )
@@ -161,8 +165,7 @@ def _preset(name: str) -> Dict[str, Any]:
 
 
 def _map(given: Dict[str, str]) -> str:
-    name = given.get('map', 'town')
-    return name if name == 'town' else str(Path(name).resolve())
+    return map_source(given.get('map', SHIPPED_MAP))
 
 
 def _carla(given: Dict[str, str]) -> List[Any]:
@@ -170,7 +173,7 @@ def _carla(given: Dict[str, str]) -> List[Any]:
     Start the CARLA ROS bridge in lock-step, the vehicle with its sensors, and the route publisher.
     """
     server = {'host': given['host'], 'port': given['port'], 'timeout': '20'}
-    town = 'Town01' if given['map'] == 'town' else given['map']
+    town = 'Town01' if given['map'] == SHIPPED_MAP else given['map']
     return [
         _include(
             'carla_ros_bridge',
