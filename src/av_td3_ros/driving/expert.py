@@ -82,9 +82,12 @@ class Expert:
         lookahead = p.lookahead + max(state.speed, 0.0) * p.lookahead_time
         there = distance + way + lookahead
         ahead, left = self._tracker.ahead(x, y, yaw, there, 1, 1.0)[0].tolist()
-        # Beyond the goal the route goes on straight.
-        beyond, turn = max(there - self._route.length, 0.0), float(self._route.yaw[-1]) - yaw
-        ahead, left = ahead + beyond * math.cos(turn), left + beyond * math.sin(turn)
+        if there > self._route.length:
+            # Beyond the goal, which may lie behind, the route goes on straight.
+            turn = float(self._route.yaw[-1]) - yaw
+            cos, sin = math.cos(turn), math.sin(turn)
+            beyond = there - self._route.length + max(-cos * ahead - sin * left, 0.0)
+            ahead, left = ahead + beyond * cos, left + beyond * sin
         if ahead <= 0.0:
             return math.copysign(1.0, left)
         rear = p.rear_axle

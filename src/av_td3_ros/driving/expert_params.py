@@ -38,8 +38,8 @@ class ExpertParams:
     max_deceleration: float = 10.0
     coasting: float = 0.13
     preview: float = 0.1
-    lookahead_time: float = 0.3
-    lookahead: float = 1.5
+    lookahead_time: float = 0.5
+    lookahead: float = 1.0
     target_speed: float = 8.33
     lateral_acceleration: float = 1.8
     acceleration: float = 1.5
