@@ -61,6 +61,14 @@ def changed(pattern, after, before=None):
         (lambda: changed('<laneSection s="0', '<laneSection s="9000'), 'one behind the other'),
         (lambda: changed('<geometry s="0', '<geometry s="1'), 'one behind the other from its'),
         (
+            lambda: opendrive(road(offset='<laneOffset s="1e-7" a="0" b="0" c="0" d="0"/>')),
+            'lane offsets that are not one behind the other from its begin on',
+        ),
+        (
+            lambda: changed('(<geometry [^>]*length=")100', r'\g<1>1e9', opendrive(road())),
+            "road '1' with a geometry that is longer than it",
+        ),
+        (
             lambda: changed('<line ?/>', '<bezier/>'),
             'a geometry that is none of line, arc, spiral',
         ),

@@ -21,7 +21,14 @@ SHORTEST = 1e-3
 LARGEST_FILE = 50_000_000
 LONGEST_ROADS, FARTHEST = 500e3, 32e3
 LARGEST_ID = 2**31 - 1
+# How much longer than its road a geometry may be, m.
+LONGER = 1.0
 SHAPES = ('line', 'arc', 'spiral', 'poly3', 'paramPoly3')
+ORDERED = (
+    ('planView/geometry', 'geometries'),
+    ('elevationProfile/elevation', 'elevations'),
+    ('lanes/laneOffset', 'lane offsets'),
+)
 NUMBERS = (
     ('elevationProfile/elevation', 'sabcd'),
     ('lanes/laneOffset', 'sabcd'),
@@ -125,14 +132,12 @@ def _fault(road: ElementTree.Element) -> Optional[str]:
     length = _number(road, 'length')
     if length <= 0.0:
         return 'a length or a geometry that is no number, or no length'
-    return _fault_of_geometry(geometry) or next(
-        (fault for fault in map(_fault_of_section, sections) if fault),
-        (
-            None
-            if _is_rising([0.0, *(_number(s, 's') for s in sections), length])
-            else 'lane sections that are not one behind the other along it'
-        ),
+    faults = (
+        _fault_of_order(road),
+        _fault_of_geometry(geometry, length),
+        *(_fault_of_section(section) for section in sections),
     )
+    return next((fault for fault in faults if fault), None)
 
 
 def _values(road: ElementTree.Element, geometry: List[ElementTree.Element]) -> Iterator[str]:
@@ -146,15 +151,26 @@ def _values(road: ElementTree.Element, geometry: List[ElementTree.Element]) -> I
             yield from (element.get(name, '0') for name in names)
 
 
-def _fault_of_geometry(geometry: List[ElementTree.Element]) -> Optional[str]:
-    if _number(geometry[0], 's') > 0.0 or not _is_rising([_number(g, 's') for g in geometry]):
-        return 'geometries that are not one behind the other from its begin on'
+def _fault_of_order(road: ElementTree.Element) -> Optional[str]:
+    for path, what in ORDERED:
+        places = [_number(part, 's') for part in road.findall(path)]
+        if places and (places[0] > 0.0 or not _is_rising(places)):
+            return f'{what} that are not one behind the other from its begin on'
+    places = [_number(section, 's') for section in road.findall('lanes/laneSection')]
+    if not _is_rising([0.0, *places, _number(road, 'length')]):
+        return 'lane sections that are not one behind the other along it'
+    return None
+
+
+def _fault_of_geometry(geometry: List[ElementTree.Element], length: float) -> Optional[str]:
     if any(max(abs(_number(g, 'x')), abs(_number(g, 'y'))) > FARTHEST for g in geometry):
         return (
             f'a place further than {FARTHEST / 1e3:.0f} km from the origin, where CARLA cannot '
             'tell millimetres'
         )
     for part in geometry:
+        if _number(part, 'length') > length + LONGER:
+            return 'a geometry that is longer than it'
         shapes = [child for child in part if child.tag in SHAPES]
         if len(shapes) != 1:
             return f'a geometry that is none of {", ".join(SHAPES)}'
