@@ -6,7 +6,7 @@ command line and the tables in the docs are all made from these fields.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Mapping, Tuple, Type
+from typing import Any, Dict, Mapping, Tuple, Type
 
 from av_td3_ros.datatypes import ObsSpec
 from av_td3_ros.learning_config import ExplorationConfig, LearnerConfig, ReplayConfig
@@ -336,6 +336,21 @@ def build_run(values: Mapping[str, Any], where: str) -> RunConfig:
             own = {f.name for f in fields(section)}
             sections[item.name] = replace(section, **{k: v for k, v in shared.items() if k in own})
     return replace(run, **sections)
+
+
+def without_shared_copies(values: Mapping[str, Any]) -> Dict[str, Any]:
+    """
+    Drop the copies of shared settings that a written ``config.yaml`` holds in its node sections.
+
+    :param values: by dotted key.
+    """
+    kept = {}
+    for key, value in values.items():
+        section, _, rest = key.partition('.')
+        shared = rest.split('.')[0] in SHARED
+        if not (shared and section not in SHARED and values.get(rest) == value):
+            kept[key] = value
+    return kept
 
 
 def parse_assignment(text: str, cls: Type[Any] = RunConfig) -> Tuple[str, Any]:

@@ -16,7 +16,7 @@ from gymnasium import spaces
 import numpy as np
 
 from av_td3_ros import presets
-from av_td3_ros.config import build_run, RunConfig, SHARED
+from av_td3_ros.config import build_run, RunConfig, without_shared_copies
 from av_td3_ros.datatypes import ACTION_SIZE, Observation, Outcome
 from av_td3_ros.driving.episode import StepResult
 from av_td3_ros.driving.route import RoutePosition
@@ -196,7 +196,7 @@ class TownEnv(gymnasium.Env):
             )
         if isinstance(config, (str, Path)):
             config = presets.read_yaml(Path(config))
-        values = {**self._defaults(), **_without_shared_copies(flatten(config or {})), **settings}
+        values = {**self._defaults(), **without_shared_copies(flatten(config or {})), **settings}
         if camera == 'direct':
             size = RunConfig().observation
             values.setdefault('observation.crop_top', 0.0)
@@ -243,16 +243,6 @@ def _verdict(result: StepResult, driven: Tuple[float, float]) -> Dict[str, Any]:
         'reason': result.reason,
         'is_success': result.reason == 'goal',
     }
-
-
-def _without_shared_copies(values: Mapping[str, Any]) -> Dict[str, Any]:
-    """Drop the copies of shared settings that config.yaml of a run holds in its sections."""
-    kept = {}
-    for key, value in values.items():
-        section, _, rest = key.partition('.')
-        if section in SHARED or rest not in values or rest.split('.')[0] not in SHARED:
-            kept[key] = value
-    return kept
 
 
 for _id, _class in ((TOWN, TownEnv), (TOWN_IMAGE, TownImageEnv)):

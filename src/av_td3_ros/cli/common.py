@@ -55,7 +55,7 @@ def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = N
     where = '--set or the command line'
     if options.config:
         where = options.config
-        given = _without_shared_copies(flatten(presets.read_yaml(Path(options.config))))
+        given = conf.without_shared_copies(flatten(presets.read_yaml(Path(options.config))))
         if options.preset and values.keys() <= given.keys():
             raise ConfigError(
                 f'--preset must be able to set something, got {options.preset}, but {where} '
@@ -120,16 +120,3 @@ def clock(seconds: float) -> str:
     if seconds != seconds or seconds > 359999:
         return '-:--'
     return f'{int(seconds) // 60}:{int(seconds) % 60:02d}'
-
-
-def _without_shared_copies(values: Dict[str, Any]) -> Dict[str, Any]:
-    """
-    Drop the copies of shared settings that a written ``config.yaml`` holds in its node sections.
-    """
-    kept = {}
-    for key, value in values.items():
-        section, _, rest = key.partition('.')
-        shared = rest.split('.')[0] in conf.SHARED
-        if not (shared and section not in conf.SHARED and values.get(rest) == value):
-            kept[key] = value
-    return kept

@@ -1,5 +1,5 @@
 """
-A pinhole camera rendered by Panda3D in software: no screen, no GPU.
+A pinhole camera rendered by Panda3D: no screen, and no GPU unless one is asked for.
 
 Image x is to the right and y down; the camera looks along its x axis, as every frame here. The
 centre of pixel (row, column) is at (column + 0.5, row + 0.5), the principal point in the middle.
@@ -11,44 +11,39 @@ from typing import Dict, Optional, Tuple
 import numpy as np
 from panda3d.core import (
     Camera as PandaCamera,
-    FrameBufferProperties,
     GraphicsEngine,
     GraphicsOutput,
-    GraphicsPipe,
-    GraphicsPipeSelection,
-    loadPrcFileData,
     NodePath,
     PerspectiveLens,
     Texture,
-    WindowProperties,
 )
 
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.sim.lens_effects import Lens, LensEffects
+from av_td3_ros.sim.renderers import CameraError, open_buffer, SOFTWARE
 from av_td3_ros.sim.scene import COLOURS, NUMBERS, Scene
 from av_td3_ros.sim.view import View
 from av_td3_ros.sim.weather import Weather
+
+__all__ = ['Camera', 'CameraError', 'Lens']
 
 NEAR, FAR = 0.4, 420.0
 # p3tinydisplay spreads the film over the width less half a pixel, and the height likewise.
 SOFTWARE_FILM = 0.5
 
-loadPrcFileData(
-    '',
-    'load-display p3tinydisplay\nwindow-type offscreen\naudio-library-name null\n'
-    'notify-level error',
-)
 
-
-class CameraError(RuntimeError):
-    """Rendering is not possible here."""
-
-
+# Without Panda3D's own main loop nobody would collect its states: they go with their last user.
 class Camera:
     """Renders one scene from anywhere."""
 
     def __init__(
-        self, scene: Scene, width: int, height: int, fov_deg: float, shows_ego: bool = False
+        self,
+        scene: Scene,
+        width: int,
+        height: int,
+        fov_deg: float,
+        shows_ego: bool = False,
+        renderer: str = SOFTWARE,
     ) -> None:
         """
         Open a camera.
@@ -56,7 +51,8 @@ class Camera:
         :param scene: what it sees. :param width: columns. :param height: rows.
         :param fov_deg: horizontal field of view; fx = fy = width / (2 tan(fov / 2)).
         :param shows_ego: whether the vehicle with the front camera is in the picture.
-        :raises CameraError: where Panda3D's software renderer does not start.
+        :param renderer: one of ``renderers.RENDERERS``.
+        :raises CameraError: where the renderer does not start.
         """
         self._scene, self._shows_ego = scene, shows_ego
         self._shape = height, width
@@ -66,7 +62,8 @@ class Camera:
             (np.arange(height, dtype=np.float32)[:, None] + 0.5 - height / 2) / focal,
         )
         self._engine = GraphicsEngine()
-        self._buffer = self._open(width, height)
+        self._buffer, is_software = open_buffer(self._engine, renderer, width, height)
+        film = SOFTWARE_FILM if is_software else 0.0
         self._texture = Texture()
         self._buffer.addRenderTexture(
             self._texture, GraphicsOutput.RTMCopyRam, GraphicsOutput.RTPColor
@@ -74,9 +71,9 @@ class Camera:
         self._buffer.setClearColor((0.0, 0.0, 0.0, 0.0))
         self._projection = PerspectiveLens()
         self._projection.setNearFar(NEAR, FAR)
-        self._projection.setFilmSize(width - SOFTWARE_FILM, height - SOFTWARE_FILM)
+        self._projection.setFilmSize(width - film, height - film)
         self._projection.setFocalLength(focal)
-        self._projection.setFilmOffset(-SOFTWARE_FILM / 2, SOFTWARE_FILM / 2)
+        self._projection.setFilmOffset(-film / 2, film / 2)
         self._region = self._buffer.makeDisplayRegion()
         self._channels: Dict[str, Tuple[View, NodePath]] = {}
         self.set_lens(Lens())
@@ -163,27 +160,6 @@ class Camera:
         return np.frombuffer(self._texture.getRamImageAs('BGRA'), np.uint8).reshape(
             *self._shape, 4
         )
-
-    def _open(self, width: int, height: int) -> GraphicsOutput:
-        pipe = GraphicsPipeSelection.getGlobalPtr().makePipe(
-            'TinyOffscreenGraphicsPipe', 'p3tinydisplay'
-        )
-        properties = FrameBufferProperties()
-        properties.setRgbColor(True)
-        properties.setDepthBits(16)
-        buffer = pipe and self._engine.makeOutput(
-            pipe,
-            'camera',
-            0,
-            properties,
-            WindowProperties.size(width, height),
-            GraphicsPipe.BFRefuseWindow,
-        )
-        if not buffer:
-            raise CameraError(
-                'the software renderer p3tinydisplay must start, got none; reinstall panda3d'
-            )
-        return buffer
 
 
 def _axes(pose: Pose) -> np.ndarray:

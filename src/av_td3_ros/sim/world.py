@@ -63,6 +63,7 @@ class World:
         self._lens = Lens()
         self.set_weather(PRESETS['clear_noon' if config.weather == RANDOM else config.weather])
         self.reseed(config.seed)
+        self.teleport(self.road_map.random_route(self._rng, 20.0, 2000.0).start)
 
     @property
     def time(self) -> float:
@@ -86,10 +87,8 @@ class World:
         return np.column_stack([self.traffic.boxes, self.traffic.speed])
 
     def reseed(self, seed: int) -> None:
-        """Begin anew as far as chance goes: at rest on a random lane, among other traffic."""
+        """Begin anew as far as chance goes; the next teleport draws from it."""
         self._rng = np.random.default_rng(seed)
-        self.set_velocity(0.0, 0.0)
-        self.teleport(self.road_map.random_route(self._rng, 20.0, 2000.0).start)
 
     def tick(self, control: Control) -> None:
         """Advance one step with one control."""
