@@ -9,12 +9,13 @@ RUN_OPTIONS = $(if $(MAP),--map $(MAP)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 # A sourced ROS installation and this one must not mix.
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH PYTHONPATH PYTHONHOME ROS_DISTRO LD_LIBRARY_PATH
 export ROS_LOG_DIR := $(CURDIR)/$(VENV)/log/ros
+export AV_TD3_CACHE := $(CURDIR)/$(VENV)/cache/maps
 export MPLCONFIGDIR := $(CURDIR)/$(VENV)/cache/matplotlib
 export COLCON_HOME := $(CURDIR)/$(VENV)/colcon
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate test test-unit test-learning bench doctor lint tables town pictures clean
+.PHONY: help setup train evaluate test test-unit test-learning bench doctor lint sim tables town pictures clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,6 +28,9 @@ train: setup  ## train over the ROS 2 graph; MAP=file.xodr STEPS=n ARGS='...'
 evaluate: setup  ## drive a policy; RUN=runs/<run>
 	@$(BIN)/av-td3 evaluate $(RUN) $(if $(MAP),--map $(MAP)) $(ARGS)
 
+sim: setup  ## drive the embedded simulator by keyboard; ARGS='--expert'
+	@$(BIN)/av-td3 sim $(if $(MAP),--map $(MAP)) $(ARGS)
+
 test: setup  ## every test but the learning ones
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -36,7 +40,7 @@ test-unit: setup  ## the tests of the core, which need no ROS
 test-learning: setup  ## three seeds, minutes each: does the return rise?
 	@$(BIN)/python -m pytest test/learning -m learning $(ARGS)
 
-bench: setup  ## speed on this machine; WHAT=graph, learner or replay
+bench: setup  ## speed on this machine; WHAT=graph, learner, replay or sim
 	@$(BIN)/av-td3 bench $(or $(WHAT),graph) $(ARGS)
 
 doctor: setup  ## what is installed, what is missing

@@ -1,9 +1,10 @@
 """
-A failed test keeps its ROS context alive to the end of the process, and with it shared memory:
-remove that.
+What the tests leave is removed: shared memory of a failed test, whose ROS context lives to the end
+of the process, and the cache of maps where `make` has not named one.
 """
 
 import os
+import tempfile
 
 try:
     from av_td3_ros.nodes import shared_memory
@@ -13,7 +14,12 @@ except ImportError:
 BEFORE = shared_memory.snapshot() if shared_memory else frozenset()
 
 
+CACHE = tempfile.TemporaryDirectory(prefix='av_td3_cache_')
+os.environ.setdefault('AV_TD3_CACHE', CACHE.name)
+
+
 def pytest_unconfigure():
-    """Leave no shared-memory segment behind."""
+    """Leave nothing behind."""
+    CACHE.cleanup()
     if shared_memory:
         shared_memory.remove_orphans(BEFORE, ending=os.getpid())

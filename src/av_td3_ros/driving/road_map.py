@@ -86,7 +86,7 @@ class RoadMap:
         kind, colon, seed = map.partition(':')
         if kind == GENERATED and colon:
             number = int(seed) if seed.isascii() and seed.isdigit() else seed
-            return cls(f'{GENERATED}_{number}', town(number), keep=True)
+            return cls(f'{GENERATED}_{number}', town(number))  # many of them would crowd the cache
         path = share('maps', f'{SHIPPED}.xodr') if map == SHIPPED else Path(map)
         try:
             with path.open(encoding='utf-8') as file:
