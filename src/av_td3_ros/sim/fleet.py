@@ -14,7 +14,7 @@ from panda3d.core import GeomNode, PandaNode, TransformState
 
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.sim.bodies import Body
-from av_td3_ros.sim.layers import drawing_state
+from av_td3_ros.sim.layers import drawing_state, number_state
 from av_td3_ros.sim.light import Light
 from av_td3_ros.sim.mesh import Faces, flat, geom_node
 from av_td3_ros.sim.models import copies, FAR, NEAR, vehicle
@@ -92,7 +92,7 @@ class Fleet:
     def number(self, first: int) -> None:
         """Number every face from ``first`` on, in the order of :meth:`classes`."""
         self._numbered.clear()
-        state = drawing_state('standing', None, False)
+        state = number_state('standing')
         for index, body in enumerate(self.bodies):
             for level in (NEAR, FAR):
                 faces = _model(body, level)[0]

@@ -12,6 +12,7 @@ from panda3d.core import (
     GeomNode,
     GeomVertexData,
     RenderState,
+    ShadeModelAttrib,
     Texture,
     TextureAttrib,
     TransparencyAttrib,
@@ -78,7 +79,7 @@ class Layer:
             numbers = self._faces.labels.astype(np.int64)
         else:
             numbers = surfaces.add(self._faces) + np.arange(len(self._faces.labels))
-        state = drawing_state(self.style.bin, None, False)
+        state = number_state(self.style.bin)
         nodes = []
         for rows, triangles in zip(slices(self._rows), slices(self._triangles)):
             part = flat(self._part(rows, triangles))
@@ -106,6 +107,12 @@ class Layer:
             self._faces.triangles[triangles] - rows.start,
             self._faces.labels[triangles],
         )
+
+
+def number_state(name: str) -> RenderState:
+    """Return how Panda3D draws the numbers of faces in a bin: as they are."""
+    flat_colours = ShadeModelAttrib.make(ShadeModelAttrib.MFlat)
+    return drawing_state(name, None, False).addAttrib(flat_colours)
 
 
 def drawing_state(name: str, texture: Optional[Texture], translucent: bool) -> RenderState:

@@ -18,7 +18,7 @@ from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.sim.bodies import Body
 from av_td3_ros.sim.buildings import facades, texture
 from av_td3_ros.sim.fleet import Fleet
-from av_td3_ros.sim.layers import drawing_state, Layer, Style
+from av_td3_ros.sim.layers import drawing_state, Layer, number_state, Style
 from av_td3_ros.sim.light import Light
 from av_td3_ros.sim.mesh import Faces, geom_node, paint, polygons
 from av_td3_ros.sim.models import DISTANT, FAR, NEAR
@@ -171,7 +171,7 @@ class Scene:
         nodes = [layer.numbered(surfaces) for layer in self._layers]
         self.fleet.number(surfaces.finish(self.fleet.classes()))
         lawn, _ = geom_node('lawn', _LAWN, _plain(Label.TERRAIN))
-        lawn.setState(drawing_state('grass', None, False))
+        lawn.setState(number_state('grass'))
         return surfaces, nodes, lawn
 
     @property
