@@ -44,6 +44,7 @@ GRAPHS: Dict[str, Tuple[NodeSpec, ...]] = {
     'training': (TRAINER, POLICY, PERCEPTION, EPISODE_MANAGER, SIMULATOR),
     'evaluation': (POLICY, PERCEPTION, EPISODE_MANAGER, SIMULATOR),
     'deploy': (POLICY, PERCEPTION),
+    'simulation': (SIMULATOR,),
     'bench': (POLICY, PERCEPTION, SIMULATOR),
 }
 
@@ -71,7 +72,7 @@ def nodes(graph: str, simulator: str = 'embedded') -> Tuple[NodeSpec, ...]:
     """
     Return the nodes of a graph.
 
-    :param graph: 'training', 'evaluation', 'deploy' or 'bench'.
+    :param graph: 'training', 'evaluation', 'deploy', 'simulation' or 'bench'.
     :param simulator: 'embedded', or 'carla' where the CARLA ROS bridge takes the simulator's
         place.
     """

@@ -18,7 +18,7 @@ pytest.importorskip(
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = ('training', 'evaluation', 'deploy')
+KINDS = ('training', 'evaluation', 'deploy', 'simulation')
 
 
 def installed():
@@ -58,8 +58,9 @@ def nodes(kind, **arguments):
 def test_every_argument_is_documented(kind):
     arguments = {a.name: a for a in description(kind).get_launch_arguments()}
     assert {'namespace', 'role_name'} <= set(arguments)
-    assert kind == 'deploy' or {'simulator', 'map'} <= set(arguments)
-    assert ('run_dir' if kind == 'training' else 'checkpoint') in arguments
+    assert kind == 'deploy' or {'map', 'vehicles', 'weather'} <= set(arguments)
+    own = {'training': 'run_dir', 'simulation': 'lock_step'}
+    assert own.get(kind, 'checkpoint') in arguments
     assert all(
         a.description and a.description != 'no description given' for a in arguments.values()
     )
@@ -75,6 +76,21 @@ def test_each_graph_starts_its_nodes_and_deploy_perception_and_policy_alone():
     ]
     assert 'trainer_node' not in nodes('evaluation', checkpoint='x')
     assert sorted(nodes('deploy', checkpoint='x')) == ['perception_node', 'policy_node']
+    assert nodes('simulation') == ['simulator_node']
+
+
+def test_traffic_and_weather_reach_the_simulator_and_are_else_those_of_its_file():
+    from av_td3_ros.nodes import launching
+
+    def simulator(kind, **given):
+        usual = {name: default or '' for name, default, _ in launching.ARGUMENTS[kind]}
+        return launching._overrides(kind, {**usual, **given})['simulator']
+
+    assert simulator('training') == {'role_name': 'ego_vehicle', 'map': 'town'}
+    given = simulator('simulation', vehicles='20', weather='random', lock_step='true')
+    assert (given['vehicles'], given['weather']) == (20, 'random')
+    assert given['wait_for_vehicle_control_command'] is True
+    assert 'map' not in simulator('deploy')
 
 
 def test_a_preset_reaches_the_trainer_and_a_wrong_one_is_refused():

@@ -28,14 +28,24 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from av_td3_ros import graph, presets
+from av_td3_ros.config import WEATHERS
 from av_td3_ros.resources import map_source, share, SHIPPED_MAP
 
 PACKAGE = 'av_td3_ros'
-MISSION_ENDS = {'training': 'trainer', 'evaluation': 'episode_manager', 'deploy': 'policy'}
+MISSION_ENDS = {
+    'training': 'trainer',
+    'evaluation': 'episode_manager',
+    'deploy': 'policy',
+    'simulation': 'simulator',
+}
 
 COMMON = (
     ('namespace', graph.NAMESPACE, 'namespace of the nodes'),
     ('role_name', 'ego_vehicle', 'name of the vehicle in /carla/<role_name>/...'),
+)
+WORLD = (
+    ('vehicles', '', 'embedded: other vehicles, 0 to 100; empty: as in simulator.param.yaml'),
+    ('weather', '', f"embedded: {', '.join(WEATHERS)}; empty: as in simulator.param.yaml"),
 )
 SIMULATION = (
     ('simulator', 'embedded', "'embedded', or 'carla' for the CARLA ROS bridge"),
@@ -46,6 +56,7 @@ SIMULATION = (
     ),
     ('host', 'localhost', 'carla: address of the server'),
     ('port', '2000', 'carla: port of the server'),
+    *WORLD,
 )
 ARGUMENTS = {
     'training': (
@@ -68,6 +79,12 @@ ARGUMENTS = {
         ('checkpoint', None, 'checkpoint folder to drive with'),
         ('lock_step', 'false', 'true where a simulation waits for every command'),
     ),
+    'simulation': (
+        *COMMON,
+        ('map', SHIPPED_MAP, "'town', random_town:SEED or an OpenDRIVE file"),
+        *WORLD,
+        ('lock_step', 'false', 'true: one tick for every command; false: in real time'),
+    ),
 }
 
 
@@ -75,7 +92,7 @@ def describe(kind: str) -> LaunchDescription:
     """
     Return the launch description of a graph.
 
-    :param kind: 'training', 'evaluation' or 'deploy'.
+    :param kind: 'training', 'evaluation', 'deploy' or 'simulation'.
     """
     declared = [
         DeclareLaunchArgument(
@@ -134,7 +151,7 @@ def _after_end(name: str) -> Callable[..., List[Any]]:
 def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     role = {'role_name': given['role_name']}
     values: Dict[str, Dict[str, Any]] = {
-        'simulator': {**role, 'map': _map(given)},
+        'simulator': {**role, **_world(given)},
         'perception': dict(role),
         'policy': dict(role),
         'episode_manager': dict(role),
@@ -147,7 +164,7 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
             'resume': given['resume'].lower() == 'true',
             'steps': int(given['steps']),
         }
-    else:
+    elif kind in ('evaluation', 'deploy'):
         values['policy'].update(
             checkpoint=str(Path(given['checkpoint']).resolve()), accept_weights=False
         )
@@ -155,6 +172,9 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     if kind == 'deploy':
         values['perception']['episodes'] = False
         values['policy']['lock_step'] = given['lock_step'].lower() == 'true'
+    if kind == 'simulation':
+        waits = given['lock_step'].lower() == 'true'
+        values['simulator']['wait_for_vehicle_control_command'] = waits
     return values
 
 
@@ -164,8 +184,16 @@ def _preset(name: str) -> Dict[str, Any]:
     return {key[len(presets.PREFIX) :]: value for key, value in values.items()}
 
 
-def _map(given: Dict[str, str]) -> str:
-    return map_source(given.get('map', SHIPPED_MAP))
+def _world(given: Dict[str, str]) -> Dict[str, Any]:
+    """Return the simulator's parameters; none where the graph has no simulator."""
+    if 'map' not in given:
+        return {}
+    values: Dict[str, Any] = {'map': map_source(given['map'])}
+    if given['vehicles']:
+        values['vehicles'] = int(given['vehicles'])
+    if given['weather']:
+        values['weather'] = given['weather']
+    return values
 
 
 def _carla(given: Dict[str, str]) -> List[Any]:
