@@ -36,11 +36,13 @@ class Numbered(NamedTuple):
     """
     A vehicle that shows numbers.
 
-    ``node``: of it. ``first``: of its numbers. ``planes``: of its faces in its own frame, (t, 4).
+    ``node``: of it. ``first``: of its numbers. ``faces``, ``planes``: in its own
+    frame.
     """
 
     node: GeomNode
     first: int
+    faces: Faces
     planes: np.ndarray
 
 
@@ -100,7 +102,7 @@ class Fleet:
                 colours = number_colours((first + np.arange(count)).repeat(3))
                 node, _ = geom_node('vehicle', flat(faces), colours)
                 node.setState(state)
-                self._numbered[index, level] = Numbered(node, first, planes(faces))
+                self._numbered[index, level] = Numbered(node, first, faces, planes(faces))
                 first += count
 
     def in_sight(self, pose: Pose, zoom: float, with_ego: bool) -> List[Tuple[int, int]]:
@@ -137,7 +139,7 @@ class Fleet:
 
     def numbers(self, index: int, level: int, surfaces: Surfaces) -> PandaNode:
         """Return a vehicle that shows the numbers of its faces, and tell where those are."""
-        node, first, own = self._numbered[index, level]
+        node, first, faces, own = self._numbered[index, level]
         x, y, yaw = self._places[index].tolist()
         cos, sin = math.cos(yaw), math.sin(yaw)
         turned = surfaces.planes[first : first + len(own)]
@@ -145,6 +147,11 @@ class Fleet:
         turned[:, 1] = own[:, 0] * sin + own[:, 1] * cos
         turned[:, 2] = own[:, 2]
         turned[:, 3] = own[:, 3] + turned[:, 0] * x + turned[:, 1] * y
+        corners = surfaces.corners[first : first + len(own)]
+        still = faces.vertices[faces.triangles]
+        corners[..., 0] = x + still[..., 0] * cos - still[..., 1] * sin
+        corners[..., 1] = y + still[..., 0] * sin + still[..., 1] * cos
+        corners[..., 2] = still[..., 2]
         return node
 
 

@@ -21,7 +21,7 @@ SUN_DAY, SUN_DUSK = np.array((1.0, 0.96, 0.88)), np.array((1.0, 0.58, 0.30))
 CLOUD = np.array((0.72, 0.74, 0.77))
 # Altitudes, deg, between which dusk turns to day, and night to dusk.
 DUSK_ENDS, DUSK_BEGINS = 30.0, -8.0
-GLOSS = 0.30
+GLOSS = 0.14
 
 
 class Light(NamedTuple):
@@ -86,14 +86,18 @@ class Light(NamedTuple):
         """
         up = normals[:, 2:]
         sky = 0.5 + 0.5 * up
-        ambient = sky * _tinted(self.zenith) + (1.0 - sky) * (0.62, 0.58, 0.53)
+        ambient = sky * _tinted(0.5 * (self.zenith + self.horizon)) + (1.0 - sky) * (
+            0.62,
+            0.58,
+            0.53,
+        )
         facing = np.maximum(normals @ self.sun.astype(np.float32), 0.0)[:, None]
         light = self.brightness * (0.66 + 0.26 * (1.0 - self.sun_colour.max())) * ambient
         light = light + 0.52 * facing * self.sun_colour
         lit = colours * light
         if wet * self.wetness > 0.0:
             gloss = wet * self.wetness
-            lit = (1.0 - 0.35 * gloss) * lit * (1.0 - GLOSS * gloss) + (
+            lit = (1.0 - 0.45 * gloss) * lit * (1.0 - GLOSS * gloss) + (
                 GLOSS * gloss * self.horizon
             )
         lit += haze * (self.horizon - lit)
@@ -102,9 +106,9 @@ class Light(NamedTuple):
         return shaded
 
 
-def _tinted(zenith: np.ndarray) -> np.ndarray:
-    """Sky light: the colour of the zenith, paler, of brightness 1."""
-    return 0.75 + 0.25 * zenith / max(float(zenith.max()), 1e-6)
+def _tinted(sky: np.ndarray) -> np.ndarray:
+    """Sky light: the colour of the sky, paler, of brightness 1."""
+    return 0.75 + 0.25 * sky / max(float(sky.max()), 1e-6)
 
 
 def _mix(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:

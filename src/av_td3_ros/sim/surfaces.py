@@ -29,6 +29,7 @@ class Surfaces:
         planes = np.zeros((FIRST_NUMBER, 4))
         planes[:, 2] = 1.0
         self._labels, self._planes = [labels], [planes]
+        self._corners = [np.zeros((FIRST_NUMBER, 3, 3), np.float32)]
         self._count = FIRST_NUMBER
 
     def add(self, faces: Faces) -> int:
@@ -36,6 +37,7 @@ class Surfaces:
         first = self._count
         self._labels.append(faces.labels)
         self._planes.append(planes(faces))
+        self._corners.append(faces.vertices[faces.triangles])
         self._count += len(faces.labels)
         return first
 
@@ -43,13 +45,15 @@ class Surfaces:
         """
         Make the tables.
 
-        :param moving: (m,) uint8, classes of faces that move; their planes are set by who moves
-            them.
+        :param moving: (m,) uint8, classes of faces that move; their planes and corners are set by
+            who moves them.
         :returns: the number of the first of those.
         """
         self.labels = np.concatenate([*self._labels, moving])
         self.planes = np.concatenate([*self._planes, np.zeros((len(moving), 4))])
-        self._inverse = np.zeros((3, len(self.labels)), np.float32)
+        corners = np.zeros((len(moving), 3, 3), np.float32)
+        self.corners = np.concatenate([*self._corners, corners])
+        self._table = np.zeros((5, len(self.labels)), np.float32)
         return self._count
 
     def depth(self, numbers: np.ndarray, eye: np.ndarray, axes: np.ndarray, rays) -> np.ndarray:
@@ -68,11 +72,18 @@ class Surfaces:
         # 1 / depth is linear in the pixel's coordinates.
         away = chosen[:, 3] - chosen[:, :3] @ eye
         away = np.where(np.abs(away) < 1e-9, 1e-9, away)
-        ahead, right, down = self._inverse
+        ahead, right, down, nearest, furthest = self._table
         ahead[rows], right[rows], down[rows] = (axes @ chosen[:, :3].T) / away
         inverse = ahead[numbers] + right[numbers] * rays[0] + down[numbers] * rays[1]
+        # The rasteriser draws every pixel that a face touches: the ray through the middle of one
+        # may miss it, by far where the face is seen on edge. It is not further than its corners.
+        standing = rows[rows >= FIRST_NUMBER]
+        corners = (self.corners[standing] - eye.astype(np.float32)) @ axes[0].astype(np.float32)
+        nearest[standing], furthest[standing] = corners.min(axis=1), corners.max(axis=1)
+        furthest[:FIRST_NUMBER] = SKY_DEPTH
         # The inverse of the sky is 0.
-        return np.minimum(1.0 / np.clip(inverse, 1e-6, 1.0 / SHORTEST_DEPTH), SKY_DEPTH)
+        depth = np.minimum(1.0 / np.clip(inverse, 1e-6, 1.0 / SHORTEST_DEPTH), SKY_DEPTH)
+        return np.minimum(np.maximum(depth, nearest[numbers]), furthest[numbers])
 
 
 def planes(faces: Faces) -> np.ndarray:

@@ -1,0 +1,113 @@
+"""What stands beside the road: off every lane, seeded, and hit where it stands."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shapely import affinity, box, Point, Polygon, unary_union
+from shapely.strtree import STRtree
+
+pytest.importorskip('carla')
+
+from av_td3_ros.datatypes import Pose  # noqa: E402
+from av_td3_ros.driving.road_map import RoadMap  # noqa: E402
+from av_td3_ros.sim.scenery import CLEARANCE, KIND_NAMES, Scenery  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'maps'
+LENGTH, WIDTH = 4.6, 1.9
+
+
+@pytest.fixture(scope='module', params=['town', 'Town01.xodr', 'fabriksgatan.xodr'])
+def street(request):
+    path = request.param if request.param == 'town' else SHARED / request.param
+    if path != 'town' and not path.exists():
+        pytest.skip(f'{request.param} is not in ../shared/maps')
+    road_map = RoadMap.load(str(path))
+    return road_map, Scenery(road_map, 1)
+
+
+def footprint(item):
+    if item.is_round:
+        return Point(item.x, item.y).buffer(item.radius, quad_segs=64)
+    return outline(item.x, item.y, item.yaw, item.length, item.width)
+
+
+def outline(x, y, yaw, length, width):
+    shape = box(-length / 2, -width / 2, length / 2, width / 2)
+    return affinity.translate(affinity.rotate(shape, yaw, (0, 0), use_radians=True), x, y)
+
+
+def surface(lane):
+    quads = [
+        Polygon(
+            [lane.left_edge[k], lane.right_edge[k], lane.right_edge[k + 1], lane.left_edge[k + 1]]
+        )
+        for k in range(len(lane.left_edge) - 1)
+    ]
+    return unary_union([quad.buffer(0) for quad in quads])
+
+
+def test_nothing_stands_on_or_near_a_driving_lane(street):
+    road_map, scenery = street
+    lanes = [surface(lane) for lane in road_map.lanes if lane.kind == 'Driving']
+    tree = STRtree(lanes)
+    for item in scenery.items:
+        shape = footprint(item)
+        nearest = lanes[tree.nearest(shape)]
+        # A grown shape is a polygon of many corners; a millimetre is theirs.
+        assert shape.distance(nearest) > CLEARANCE[item.kind] - 1e-3, item
+
+
+def test_a_street_is_full_of_things(street):
+    road_map, scenery = street
+    counts = {kind: sum(item.kind == kind for item in scenery.items) for kind in KIND_NAMES}
+    length = sum(lane.length for lane in road_map.lanes if lane.kind == 'Driving')
+    assert counts['house'] > length / 120 and counts['tree'] > length / 60
+    assert counts['lamp'] > length / 150 and counts['car'] > length / 300
+    houses = [item for item in scenery.items if item.kind == 'house']
+    assert len({item.variant for item in houses}) >= 3
+
+
+def test_things_do_not_stand_in_one_another(street):
+    _, scenery = street
+    shapes = [footprint(item) for item in scenery.items]
+    tree = STRtree(shapes)
+    for index, shape in enumerate(shapes):
+        assert [k for k in tree.query(shape, predicate='intersects') if k != index] == []
+
+
+def test_hits_are_those_of_the_footprints(street):
+    _, scenery = street
+    shapes = [footprint(item) for item in scenery.items]
+    tree = STRtree(shapes)
+    rng = np.random.default_rng(0)
+    hit = 0
+    for _ in range(2000):
+        item = scenery.items[int(rng.integers(len(shapes)))]
+        reach = 0.8 * (item.radius + 3.0)
+        x, y = item.x + rng.uniform(-reach, reach), item.y + rng.uniform(-reach, reach)
+        yaw = float(rng.uniform(-math.pi, math.pi))
+        shape = outline(x, y, yaw, LENGTH, WIDTH)
+        exact = set(tree.query(shape, predicate='intersects').tolist())
+        found = scenery.collides(Pose(x, y, 0.0, yaw), LENGTH, WIDTH)
+        hit += found is not None
+        if found is None:
+            assert all(shape.intersection(shapes[k]).area < 1e-3 for k in exact)
+        else:
+            assert found in exact or shape.distance(shapes[found]) < 1e-3
+    assert 200 < hit < 1900
+
+
+def test_the_same_seed_plants_the_same_and_another_does_not(street):
+    road_map, scenery = street
+    assert Scenery(road_map, 1).items == scenery.items
+    assert Scenery(road_map, 2).items != scenery.items
+
+
+def test_records_hold_everything(street):
+    _, scenery = street
+    again = Scenery.from_records(scenery.records())
+    assert again.items == scenery.items
+    item = scenery.items[0]
+    assert again.collides(Pose(item.x, item.y), LENGTH, WIDTH) is not None
