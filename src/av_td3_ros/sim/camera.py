@@ -30,6 +30,7 @@ __all__ = ['Camera', 'CameraError', 'Lens']
 NEAR, FAR = 0.4, 420.0
 # p3tinydisplay spreads the film over the width less half a pixel, and the height likewise.
 SOFTWARE_FILM = 0.5
+OPAQUE = np.uint32(0xFF000000)
 
 
 # Without Panda3D's own main loop nobody would collect its states: they go with their last user.
@@ -91,8 +92,7 @@ class Camera:
         :param frame: number of the frame, which rain and noise depend on.
         :returns: (height, width, 4) uint8, BGRA, a new array.
         """
-        image = self._draw(COLOURS, pose)[::-1].copy()
-        image[..., 3] = 255
+        image = (self._draw(COLOURS, pose) | OPAQUE).view(np.uint8).reshape(*self._shape, 4)
         effects = self._effects_now()
         if effects is None:
             return image
@@ -133,11 +133,10 @@ class Camera:
         return self._effects
 
     def _numbers(self, pose: Pose) -> np.ndarray:
-        pixels = self._draw(NUMBERS, pose)
-        return (pixels.view(np.uint32)[::-1, :, 0] & 0xFFFFFF).astype(np.intp)
+        return (self._draw(NUMBERS, pose) & ~OPAQUE).astype(np.intp)
 
     def _draw(self, channel: str, pose: Pose) -> np.ndarray:
-        """Return the pixels, (height, width, 4) uint8, BGRA, lowest row first."""
+        """Return the pixels, (height, width) uint32, blue in the lowest byte."""
         if channel not in self._channels:
             view = View(self._scene, channel, self._focal, self._shows_ego)
             root = NodePath(view.node)
@@ -157,9 +156,8 @@ class Camera:
             math.degrees(pose.roll),
         )
         self._engine.renderFrame()
-        return np.frombuffer(self._texture.getRamImageAs('BGRA'), np.uint8).reshape(
-            *self._shape, 4
-        )
+        pixels = np.frombuffer(self._texture.getRamImageAs('BGRA'), '<u4')
+        return pixels.reshape(self._shape)[::-1]
 
 
 def _axes(pose: Pose) -> np.ndarray:

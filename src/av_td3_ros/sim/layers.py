@@ -19,7 +19,7 @@ from panda3d.core import (
 )
 
 from av_td3_ros.sim.light import Light
-from av_td3_ros.sim.mesh import Faces, flat, geom_node, paint, slices, tiled
+from av_td3_ros.sim.mesh import Faces, flat, geom_node, paint, slices, tiled, welded
 from av_td3_ros.sim.surfaces import number_colours, Surfaces
 
 # Drawn in this order; all but the last lie on the ground and are drawn without depth.
@@ -51,6 +51,8 @@ class Layer:
     def __init__(self, faces: Faces, style: Style, texture: Optional[Texture] = None) -> None:
         """:param faces: in drawing order. :param texture: that they carry."""
         self.style = style
+        if style.bin != 'standing':
+            faces = welded(faces, style.tile)
         self._faces, self.middles, self._rows, self._triangles = tiled(faces, style.tile)
         self._texture = texture
         self.nodes: List[GeomNode] = []

@@ -32,7 +32,7 @@ from av_td3_ros.sim.weather import PRESETS, Weather
 
 COLOURS, NUMBERS = 'colours', 'numbers'
 # Of a camera of usual resolution, m; others see further, or less far.
-NEAR_REACH, MIDDLE_REACH, FAR_REACH = 44.0, 84.0, 135.0
+NEAR_REACH, MIDDLE_REACH, FAR_REACH = 40.0, 74.0, 128.0
 STYLES: Dict[str, Style] = {
     'beside': Style('beside', 60.0, 0.0, 150.0, wet=0.7),
     'road': Style('road', 60.0, 0.0, 190.0, wet=1.0),
