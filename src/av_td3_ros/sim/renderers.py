@@ -23,10 +23,11 @@ RENDERERS = (SOFTWARE, GPU, AUTO)
 NO_GPU = ('llvmpipe', 'softpipe', 'swrast', 'software rasterizer')
 
 # Read when the first pipe is made, so it must be said at import.
+# Without Panda3D's own main loop nobody would collect its states: they go with their last user.
 loadPrcFileData(
     '',
     'load-display p3tinydisplay\nwindow-type offscreen\naudio-library-name null\n'
-    'notify-level error\nnotify-level-egldisplay fatal\n',
+    'notify-level error\nnotify-level-egldisplay fatal\ngarbage-collect-states 0\n',
 )
 
 
