@@ -101,22 +101,23 @@ def tiled(faces: Faces, size: float) -> Tuple[Faces, np.ndarray, np.ndarray, np.
         the vertices and among the triangles, (k + 1,) each.
     """
     cells = np.floor(faces.anchors / size).astype(np.int64)
-    keys = (cells[:, 0] << 32) + cells[:, 1]
-    tiles, number = np.unique(keys, return_inverse=True)
+    # One number for each tile, in no need of decoding.
+    _, first, number = np.unique(
+        (cells[:, 0] << 32) + cells[:, 1], return_index=True, return_inverse=True
+    )
     order = np.argsort(number, kind='stable')
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order))
     of_triangle = number[faces.triangles[:, 0]]
     sorted_triangles = np.argsort(of_triangle, kind='stable')
-    middles = np.stack([tiles >> 32, ((tiles & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000], axis=1)
-    limits = np.arange(len(tiles) + 1)
+    limits = np.arange(len(first) + 1)
     return (
         Faces(
             *(column[order] for column in faces[:5]),
             place[faces.triangles[sorted_triangles]],
             faces.labels[sorted_triangles],
         ),
-        (middles + 0.5) * size,
+        (cells[first] + 0.5) * size,
         np.searchsorted(number[order], limits),
         np.searchsorted(of_triangle[sorted_triangles], limits),
     )
