@@ -88,9 +88,9 @@ class SimulatorConfig:
         choices=WEATHERS,
     )
     renderer: str = option(
-        'auto',
-        'software, gpu (EGL), or auto: the GPU where there is one',
-        choices=('auto', 'software', 'gpu'),
+        'software',
+        'software; gpu by EGL; or auto: a GPU where there is one. Pixels differ a little',
+        choices=('software', 'gpu', 'auto'),
     )
     fixed_delta_seconds: float = option(
         0.05, 'simulated time of a tick', unit='s', low=0.005, high=0.1

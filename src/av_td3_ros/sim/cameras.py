@@ -113,7 +113,7 @@ class Cameras:
     def _camera(self, width: int, height: int, fov_deg: float, with_ego: bool = False) -> Camera:
         key = width, height, fov_deg, with_ego
         if key not in self._open:
-            self._open[key] = Camera(self._scene, *key)
+            self._open[key] = Camera(self._scene, *key, renderer=self._config.renderer)
         return self._open[key]
 
     def _move(self) -> None:
