@@ -13,6 +13,7 @@ import numpy as np
 from av_td3_ros.config import SimulatorConfig
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.driving.road_map import RoadMap
+from av_td3_ros.sim import views
 from av_td3_ros.sim.bodies import KINDS, PAINTS
 from av_td3_ros.sim.camera import Camera
 from av_td3_ros.sim.lens_effects import Lens
@@ -25,8 +26,8 @@ from av_td3_ros.sim.weather import Weather
 
 VIEWS = ('front', 'chase', 'top', 'segmentation', 'depth')
 FRONT_VIEWS = ('front', 'segmentation', 'depth')
-CHASE_BACK, CHASE_HEIGHT, CHASE_PITCH, CHASE_FOV = 7.5, 3.2, math.radians(11.0), 80.0
-TOP_HEIGHT, TOP_FOV = 45.0, 70.0
+CHASE_FOV, TOP_FOV = 80.0, 70.0
+NO_ROUTE = np.zeros((0, 2))
 # Full scale of the colours of depth for people, m.
 DEPTH_SHOWN = 60.0
 
@@ -50,6 +51,7 @@ class Cameras:
             length=params.length, width=params.width, height=params.height, colour=PAINTS[3]
         )
         self._scene.set_vehicles(traffic.bodies, ego)
+        self._route = NO_ROUTE
         self._open: Dict[Tuple[int, int, float, bool], Camera] = {}
         self._palette = np.full((256, 4), 255, np.uint8)
         self._palette[:, :3] = class_palette()[:, ::-1]
@@ -74,36 +76,44 @@ class Cameras:
         self._move()
         return self._front.depth(self._mounted())
 
-    def view(self, kind: str, width: int, height: int, frame: int) -> np.ndarray:
+    def view(
+        self, kind: str, width: int, height: int, frame: int, route: np.ndarray
+    ) -> np.ndarray:
         """
         Return a picture for people: (height, width, 3) uint8, RGB.
 
         :param kind: one of ``VIEWS``; chase from behind, top from above with the vehicle's front
-            up, the others as the front camera sees.
+            up, both with the route; the others as the front camera sees.
+        :param route: (n, 2) m; fewer than two points are none.
         :raises ValueError: for another kind.
         """
         if kind not in VIEWS:
             raise ValueError(f"view must be one of {', '.join(VIEWS)}, got '{kind}'")
         self._move()
         if kind in FRONT_VIEWS:
-            camera, pose = self._camera(width, height, self._config.fov_deg), self._mounted()
-            if kind == 'segmentation':
-                return np.ascontiguousarray(self._palette[camera.segmentation(pose)][..., 2::-1])
-            if kind == 'depth':
-                return _coloured(camera.depth(pose))
-        elif kind == 'chase':
-            camera = self._camera(width, height, CHASE_FOV, with_ego=True)
-            pose = self._placed(-CHASE_BACK, CHASE_HEIGHT, CHASE_PITCH)
-        else:
-            camera = self._camera(width, height, TOP_FOV, with_ego=True)
-            pose = self._placed(0.0, TOP_HEIGHT, math.pi / 2)
-        return np.ascontiguousarray(camera.render(pose, frame)[..., 2::-1])
+            return self._front_view(kind, self._camera(width, height, self._config.fov_deg), frame)
+        if route is not self._route:
+            self._route = route
+            self._scene.set_route(route)
+        ego = self._vehicle.state.pose
+        pose, fov = (
+            (views.chase(ego), CHASE_FOV) if kind == 'chase' else (views.top_down(ego), TOP_FOV)
+        )
+        return _rgb(self._camera(width, height, fov, with_ego=True).render(pose, frame))
 
     def close(self) -> None:
         """Release the renderer."""
         for camera in self._open.values():
             camera.close()
         self._open.clear()
+
+    def _front_view(self, kind: str, camera: Camera, frame: int) -> np.ndarray:
+        pose = self._mounted()
+        if kind == 'segmentation':
+            return _rgb(self._palette[camera.segmentation(pose)])
+        if kind == 'depth':
+            return _coloured(camera.depth(pose))
+        return _rgb(camera.render(pose, frame))
 
     @property
     def _front(self) -> Camera:
@@ -123,12 +133,13 @@ class Cameras:
         self._scene.move_vehicles(traffic.boxes, traffic.braking, box, vehicle.is_braking)
 
     def _mounted(self) -> Pose:
-        return self._placed(self._config.camera_x, self._config.camera_z, 0.0)
-
-    def _placed(self, ahead: float, height: float, pitch: float) -> Pose:
-        pose = self._vehicle.state.pose
+        pose, ahead = self._vehicle.state.pose, self._config.camera_x
         x, y = pose.x + ahead * math.cos(pose.yaw), pose.y + ahead * math.sin(pose.yaw)
-        return Pose(x, y, pose.z + height, pose.yaw, pitch)
+        return Pose(x, y, pose.z + self._config.camera_z, pose.yaw)
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image[..., 2::-1])
 
 
 def _coloured(depth: np.ndarray) -> np.ndarray:

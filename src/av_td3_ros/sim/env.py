@@ -48,6 +48,7 @@ class DrivingEnv:
             self._rng, limits.route_length_min, limits.route_length_max
         )
         self.world.teleport(route.start)
+        self.world.shown_route = route.points
         self.world.set_velocity(0.0, 0.0)
         self._gate = CommandGate(self._config.policy.gate, self._period)
         self.episode = Episode(limits, route, self.world.state, self._period)

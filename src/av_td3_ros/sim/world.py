@@ -42,7 +42,11 @@ class Collision(NamedTuple):
 
 
 class World:
-    """Ticks in fixed steps of ``fixed_delta_seconds``."""
+    """
+    Ticks in fixed steps of ``fixed_delta_seconds``.
+
+    ``shown_route``: (n, 2) m, what the chase and top views show of where to go.
+    """
 
     def __init__(self, config: SimulatorConfig) -> None:
         """
@@ -60,6 +64,7 @@ class World:
         self.frame = self._begun = 0
         self.collisions: List[Collision] = []
         self.lane_invasions: List[int] = []
+        self.shown_route = np.zeros((0, 2))
         self._lens = Lens()
         self.set_weather(PRESETS['clear_noon' if config.weather == RANDOM else config.weather])
         self.reseed(config.seed)
@@ -156,7 +161,8 @@ class World:
         :param kind: front, chase, top, segmentation or depth.
         :raises ValueError: for another kind.
         """
-        return self._cameras.view(kind, width, height, self.frame - self._begun)
+        frame = self.frame - self._begun
+        return self._cameras.view(kind, width, height, frame, self.shown_route)
 
     def close(self) -> None:
         """Release the renderer."""
