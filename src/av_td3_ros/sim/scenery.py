@@ -112,6 +112,10 @@ class Scenery:
 
         :param pose: middle of the box, m and rad. :param length: m. :param width: m.
         """
+        return next(self.touched(pose, length, width), None)
+
+    def touched(self, pose: Pose, length: float, width: float) -> Iterator[int]:
+        """Yield the index of every item that a box touches; as for :meth:`collides`."""
         reach = 0.5 * math.hypot(length, width)
         x, y = pose.x, pose.y
         first_i, last_i = math.floor((x - reach) / CELL), math.floor((x + reach) / CELL)
@@ -123,8 +127,7 @@ class Scenery:
                     if dx * dx + dy * dy < near * near and _touches(
                         pose, length, width, self.items[index]
                     ):
-                        return index
-        return None
+                        yield index
 
     def _index(self) -> None:
         """Note every item in each cell that its footprint may reach."""
