@@ -2,7 +2,9 @@
 
 import logging
 import math
+import os
 import re
+import subprocess
 import sys
 import time
 
@@ -128,6 +130,28 @@ def test_a_missing_file_is_named(tmp_path):
     message = r"map must be 'town', .* or an OpenDRIVE file, got .*nowhere.xodr: No such file"
     with pytest.raises(MapError, match=message):
         RoadMap.load(str(tmp_path / 'nowhere.xodr'))
+
+
+def test_what_is_no_regular_file_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.xodr')  # a read would wait for somebody who writes
+    code = 'import sys; from av_td3_ros.driving.road_map import RoadMap; RoadMap.load(sys.argv[1])'
+    for path in (tmp_path / 'pipe.xodr', tmp_path, '/dev/null'):
+        command = [sys.executable, '-c', code, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        assert f'got {path}: not a regular file' in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize('name', ['a\0b', '\ud800', 'a' * 5000])
+def test_a_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(MapError, match="map must be 'town', .* or an OpenDRIVE file, got"):
+        RoadMap.load(name)
+
+
+@pytest.mark.parametrize('seed', ['9' * 5000, '-1', '', 'one', '\u0661'])
+def test_a_seed_of_a_town_that_is_none_is_refused(seed):
+    with pytest.raises(MapError, match='must be a whole number from 0 to') as error:
+        RoadMap.load(f'random_town:{seed}')
+    assert len(str(error.value)) < 200
 
 
 def test_a_binary_file_is_refused(tmp_path):

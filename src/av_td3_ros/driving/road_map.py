@@ -5,11 +5,13 @@ Everything is in the map frame, x forward, y left. The world is flat: height is 
 (``Lane.centre``), but bridges and slopes are driven on as if they lay on the ground.
 """
 
+import errno
 import functools
 import logging
 import math
 import os
 from pathlib import Path
+import stat
 from typing import Any, Dict, Optional, Tuple
 
 import networkx as nx
@@ -45,6 +47,8 @@ __all__ = [
 LOG = logging.getLogger(__name__)
 SPACING = 1.0
 TRIES = 300
+# Of the seed of a generated map; one more is too large a number.
+SEED_DIGITS = 19
 END_CLEARANCE = 5.0
 # Lanes that the file joins, but whose ends are further apart than this, m, are not joined.
 LONGEST_GAP = 2.0
@@ -85,23 +89,24 @@ class RoadMap:
         """
         kind, colon, seed = map.partition(':')
         if kind == GENERATED and colon:
-            number = int(seed) if seed.isascii() and seed.isdigit() else seed
+            digits = seed.isascii() and seed.isdigit() and len(seed) <= SEED_DIGITS
+            number = int(seed) if digits else seed[: SEED_DIGITS + 1]
             return cls(f'{GENERATED}_{number}', town(number))  # many of them would crowd the cache
         path = share('maps', f'{SHIPPED}.xodr') if map == SHIPPED else Path(map)
         try:
-            with path.open(encoding='utf-8') as file:
-                return cls(path.stem, file.read(LARGEST_FILE + 1), keep=True)
-        except OSError as error:
-            raise MapError(
-                f"map must be '{SHIPPED}', '{GENERATED}:SEED' or an OpenDRIVE file, got {path}: "
-                f'{error.strerror}; '
-                'set it with --map (simulator.map)'
-            ) from None
+            text = _read(path)
         except UnicodeDecodeError:
             raise MapError(
                 f'map must be OpenDRIVE (XML text), got {path}; set it with --map '
                 '(simulator.map)'
             ) from None
+        except (OSError, ValueError) as error:  # a ValueError: no file can have such a name
+            raise MapError(
+                f"map must be '{SHIPPED}', '{GENERATED}:SEED' or an OpenDRIVE file, got "
+                f'{path}: {getattr(error, "strerror", None) or error}; set it with --map '
+                '(simulator.map)'
+            ) from None
+        return cls(path.stem, text, keep=True)
 
     # -- lanes ------------------------------------------------------------------------------------
 
@@ -301,6 +306,14 @@ class RoadMap:
                 LONGEST_GAP,
             )
         return graph
+
+
+def _read(path: Path) -> str:
+    """Return a file's text; a pipe or a device, which may have no end, is an OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, 'not a regular file')
+    with path.open(encoding='utf-8') as file:
+        return file.read(LARGEST_FILE + 1)
 
 
 def _resampled(lane: Lane) -> np.ndarray:
