@@ -25,6 +25,9 @@ def refused(capsys):
     'arguments, text',
     [
         (['--map', 'no/such.xodr'], 'No such file or directory; set it with --map'),
+        (['--map', ''], 'map must be'),
+        (['--config', ''], 'config file must be readable'),
+        (['--preset', ''], 'preset'),
         (['--set', 'trainer.stepz=5'], "unknown key 'trainer.stepz'"),
         (['--set', 'trainer.steps=1'], 'trainer.steps must be 10 to 1e+09, got 1'),
         (['--set', 'trainer.steps'], '--set must be KEY=VALUE'),

@@ -51,18 +51,19 @@ def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = N
 
     :raises ConfigError: where anything in it does not fit.
     """
-    values: Dict[str, Any] = presets.load(options.preset) if options.preset else {}
+    preset = options.preset
+    values: Dict[str, Any] = {} if preset is None else presets.load(preset)
     where = '--set or the command line'
-    if options.config:
+    if options.config is not None:
         where = options.config
         given = conf.without_shared_copies(flatten(presets.read_yaml(Path(options.config))))
-        if options.preset and values.keys() <= given.keys():
+        if preset is not None and values.keys() <= given.keys():
             raise ConfigError(
-                f'--preset must be able to set something, got {options.preset}, but {where} '
+                f'--preset must be able to set something, got {preset}, but {where} '
                 'already sets all that a preset holds; leave one of them out'
             )
         values.update(given)
-    if options.map:
+    if options.map is not None:
         values['simulator.map'] = map_source(options.map)
     values.update(extra or {})
     for text in options.assignments:
