@@ -9,6 +9,7 @@ Environments, 2024, https://arxiv.org/abs/2407.17032.
 """
 
 from pathlib import Path
+import reprlib
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 import gymnasium
@@ -62,7 +63,8 @@ class TownEnv(gymnasium.Env):
         """
         Load the map; what is not given keeps the value of ``config`` or its default.
 
-        :param map: 'town' or the path of an OpenDRIVE file (``simulator.map``).
+        :param map: 'town', 'random_town:SEED' or the path of an OpenDRIVE file
+            (``simulator.map``).
         :param vehicles: other vehicles (``simulator.vehicles``).
         :param weather: name of a preset, or 'random' (``simulator.weather``).
         :param max_steps: steps until truncation (``episode_manager.termination.max_steps``).
@@ -130,20 +132,14 @@ class TownEnv(gymnasium.Env):
         :returns: observation, reward, terminated, truncated, info.
         :raises gymnasium.error.ResetNeeded: before the first reset and after the end of an
             episode.
-        :raises gymnasium.error.InvalidAction: for another shape, or where it is not finite.
+        :raises gymnasium.error.InvalidAction: for another shape, or what is no finite number.
         """
         if self._driving is None or not self._running:
             raise gymnasium.error.ResetNeeded(
                 'an episode must be running, got a step before a reset or after an end; call '
                 'reset()'
             )
-        action = np.asarray(action, np.float64)
-        if action.shape != (ACTION_SIZE,) or not np.isfinite(action).all():
-            raise gymnasium.error.InvalidAction(
-                f'an action must be {ACTION_SIZE} finite numbers, [steering, throttle or brake], '
-                f'got {action.tolist()}'
-            )
-        obs, driven, result = self._driving.step(action)
+        obs, driven, result = self._driving.step(_checked(action))
         self._running = result.outcome is Outcome.CONTINUES
         return (
             self._seen(obs),
@@ -196,6 +192,11 @@ class TownEnv(gymnasium.Env):
             )
         if isinstance(config, (str, Path)):
             config = presets.read_yaml(Path(config))
+        elif not isinstance(config, (Mapping, type(None))):
+            raise ConfigError(
+                'config must be a mapping of settings or the path of a YAML file, got '
+                f'{reprlib.repr(config)}; fix it in {WHERE}'
+            )
         values = {**self._defaults(), **without_shared_copies(flatten(config or {})), **settings}
         if camera == 'direct':
             size = RunConfig().observation
@@ -220,6 +221,19 @@ class TownImageEnv(TownEnv):
     @staticmethod
     def _seen(obs: Observation) -> Any:
         return obs.image
+
+
+def _checked(action: Any) -> np.ndarray:
+    try:
+        numbers = np.asarray(action, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.zeros(0)
+    if numbers.shape != (ACTION_SIZE,) or not np.isfinite(numbers).all():
+        raise gymnasium.error.InvalidAction(
+            f'an action must be {ACTION_SIZE} finite numbers, [steering, throttle or brake], got '
+            f'{reprlib.repr(action)}'
+        )
+    return numbers
 
 
 def _facts(driving: DrivingEnv, position: RoutePosition) -> Dict[str, Any]:

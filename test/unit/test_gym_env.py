@@ -147,7 +147,8 @@ def test_steps_need_a_running_episode_and_a_finite_action(make):
     with pytest.raises(gymnasium.error.ResetNeeded, match='call reset'):
         env.step(STRAIGHT)
     env.reset(seed=0)
-    for action in ([0.0], [np.nan, 0.0], [0.0, np.inf], [0.0, 0.0, 0.0]):
+    bad = ([0.0], [np.nan, 0.0], [0.0, np.inf], [0.0, 0.0, 0.0], [10**400, 0.0], [[0.0], 0.0])
+    for action in (*bad, 'ab', {'a': 1}, None):
         with pytest.raises(gymnasium.error.InvalidAction, match='must be 2 finite numbers'):
             env.step(action)
     for _ in range(10):
@@ -182,6 +183,10 @@ def test_render_shows_what_follows_the_vehicle(make):
         ({'camera': 'big'}, "camera must be one of direct, training, got 'big'"),
         ({'render_mode': 'ansi'}, "render_mode must be None or 'rgb_array', got 'ansi'"),
         ({'map': 'no/such.xodr'}, 'No such file or directory'),
+        ({'map': 'a\0b'}, 'map must be .*got .*null byte'),
+        ({'map': 'random_town:' + '9' * 5000}, 'a whole number from 0 to'),
+        ({'config': [1]}, r'config must be a mapping of settings or .*, got \[1\]; fix it in'),
+        ({'config': 3}, 'config must be a mapping of settings or .*, got 3; fix it in'),
         ({'config': 'no/such.yaml'}, 'config file must be readable, got no/such.yaml'),
         ({'config': {'simulator': {'seed': -1}}}, 'simulator.seed must be >= 0, got -1'),
     ],
