@@ -13,9 +13,9 @@ from panda3d.core import SamplerState, Texture
 from av_td3_ros.sim.mesh import Faces, join, polygons
 from av_td3_ros.sim.models import block, BOX_SIDES, copies
 from av_td3_ros.sim.palette import AWNINGS, DOOR, Label, ROOFS, WALLS
+from av_td3_ros.sim.scenery import COTTAGE, FLATS, OFFICE, SHOP, STOREY
 
-COTTAGE, FLATS, OFFICE, SHOP = range(4)
-BAY, STOREY = 2.6, 3.0
+BAY = 2.6
 # Of the texture, in texels: one bay and one storey; a facade has eight storeys.
 BAY_TEXELS, STOREY_TEXELS, STOREYS = 32, 16, 8
 OVERHANG = 0.5

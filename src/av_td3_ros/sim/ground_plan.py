@@ -1,6 +1,6 @@
 """A plan of where is driven, as a raster: how far any point is from the nearest driving lane."""
 
-from typing import List, Sequence
+from typing import Sequence
 
 import cv2
 import numpy as np
@@ -18,17 +18,18 @@ class GroundPlan:
         """
         Draw the plan.
 
-        :param quads: (q, 4, 2) m, driving lanes. :param floors: (t, 3, 2) m, between them.
+        :param quads: (q, 4, 2) m, driving lanes. :param floors: outlines between them, (n, 2) m
+            each.
         """
         self._low = quads.min(axis=(0, 1)) - MARGIN
         extent = quads.max(axis=(0, 1)) + MARGIN - self._low
         self._texel = max(TEXEL, float(np.sqrt(extent.prod() / MOST_TEXELS)))
         columns, rows = np.ceil(extent / self._texel).astype(int)
         free = np.full((rows, columns), 255, np.uint8)
-        outlines: List[np.ndarray] = [*quads, *(part for floor in floors for part in floor)]
-        for outline in outlines:
-            texels = np.floor((outline - self._low) / self._texel).astype(np.int32)
-            cv2.fillConvexPoly(free, texels, 0)
+        for quad in self._texels(quads):
+            cv2.fillConvexPoly(free, quad, 0)
+        for floor in floors:
+            cv2.fillPoly(free, [self._texels(floor)], 0)
         self._distance = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
     def clearance(self, points: np.ndarray) -> np.ndarray:
@@ -37,8 +38,12 @@ class GroundPlan:
 
         :param points: (n, 2) m.
         """
-        columns, rows = np.floor((points - self._low) / self._texel).astype(int).T
+        columns, rows = self._texels(points).T
         height, width = self._distance.shape
         distance = self._distance[rows.clip(0, height - 1), columns.clip(0, width - 1)]
         # The point and the lane's edge may lie anywhere in their texels.
         return np.maximum((distance - np.sqrt(2.0)) * self._texel, 0.0)
+
+    def _texels(self, points: np.ndarray) -> np.ndarray:
+        """Return column and row of points, (..., 2) m."""
+        return np.floor((points - self._low) / self._texel).astype(np.int32)

@@ -21,7 +21,6 @@ from av_td3_ros.sim.palette import Colour
 
 # Where the texture of walls is white: everything that has no texture samples it here.
 WHITE_UV = (0.5, 0.984375)
-QUAD = np.array([[0, 1, 2], [0, 2, 3]])
 
 
 class Faces(NamedTuple):

@@ -24,6 +24,7 @@ from av_td3_ros.sim.palette import (
     TRUNK,
     TYRE,
 )
+from av_td3_ros.sim.scenery import BUSH
 
 # Corners of a unit box, counter-clockwise: front, left, back, right, top.
 BOX_SIDES = np.array(
@@ -215,7 +216,6 @@ CROWN_RINGS: Sequence[Sequence[Tuple[float, float]]] = (
     ((0.14, 0.0), (0.35, 0.46), (0.70, 0.40), (1.0, 0.0)),
     ((0.0, 0.40), (0.45, 0.50), (0.80, 0.36), (1.0, 0.0)),
 )
-BROADLEAF, CONIFER, POPLAR, BUSH = range(4)
 FAR_RING = 4
 
 

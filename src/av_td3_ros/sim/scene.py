@@ -26,7 +26,8 @@ from av_td3_ros.sim.palette import GRASS, Label
 from av_td3_ros.sim.scenery import ITEM, Scenery
 from av_td3_ros.sim.sky import dome, picture
 from av_td3_ros.sim.standing import shadows, standing
-from av_td3_ros.sim.streets import flat_polygons, ground, puddles, ribbon
+from av_td3_ros.sim.streets import flat_polygons, ground, puddles
+from av_td3_ros.sim.strips import ribbon
 from av_td3_ros.sim.surfaces import number_colours, Surfaces
 from av_td3_ros.sim.weather import PRESETS, Weather
 
@@ -153,14 +154,7 @@ class Scene:
         ego: Optional[np.ndarray] = None,
         ego_braking: bool = False,
     ) -> None:
-        """
-        Put every vehicle somewhere.
-
-        :param boxes: (n, 5) of the others: x, y (m), yaw (rad), length, width.
-        :param braking: (n,) bool. :param ego: box of the vehicle with the camera, (5,).
-        :param ego_braking: whether it brakes.
-        :raises ValueError: where there are not as many as bodies.
-        """
+        """Put every vehicle somewhere; as :meth:`Fleet.move`, which says what is refused."""
         self.fleet.move(boxes, braking, ego, ego_braking)
 
     # -- what a camera draws ----------------------------------------------------------------------

@@ -13,13 +13,17 @@ import numpy as np
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.sim.bodies import KINDS
-from av_td3_ros.sim.buildings import COTTAGE, FLATS, OFFICE, SHOP, STOREY
+from av_td3_ros.sim.boxes import touching, touching_circles
 from av_td3_ros.sim.ground_plan import GroundPlan
-from av_td3_ros.sim.models import BROADLEAF, BUSH, CONIFER, POPLAR
-from av_td3_ros.sim.streets import floors, Strip
+from av_td3_ros.sim.strips import floors, Strip
 
 KIND_NAMES = ('house', 'tree', 'lamp', 'sign', 'hedge', 'car')
 ROUND = ('tree', 'lamp', 'sign')
+# Variants of houses and of trees.
+COTTAGE, FLATS, OFFICE, SHOP = range(4)
+BROADLEAF, CONIFER, POPLAR, BUSH = range(4)
+# Height of one, m.
+STOREY = 3.0
 LAMP_RADIUS, TRUNK_RADIUS, POST_RADIUS = 0.12, 0.25, 0.06
 # Between a footprint and the edge of the nearest driving lane.
 CLEARANCE = {'house': 2.0, 'tree': 1.2, 'lamp': 0.5, 'sign': 0.4, 'hedge': 1.0, 'car': 0.35}
@@ -88,17 +92,6 @@ class Scenery:
         """:param road_map: where the roads are. :param seed: of sizes and places."""
         self.items: List[Item] = list(_Planter(road_map, seed).items)
         self._index()
-
-    @classmethod
-    def from_records(cls, records: np.ndarray) -> 'Scenery':
-        """Return what :meth:`records` wrote."""
-        scenery = cls.__new__(cls)
-        scenery.items = [
-            Item(KIND_NAMES[kind], *(float(value) for value in row), variant=int(variant))
-            for kind, variant, *row in records.tolist()
-        ]
-        scenery._index()
-        return scenery
 
     def records(self) -> np.ndarray:
         """Return every item, (n,) of ``ITEM``."""
@@ -364,33 +357,7 @@ def _outline(item: Item) -> Tuple[np.ndarray, float]:
 
 
 def _touches(pose: Pose, length: float, width: float, item: Item) -> bool:
-    cos, sin = math.cos(pose.yaw), math.sin(pose.yaw)
-    dx, dy = item.x - pose.x, item.y - pose.y
-    ahead, left = dx * cos + dy * sin, dy * cos - dx * sin
+    box = np.array((pose.x, pose.y, pose.yaw, length, width))
     if item.is_round:
-        beyond = max(abs(ahead) - length / 2, 0.0), max(abs(left) - width / 2, 0.0)
-        return math.hypot(*beyond) < item.radius
-    return _boxes_touch(length, width, ahead, left, item.yaw - pose.yaw, item.length, item.width)
-
-
-def _boxes_touch(
-    length: float,
-    width: float,
-    ahead: float,
-    left: float,
-    turn: float,
-    other_length: float,
-    other_width: float,
-) -> bool:
-    """Separating axes of two rectangles, in the frame of the first."""
-    cos, sin = math.cos(turn), math.sin(turn)
-    c, s = abs(cos), abs(sin)
-    if abs(ahead) > (length + other_length * c + other_width * s) / 2:
-        return False
-    if abs(left) > (width + other_length * s + other_width * c) / 2:
-        return False
-    along, across = ahead * cos + left * sin, left * cos - ahead * sin
-    return (
-        abs(along) <= (other_length + length * c + width * s) / 2
-        and abs(across) <= (other_width + length * s + width * c) / 2
-    )
+        return bool(touching_circles(box, np.array((item.x, item.y, item.radius))))
+    return bool(touching(box, np.array((item.x, item.y, item.yaw, item.length, item.width))))

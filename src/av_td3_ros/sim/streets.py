@@ -4,62 +4,30 @@ What lies on the ground: lanes, kerbs, markings and the floors of junctions, in 
 Later layers cover earlier ones, so nothing needs a height and nothing flickers.
 """
 
-from collections import defaultdict
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-import cv2
 import numpy as np
 from panda3d.core import Triangulator
 
 from av_td3_ros.driving.road_map import Key, Lane, RoadMap
 from av_td3_ros.sim.mesh import Faces, join, polygons
 from av_td3_ros.sim.palette import CLASSES, Colour, GROUND, KERB, Label, PAINT, WHITE
+from av_td3_ros.sim.strips import floors, gaps, ribbon, Strip
 
 LINE_WIDTH, KERB_WIDTH = 0.14, 0.20
 DASH, GAP = 3.0, 4.5
 DOT, DOT_EVERY = 0.16, 1.0
 # Half the distance between the two lines of a double marking.
 DOUBLE = 0.13
-# What lies between cross-sections is off by no more than this, m.
-CHORD_ERROR, LONGEST, WIDENING = 0.015, 25.0, 0.03
 # Neighbouring strips overlap by this much, so that no hair of grass shows between them.
 OVERLAP = 0.04
 # Metres of ground to one repetition of its texture.
 GRAIN = 8.0
-# Floors of junctions: one texel of their plan; gaps narrower than this between driving lanes are
-# floor, and narrower gaps between lanes of any kind.
-TEXEL, NARROW, NARROWER = 0.2, 7.0, 2.4
 # Puddles: one each so many metres of lane, of so many corners.
 PUDDLE_EVERY, PUDDLE_CORNERS, PUDDLE_SEED = 9.0, 9, 3
 
 # Drawn in this order.
 LAYERS = ('beside', 'road', 'paint')
-
-
-class Strip:
-    """The cross-sections of a lane that a picture needs, as arrays."""
-
-    def __init__(self, lane: Lane) -> None:
-        """:param lane: any lane with two cross-sections or more."""
-        self.lane = lane
-        self.rows = _needed(lane.distance, lane.yaw, lane.width)
-        self.left_edge, self.right_edge = lane.left_edge[self.rows], lane.right_edge[self.rows]
-
-    @property
-    def across(self) -> np.ndarray:
-        """Unit vectors to the left, (n, 2)."""
-        across = self.left_edge - self.right_edge
-        return across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
-
-    def outline(self, margin: float = 0.0) -> np.ndarray:
-        """Return the quadrilaterals between cross-sections, (n - 1, 4, 2) m."""
-        more = self.across * margin
-        return ribbon(self.left_edge + more, self.right_edge - more)
-
-
-def ribbon(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return quadrilaterals between two lines, (n - 1, 4, 2), counter-clockwise."""
-    return np.stack([left[:-1], right[:-1], right[1:], left[1:]], axis=1)
 
 
 def ground(road_map: RoadMap) -> Dict[str, Faces]:
@@ -68,8 +36,8 @@ def ground(road_map: RoadMap) -> Dict[str, Faces]:
     lanes = {lane.key: lane for lane in road_map.lanes}
     kinds = {key: lane.kind for key, lane in lanes.items()}
     shown = [strip for strip in strips if strip.lane.kind in GROUND]
-    beside = [flat_polygons(part, GROUND['Sidewalk'], Label.SIDEWALKS) for part in _gaps(shown)]
-    road = [flat_polygons(part, GROUND['Driving'], Label.ROADS) for part in floors(strips)]
+    beside = [_floor(part, 'Sidewalk') for part in gaps(shown)]
+    road = [_floor(part, 'Driving') for part in floors(strips)]
     paint: List[Faces] = []
     for strip in shown:
         kind = strip.lane.kind
@@ -80,25 +48,9 @@ def ground(road_map: RoadMap) -> Dict[str, Faces]:
         if kind == 'Driving' and not strip.lane.is_junction:
             paint += [
                 flat_polygons(quads, colour, Label.ROAD_LINES)
-                for quads, colour in _markings(strip.lane, lanes)
+                for quads, colour in _markings(strip, lanes)
             ]
     return {'beside': join(beside), 'road': join(road), 'paint': join(paint)}
-
-
-def _needed(along: np.ndarray, yaw: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Return the rows of the cross-sections that a strip cannot do without."""
-    # An arc of length l that turns by a is off its chord by l a / 8.
-    bent = np.sqrt(np.abs(_wrapped(np.diff(yaw))) * np.diff(along) / (8 * CHORD_ERROR))
-    turned = np.concatenate([[0.0], np.cumsum(bent)])
-    widened = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(width)))])
-    parts = np.stack([turned, widened / WIDENING, along / LONGEST]).astype(int)
-    new = np.concatenate([[True], (np.diff(parts, axis=1) != 0).any(axis=0)])
-    new[-1] = True
-    return np.nonzero(new)[0]
-
-
-def _wrapped(angles: np.ndarray) -> np.ndarray:
-    return (angles + np.pi) % (2 * np.pi) - np.pi
 
 
 def flat_polygons(outlines: np.ndarray, colour: Colour, label: int = Label.GROUND) -> Faces:
@@ -109,6 +61,25 @@ def flat_polygons(outlines: np.ndarray, colour: Colour, label: int = Label.GROUN
     faces = polygons(corners, colour, label, uv, outlines.mean(axis=1))
     faces.normals[:] = (0.0, 0.0, 1.0)
     return faces
+
+
+def _floor(outline: np.ndarray, kind: str) -> Faces:
+    """Return what fills an outline, (n, 2) m, between lanes of a kind."""
+    return flat_polygons(_triangulated(outline), GROUND[kind], CLASSES[kind])
+
+
+def _triangulated(outline: np.ndarray) -> np.ndarray:
+    """Return triangles, (t, 3, 2) m."""
+    cutter = Triangulator()
+    for index, (x, y) in enumerate(outline):
+        cutter.addVertex(float(x), float(y))
+        cutter.addPolygonVertex(index)
+    cutter.triangulate()
+    rows = [
+        (cutter.getTriangleV0(k), cutter.getTriangleV1(k), cutter.getTriangleV2(k))
+        for k in range(cutter.getNumTriangles())
+    ]
+    return outline[np.array(rows, int).reshape(-1, 3)]
 
 
 def _kerbs(strip: Strip, kinds: Dict[Key, str]) -> Iterator[np.ndarray]:
@@ -123,17 +94,17 @@ def _kerbs(strip: Strip, kinds: Dict[Key, str]) -> Iterator[np.ndarray]:
 # -- markings -------------------------------------------------------------------------------------
 
 
-def _markings(lane: Lane, lanes: Dict[Key, Lane]) -> Iterator[Tuple[np.ndarray, Colour]]:
+def _markings(strip: Strip, lanes: Dict[Key, Lane]) -> Iterator[Tuple[np.ndarray, Colour]]:
     """Yield quadrilaterals and colour of every marking that belongs to a lane."""
+    lane = strip.lane
     across = lane.left_edge - lane.right_edge
     across = across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
-    needed = _needed(lane.distance, lane.yaw, lane.width)
     sides = [(lane.right_markings, lane.right_edge, -across)]
     if not _painted_by_another(lane, lanes):
         sides.append((lane.left_markings, lane.left_edge, across))
     for markings, edge, outwards in sides:
         for first, last, (kind, colour) in _runs(markings):
-            rows = needed[(needed > first) & (needed < last)]
+            rows = strip.rows[(strip.rows > first) & (strip.rows < last)]
             rows = np.concatenate([[first], rows, [last]])
             for quads in _marking(kind, edge[rows], outwards[rows]):
                 yield quads, PAINT.get(colour, WHITE)
@@ -216,68 +187,3 @@ def puddles(road_map: RoadMap) -> Faces:
         cos, sin = np.cos(yaw), np.sin(yaw)
         outlines.append(np.stack([x + ahead * cos - left * sin, y + ahead * sin + left * cos], 2))
     return flat_polygons(np.concatenate(outlines), GROUND['Driving'], Label.ROADS)
-
-
-# -- floors of junctions --------------------------------------------------------------------------
-
-
-def floors(strips: Sequence[Strip]) -> List[np.ndarray]:
-    """Return triangles, (t, 3, 2) m, that fill what the driving lanes of junctions leave open."""
-    junctions: Dict[int, List[np.ndarray]] = defaultdict(list)
-    for strip in strips:
-        if strip.lane.is_junction and strip.lane.kind == 'Driving':
-            junctions[strip.lane.junction].append(strip.outline())
-    return [
-        part
-        for outlines in junctions.values()
-        for part in _floor(np.concatenate(outlines), NARROW, False)
-    ]
-
-
-def _gaps(strips: Sequence[Strip]) -> List[np.ndarray]:
-    """Return triangles, (t, 3, 2) m, that fill narrow gaps between lanes at junctions."""
-    quads = np.concatenate([strip.outline() for strip in strips])
-    middles = quads.mean(axis=1)
-    junctions: Dict[int, List[np.ndarray]] = defaultdict(list)
-    for strip in strips:
-        if strip.lane.is_junction:
-            junctions[strip.lane.junction].append(strip.left_edge)
-    found = []
-    for edges in junctions.values():
-        places = np.concatenate(edges)
-        low, high = places.min(axis=0) - LONGEST, places.max(axis=0) + LONGEST
-        near = ((middles > low) & (middles < high)).all(axis=1)
-        found += list(_floor(quads[near], NARROWER, True))
-    return found
-
-
-def _floor(quads: np.ndarray, narrow: float, is_below: bool) -> Iterator[np.ndarray]:
-    margin = narrow + 2 * TEXEL
-    low = quads.min(axis=(0, 1)) - margin
-    columns, rows = np.ceil((quads.max(axis=(0, 1)) + margin - low) / TEXEL).astype(int)
-    plan = np.zeros((rows, columns), np.uint8)
-    for quad in np.round((quads - low) / TEXEL - 0.5).astype(np.int32):
-        cv2.fillConvexPoly(plan, quad, 255)
-    size = int(narrow / TEXEL) | 1
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    closed = cv2.morphologyEx(plan, cv2.MORPH_CLOSE, brush)
-    # A floor keeps off what lies beside the road; a gap's filling lies under it.
-    change = cv2.MORPH_DILATE if is_below else cv2.MORPH_OPEN
-    left = cv2.morphologyEx(closed & ~plan, change, np.ones((3, 3), np.uint8))
-    for contour in cv2.findContours(left, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]:
-        outline = cv2.approxPolyDP(contour, 1.0, True)[:, 0]
-        if len(outline) >= 3:
-            yield _triangulated(low + (outline + 0.5) * TEXEL)
-
-
-def _triangulated(outline: np.ndarray) -> np.ndarray:
-    cutter = Triangulator()
-    for index, (x, y) in enumerate(outline):
-        cutter.addVertex(float(x), float(y))
-        cutter.addPolygonVertex(index)
-    cutter.triangulate()
-    rows = [
-        (cutter.getTriangleV0(k), cutter.getTriangleV1(k), cutter.getTriangleV2(k))
-        for k in range(cutter.getNumTriangles())
-    ]
-    return outline[np.array(rows, int).reshape(-1, 3)]
