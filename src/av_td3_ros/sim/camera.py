@@ -33,7 +33,6 @@ SOFTWARE_FILM = 0.5
 OPAQUE = np.uint32(0xFF000000)
 
 
-# Without Panda3D's own main loop nobody would collect its states: they go with their last user.
 class Camera:
     """Renders one scene from anywhere."""
 
