@@ -200,6 +200,15 @@ def in_a_house():
         ),
         lambda t: t.say('set_transform', Pose(position=in_a_house())),
         lambda t: t.say(
+            'set_transform', Pose(position=convert.geometry_msgs.msg.Point(x=1e300, y=1e15))
+        ),
+        lambda t: t.say(
+            'set_target_velocity', Twist(linear=convert.geometry_msgs.msg.Vector3(x=1e200))
+        ),
+        lambda t: t.say(
+            'set_target_velocity', Twist(angular=convert.geometry_msgs.msg.Vector3(z=1000.0))
+        ),
+        lambda t: t.say(
             'goal', PoseStamped(pose=Pose(position=convert.geometry_msgs.msg.Point(x=math.nan)))
         ),
         lambda t: t.say(

@@ -73,6 +73,16 @@ def test_weather_changes_the_picture_and_back(ros, talker, driver):
     assert np.array_equal(convert.from_image(driver.last('image')), clear)
 
 
+def test_carla_s_own_presets_are_taken(ros, talker, driver):
+    import carla
+
+    theirs = carla.WeatherParameters.HardRainNoon  # with an azimuth of -1
+    msg = CarlaWeatherParameters(**{n: float(getattr(theirs, n)) for n in Weather._fields})
+    talker.say('weather_control', msg)
+    ros.until(lambda: driver.simulator._world.weather.precipitation == 100.0)
+    assert driver.simulator._world.weather.sun_azimuth_angle == 359.0
+
+
 @pytest.mark.parametrize('bad', [{'cloudiness': 101.0}, {'fog_density': math.nan}])
 def test_weather_out_of_range_is_ignored_and_said(ros, talker, driver, capfd, bad):
     talker.say('weather_control', weather_msg(Weather(**bad)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from av_td3_ros.datatypes import Pose
-from av_td3_ros.sim.boxes import touching
+from av_td3_ros.sim.boxes import touching, touching_circles
 from av_td3_ros.sim.collisions import contact, impulse, Mover, RESTITUTION, way_to
 
 CAR = (4.5, 1.8)
@@ -58,7 +58,13 @@ def test_a_lamp_at_the_corner_pushes_away_from_itself():
 
 @pytest.mark.parametrize('x, y, normal', [(1.9, 0.1, (-1.0, 0.0)), (0.2, -0.9, (0.0, 1.0))])
 def test_a_lamp_inside_the_box_leaves_by_the_nearest_side(x, y, normal):
-    assert contact(np.array((0.0, 0.0, 0.0, 4.0, 2.0)), np.array((x, y, 0.1))).normal == normal
+    box, lamp = np.array((0.0, 0.0, 0.0, 4.0, 2.0)), np.array((x, y, 0.1))
+    touch = contact(box, lamp)
+    assert touch.normal == normal
+    box[:2] += (touch.depth + 1e-6) * np.array(touch.normal)
+    assert not touching_circles(box, lamp[None])[0]
+    box[:2] -= 1e-3 * np.array(touch.normal)
+    assert touching_circles(box, lamp[None])[0]
 
 
 def test_a_head_on_hit_against_a_wall_takes_all_momentum_and_a_little_more():

@@ -200,6 +200,30 @@ def test_a_teleport_into_a_wall_is_refused_and_nothing_moves(world):
     assert world.state == before
 
 
+@pytest.mark.parametrize('x, y, yaw', [(1e6, 0.0, 0.0), (0.0, -1e300, 0.0), (0.0, 0.0, math.nan)])
+def test_a_place_beyond_all_maps_is_refused_and_nothing_moves(world, x, y, yaw):
+    before = world.state
+    with pytest.raises(
+        ValueError, match='a pose must be finite and within 100000 m of the origin'
+    ):
+        world.teleport(Pose(x, y, 0.0, yaw))
+    assert world.state == before
+
+
+@pytest.mark.parametrize('speed, yaw_rate', [(1e200, 0.0), (5.0, 1000.0), (math.nan, 0.0)])
+def test_a_velocity_that_no_car_has_is_refused(world, speed, yaw_rate):
+    with pytest.raises(ValueError, match='speed must lie within 100 m/s and yaw rate within 10'):
+        world.set_velocity(speed, yaw_rate)
+
+
+def test_where_there_is_room_at_first_there_is_room_after_every_reset():
+    world = World(SimulatorConfig(vehicles=60))
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        world.teleport(world.road_map.random_route(rng, 80.0, 200.0).start)
+    assert len(world.traffic.boxes) == 60
+
+
 def test_too_many_vehicles_are_refused(tmp_path):
     fabriksgatan = ROOT.parent / 'shared' / 'maps' / 'fabriksgatan.xodr'
     if not fabriksgatan.exists():

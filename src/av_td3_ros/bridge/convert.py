@@ -206,7 +206,10 @@ def from_weather_msg(msg: CarlaWeatherParameters) -> Weather:
 
     :raises ValueError: where a value is no number or out of range.
     """
-    return Weather(*(float(getattr(msg, name)) for name in Weather._fields)).check()
+    values = {name: float(getattr(msg, name)) for name in Weather._fields}
+    if math.isfinite(values['sun_azimuth_angle']):
+        values['sun_azimuth_angle'] %= 360.0  # CARLA's own presets have -1
+    return Weather(**values).check()
 
 
 # -- route ----------------------------------------------------------------------------------------

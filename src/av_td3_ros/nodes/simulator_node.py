@@ -199,9 +199,6 @@ class SimulatorNode(GraphNode):
     def on_set_transform(self, msg: geometry_msgs.msg.Pose) -> None:
         """Put the vehicle somewhere; it keeps its velocity, as in CARLA."""
         pose = convert.from_pose_msg(msg)
-        if not all(math.isfinite(value) for value in pose):
-            self.get_logger().warning(f'set_transform must be finite, got {pose}: ignored')
-            return
         try:
             self._world.teleport(pose)
         except ValueError as error:
@@ -209,8 +206,10 @@ class SimulatorNode(GraphNode):
 
     def on_set_target_velocity(self, msg: Twist) -> None:
         """Set forward speed and yaw rate."""
-        if math.isfinite(msg.linear.x) and math.isfinite(msg.angular.z):
+        try:
             self._world.set_velocity(msg.linear.x, msg.angular.z)
+        except ValueError as error:
+            self.get_logger().warning(f'set_target_velocity: {error}; ignored')
 
     def on_goal(self, msg: PoseStamped) -> None:
         """Plan a route from the vehicle to the goal."""

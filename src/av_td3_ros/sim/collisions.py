@@ -61,24 +61,24 @@ def way_to(before: Pose, after: Pose, size: Vector, obstacle: np.ndarray) -> Opt
     """
     if _touches(before, size, obstacle):
         return None
-    turn = wrap_angle(after.yaw - before.yaw)
-
-    def at(share: float) -> Pose:
-        return Pose(
-            before.x + share * (after.x - before.x),
-            before.y + share * (after.y - before.y),
-            before.z,
-            wrap_angle(before.yaw + share * turn),
-        )
-
     free, hit = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = 0.5 * (free + hit)
-        if _touches(at(middle), size, obstacle):
+        if _touches(between(before, after, middle), size, obstacle):
             hit = middle
         else:
             free = middle
-    return at(free)
+    return between(before, after, free)
+
+
+def between(before: Pose, after: Pose, share: float) -> Pose:
+    """Return the pose that lies a share of the way from one to another, turning the short way."""
+    return Pose(
+        before.x + share * (after.x - before.x),
+        before.y + share * (after.y - before.y),
+        before.z,
+        wrap_angle(before.yaw + share * wrap_angle(after.yaw - before.yaw)),
+    )
 
 
 def contact(box: np.ndarray, obstacle: np.ndarray) -> Contact:
@@ -135,11 +135,11 @@ def _with_circle(box: np.ndarray, circle: np.ndarray) -> Contact:
     u, v = near_ahead - ahead, near_left - left
     away = math.hypot(u, v)
     if away == 0.0:  # its middle is inside the box: out by the nearest side
-        u, v = (
-            (math.copysign(1.0, -ahead), 0.0)
-            if length / 2 - abs(ahead) < width / 2 - abs(left)
-            else (0.0, math.copysign(1.0, -left))
-        )
+        along, aside = length / 2 - abs(ahead), width / 2 - abs(left)
+        if along < aside:
+            u, v, away = math.copysign(1.0, -ahead), 0.0, -along
+        else:
+            u, v, away = 0.0, math.copysign(1.0, -left), -aside
     else:
         u, v = u / away, v / away
     point = x + near_ahead * cos - near_left * sin, y + near_ahead * sin + near_left * cos

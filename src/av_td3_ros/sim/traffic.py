@@ -57,7 +57,8 @@ class Traffic:
         Prepare the lanes; ``reset`` puts the vehicles on them.
 
         :param count: of vehicles, 0 to 100. :param seed: of their sizes and colours.
-        :raises ValueError: where there are to be more, or no lane is wide enough.
+        :raises ValueError: where there are to be more, no lane is wide enough, or the map has too
+            little room for them somewhere.
         """
         if not 0 <= count <= MOST:
             raise ValueError(
@@ -75,6 +76,7 @@ class Traffic:
         if count:
             network = LaneNetwork(road_map)
             self._places = Places(network)
+            self._check_room(count, self._places.room(KEEP_CLEAR))
             self._paths = Paths(network, self._length)
             self._ego = EgoOnLanes(network)
             self._right_of_way = RightOfWay(network, self._paths)
@@ -92,11 +94,7 @@ class Traffic:
             return
         self._rng = np.random.default_rng(seed)
         places = self._places.away_from(np.array([keep_clear[:2]]), KEEP_CLEAR)
-        if count > len(places):
-            raise ValueError(
-                f'map {self._map} must have room for the traffic, got {count} vehicles for '
-                f'{len(places)} places; set simulator.vehicles to at most {len(places)}'
-            )
+        self._check_room(count, len(places))
         self._time = 0.0
         self._wanted = self._rng.uniform(SLOWEST, FASTEST, count)
         self._hit_until = np.full(count, -math.inf)
@@ -151,6 +149,13 @@ class Traffic:
         self.speed[index] = min(max(self.speed[index] + along / self._mass[index], 0.0), FASTEST)
         self._hit_until[index] = self._time + HIT_TIME
         self.braking[index] = True
+
+    def _check_room(self, count: int, places: int) -> None:
+        if count > places:
+            raise ValueError(
+                f'map {self._map} must have room for the traffic, got {count} vehicles for '
+                f'{places} places; set simulator.vehicles to at most {places}'
+            )
 
     # -- parts of a step --------------------------------------------------------------------------
 

@@ -41,6 +41,11 @@ class Places:
         apart = np.hypot(*(self.middle[:, None] - points).T).min(axis=0)
         return np.flatnonzero(apart > distance + 0.5 * self.size + POINT)
 
+    def room(self, distance: float) -> int:
+        """Return how many places are left, at least, wherever on a lane one is kept clear."""
+        apart = np.hypot(*(self.middle[:, None] - self.middle).T)
+        return int((apart > distance + 0.5 * self.size[:, None] + POINT).sum(axis=0).min())
+
     def front(self, place: int, length: float, rng: np.random.Generator) -> Tuple[int, float]:
         """
         Draw where in a place a vehicle is.

@@ -8,6 +8,8 @@ integrated by the classical Runge-Kutta method of order 4.
 import math
 from typing import Tuple
 
+import numpy as np
+
 from av_td3_ros.datatypes import Control, Pose, VehicleState, wrap_angle
 from av_td3_ros.sim.powertrain import REVERSE, follow, steer
 from av_td3_ros.sim.single_track import (
@@ -62,6 +64,12 @@ class Vehicle:
     def steering_angle(self) -> float:
         """Angle of the front wheels, rad, positive left."""
         return self._pedals[0]
+
+    @property
+    def box(self) -> np.ndarray:
+        """Where it is: (5,) float64, x, y, yaw, length, width."""
+        pose, params = self.state.pose, self.params
+        return np.array((pose.x, pose.y, pose.yaw, params.length, params.width))
 
     @property
     def is_braking(self) -> bool:

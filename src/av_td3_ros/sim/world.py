@@ -6,7 +6,7 @@ Deterministic: the same seed and controls give the same states and images, bit f
 
 import functools
 import math
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -14,11 +14,12 @@ from av_td3_ros.config import SimulatorConfig
 from av_td3_ros.datatypes import Control, Pose, VehicleState, wrap_angle
 from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.sim.boxes import touching
-from av_td3_ros.sim.collisions import contact, HAIR, impulse, Mover, way_to
+from av_td3_ros.sim.collisions import Mover
+from av_td3_ros.sim.hits import Obstacle, resolve
 from av_td3_ros.sim.lane_watch import LaneWatch
 from av_td3_ros.sim.lens_effects import Lens, random_lens
 from av_td3_ros.sim.scenery import Item, Scenery
-from av_td3_ros.sim.traffic import Traffic
+from av_td3_ros.sim.traffic import FIRST_ID, Traffic
 from av_td3_ros.sim.vehicle import Vehicle
 from av_td3_ros.sim.weather import PRESETS, random_weather, Weather
 
@@ -27,6 +28,8 @@ RANDOM = 'random'
 # Grip of a soaked road over that of a dry one; peak values of asphalt are 0.5 to 0.7 and 0.8 to
 # 0.9 in Wong, Theory of Ground Vehicles (2008), section 1.3.
 SOAKED = 0.7
+# Beyond these a pose (m) or a velocity (m/s, rad/s) is a mistake; the numbers stay exact.
+FARTHEST, FASTEST, QUICKEST = 1e5, 100.0, 10.0
 # What touches slower than this, m/s, leans and does not hit.
 SOFT = 0.02
 
@@ -83,8 +86,7 @@ class World:
     @property
     def box(self) -> np.ndarray:
         """Where the vehicle is: (5,) float64, x, y, yaw, length, width."""
-        pose, (length, width) = self.state.pose, self._size
-        return np.array((pose.x, pose.y, pose.yaw, length, width))
+        return self.vehicle.box
 
     @property
     def others(self) -> np.ndarray:
@@ -111,17 +113,25 @@ class World:
 
         The traffic begins anew around it, so that no other vehicle is in its place.
 
-        :raises ValueError: where something that stands fast is in its place.
+        :raises ValueError: for a pose that is no place in reach, where something that stands fast
+            is in its place, or where the map has no room left for the traffic; nothing moves then.
         """
+        if not all(abs(value) <= FARTHEST for value in pose):
+            raise ValueError(
+                f'a pose must be finite and within {FARTHEST:g} m of the origin, got '
+                f'{tuple(pose)}; choose one on a lane'
+            )
         placed = Pose(pose.x, pose.y, 0.0, wrap_angle(pose.yaw))
-        index = self.scenery.collides(placed, *self._size)
+        length, width = self.vehicle.params.length, self.vehicle.params.width
+        index = self.scenery.collides(placed, length, width)
         if index is not None:
             raise ValueError(
                 f'the vehicle must be put on a free place, got ({pose.x:.1f}, {pose.y:.1f}), '
                 f'where a {self.scenery.items[index].kind} stands; choose one on a lane'
             )
+        keep_clear = placed.x, placed.y, placed.yaw, length, width
+        self.traffic.reset(int(self._rng.integers(2**31)), keep_clear)
         self.vehicle.place(placed)
-        self.traffic.reset(int(self._rng.integers(2**31)), self.box.tolist())
         self._lanes.reset(self.box)
         self._begun = self.frame
         if self._config.weather == RANDOM:
@@ -129,7 +139,16 @@ class World:
             self.set_weather(random_weather(self._rng))
 
     def set_velocity(self, speed: float, yaw_rate: float) -> None:
-        """Set forward speed (m/s) and yaw rate (rad/s)."""
+        """
+        Set forward speed (m/s) and yaw rate (rad/s).
+
+        :raises ValueError: for what no road vehicle does.
+        """
+        if not (abs(speed) <= FASTEST and abs(yaw_rate) <= QUICKEST):
+            raise ValueError(
+                f'speed must lie within {FASTEST:g} m/s and yaw rate within {QUICKEST:g} rad/s, '
+                f'got {speed:g} and {yaw_rate:g}'
+            )
         self.vehicle.set_velocity(speed, yaw_rate)
 
     def set_weather(self, weather: Weather) -> None:
@@ -181,53 +200,27 @@ class World:
 
     # -- hits -------------------------------------------------------------------------------------
 
-    @property
-    def _size(self) -> Tuple[float, float]:
-        return self.vehicle.params.length, self.vehicle.params.width
-
     def _collide(self, before: Pose) -> List[Collision]:
-        hits = []
-        index = self.scenery.collides(self.state.pose, *self._size)
-        if index is not None:
-            hits.append(
-                self._hit(before, _outline(self.scenery.items[index]), Mover(), SCENERY_ID)
-            )
+        """Hold the vehicle where it touches something, and let the impulses act on both."""
+        found = []
+        for hit in resolve(self.vehicle, before, self._touched):
+            actor_id, (x, y) = hit.obstacle.actor_id, hit.impulse
+            if actor_id != SCENERY_ID:
+                self.traffic.struck(actor_id - FIRST_ID, (-x, -y))
+            if math.hypot(x, y) > SOFT * self.vehicle.params.mass:
+                found.append(Collision(actor_id, (x, y, 0.0)))
+        return found
+
+    def _touched(self, pose: Pose) -> List[Obstacle]:
+        length, width = self.vehicle.params.length, self.vehicle.params.width
+        items = (self.scenery.items[i] for i in self.scenery.touched(pose, length, width))
+        found = [Obstacle(_outline(item), Mover(), SCENERY_ID) for item in items]
         if self.traffic.bodies:
-            for index in np.flatnonzero(touching(self.box, self.traffic.boxes)).tolist():
-                other = self._mover(index)
-                hit = self._hit(before, self.traffic.boxes[index], other, self.traffic.ids[index])
-                hits.append(hit)
-                if hit is not None:
-                    self.traffic.struck(index, (-hit.impulse[0], -hit.impulse[1]))
-        return [hit for hit in hits if hit is not None]
-
-    def _hit(
-        self, before: Pose, obstacle: np.ndarray, other: Mover, actor_id: int
-    ) -> Optional[Collision]:
-        """Hold the vehicle where it touches an obstacle, and let the impulse act on it."""
-        pose = way_to(before, self.state.pose, self._size, obstacle)
-        if pose is not None:
-            self.vehicle.place(pose)
-        touch = contact(self.box, obstacle)
-        if pose is None:  # pushed into: out again
-            pose, out = self.state.pose, touch.depth + HAIR
-            x, y = pose.x + out * touch.normal[0], pose.y + out * touch.normal[1]
-            self.vehicle.place(pose._replace(x=x, y=y))
-        params, (x, y) = self.vehicle.params, touch.normal
-        force = impulse(touch, self._ego(), other)
-        if force <= SOFT * params.mass:
-            return None
-        self.vehicle.push((force * x, force * y), touch.point)
-        return Collision(actor_id, (force * x, force * y, 0.0))
-
-    def _ego(self) -> Mover:
-        vehicle, params = self.vehicle, self.vehicle.params
-        centre, state = vehicle.centre_of_gravity, vehicle.state
-        cos, sin = math.cos(state.pose.yaw), math.sin(state.pose.yaw)
-        # The middle of the box turns about the centre of gravity.
-        left = state.lateral_speed - params.centre * state.yaw_rate
-        velocity = state.speed * cos - left * sin, state.speed * sin + left * cos
-        return Mover(centre, velocity, state.yaw_rate, params.mass, params.yaw_inertia)
+            box = np.array((pose.x, pose.y, pose.yaw, length, width))
+            for index in np.flatnonzero(touching(box, self.traffic.boxes)).tolist():
+                outline = self.traffic.boxes[index].copy()
+                found.append(Obstacle(outline, self._mover(index), self.traffic.ids[index]))
+        return found
 
     def _mover(self, index: int) -> Mover:
         x, y, yaw = self.traffic.boxes[index, :3].tolist()
