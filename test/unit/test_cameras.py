@@ -8,7 +8,8 @@ pytest.importorskip('panda3d')
 
 from av_td3_ros.config import SimulatorConfig  # noqa: E402
 from av_td3_ros.datatypes import Control, Pose  # noqa: E402
-from av_td3_ros.sim.cameras import VIEWS  # noqa: E402
+from av_td3_ros.sim.cameras import Cameras, NO_ROUTE, VIEWS  # noqa: E402
+from av_td3_ros.sim.lens_effects import Lens  # noqa: E402
 from av_td3_ros.sim.world import World  # noqa: E402
 
 STREET = Pose(40.0, -1.75, 0.0, 0.0)
@@ -70,3 +71,36 @@ def test_brake_lights_come_on(world):
 def test_another_view_is_refused(world):
     with pytest.raises(ValueError, match="view must be one of front, chase, .*, got 'side'"):
         world.view('side', 10, 10)
+
+
+def test_the_front_view_has_the_lens_of_the_front_camera_at_every_size(world):
+    config = SimulatorConfig(image_width=96, image_height=60)
+    cameras = Cameras(world.road_map, world.scenery, world.traffic, world.vehicle, config)
+
+    def brightness(width, height, kind='front'):
+        return cameras.view(kind, width, height, 0, NO_ROUTE).mean()
+
+    plain = [brightness(96, 60), brightness(192, 120), brightness(192, 120, 'chase')]
+    cameras.set_weather(world.weather, Lens(exposure=-2.0))
+    dark = [brightness(96, 60), brightness(192, 120), brightness(192, 120, 'chase')]
+    opened_later = brightness(288, 180)
+    cameras.close()
+    assert dark[0] < 0.7 * plain[0]
+    assert [dark[1], opened_later] == pytest.approx([dark[0], dark[0]], rel=0.05)
+    assert dark[2] == plain[2]
+
+
+def test_views_of_many_sizes_do_not_pile_up(world):
+    def resident():
+        with open('/proc/self/status') as file:
+            return next(int(line.split()[1]) for line in file if line.startswith('VmRSS')) / 1024
+
+    def look(sizes):
+        for width in sizes:
+            world.view('chase', width, 120)
+
+    look(range(100, 130))
+    before = resident()
+    look(range(130, 190))
+    assert resident() - before < 25.0
+    assert np.array_equal(world.view('front', 96, 60), world.image()[..., 2::-1])

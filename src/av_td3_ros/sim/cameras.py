@@ -1,7 +1,7 @@
 """
 The cameras of a world: the front camera with its channels, and views for people.
 
-They share one scene; each is opened when it is first asked for.
+They share one scene; each is opened when it is first asked for, and the few last used stay open.
 """
 
 import math
@@ -28,6 +28,8 @@ VIEWS = ('front', 'chase', 'top', 'segmentation', 'depth')
 FRONT_VIEWS = ('front', 'segmentation', 'depth')
 CHASE_FOV, TOP_FOV = 80.0, 70.0
 NO_ROUTE = np.zeros((0, 2))
+# Cameras that stay open.
+MOST_OPEN = 8
 # Full scale of the colours of depth for people, m.
 DEPTH_SHOWN = 60.0
 
@@ -52,14 +54,19 @@ class Cameras:
         )
         self._scene.set_vehicles(traffic.bodies, ego)
         self._route = NO_ROUTE
+        self._lens = Lens()
+        # The last used is the last.
         self._open: Dict[Tuple[int, int, float, bool], Camera] = {}
         self._palette = np.full((256, 4), 255, np.uint8)
         self._palette[:, :3] = class_palette()[:, ::-1]
 
     def set_weather(self, weather: Weather, lens: Lens) -> None:
-        """Change sky, air and road, and the sensor of the front camera."""
+        """Change sky, air and road, and the sensor of the front camera at every size."""
         self._scene.set_weather(weather)
-        self._front.set_lens(lens)
+        self._lens = lens
+        for (*_, shows_ego), camera in self._open.items():
+            if not shows_ego:
+                camera.set_lens(lens)
 
     def image(self, frame: int) -> np.ndarray:
         """Return what the front camera sees: (height, width, 4) uint8, BGRA."""
@@ -122,9 +129,15 @@ class Cameras:
 
     def _camera(self, width: int, height: int, fov_deg: float, with_ego: bool = False) -> Camera:
         key = width, height, fov_deg, with_ego
-        if key not in self._open:
-            self._open[key] = Camera(self._scene, *key, renderer=self._config.renderer)
-        return self._open[key]
+        camera = self._open.pop(key, None)
+        if camera is None:
+            if len(self._open) == MOST_OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            camera = Camera(self._scene, *key, renderer=self._config.renderer)
+            if not with_ego:
+                camera.set_lens(self._lens)
+        self._open[key] = camera
+        return camera
 
     def _move(self) -> None:
         traffic, vehicle = self._traffic, self._vehicle
