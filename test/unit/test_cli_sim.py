@@ -1,6 +1,7 @@
 """``av-td3 sim``: keys of a terminal drive, every exit gives it back, files are what they say."""
 
 import os
+import resource
 import select
 import shutil
 import signal
@@ -195,7 +196,8 @@ def test_a_gif_shows_the_drive(tmp_path, capsys):
     image = pytest.importorskip('PIL.Image')
     path = tmp_path / 'drive.gif'
     assert run('--record', str(path), '--seconds', '1.5', '--view', 'front') == 0
-    assert '1.5 s driven' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert '1.5 s driven' in told and f'{path}: 1.5 s written' in told
     with image.open(path) as file:
         assert file.size == (640, 360)
         first, lasting = np.asarray(file.convert('RGB'), np.float64), 0
@@ -242,6 +244,23 @@ def test_a_trained_policy_drives(tmp_path):
     assert path.stat().st_size > 1000
 
 
+@pytest.mark.parametrize('suffix', ['gif', 'mp4', 'png'])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, suffix):
+    path = tmp_path / f'drive.{suffix}'
+    small = 100_000, 100_000  # bytes of any file, as if the disk had no more
+    done = subprocess.run(
+        [*COMMAND, '--expert', '--record', str(path), '--seconds', '4'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, small),
+    )
+    assert done.returncode == 2
+    assert f'{path} must be written whole, got: File too large; make room' in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and str(path) not in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     'arguments, text',
     [
@@ -263,8 +282,10 @@ def test_what_cannot_be_is_refused_in_one_sentence(capsys, monkeypatch, tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('DISPLAY', raising=False)
     assert main(['sim', *arguments]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
+    told = capsys.readouterr()
+    lines = told.err.strip().splitlines()
     assert len(lines) == 1 and text in lines[0]
+    assert 'a.gif' not in told.out
     assert not list(tmp_path.iterdir())
 
 

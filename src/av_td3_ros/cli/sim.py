@@ -70,17 +70,22 @@ def run(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         stack.enter_context(stops_are_interrupts())
         driver = make_driver(options, config)
+        env = DrivingEnv(config)
+        stack.callback(env.close)
         recorder = None
         if options.record:
             recorder = Recorder(Path(options.record), period)
-            stack.callback(lambda: print(recorder.written, flush=True))
+            stack.callback(_tell, recorder)
             stack.enter_context(recorder)
-        env = DrivingEnv(config)
-        stack.callback(env.close)
         session = Session(env, driver, recorder, options.view, period)
         stack.callback(lambda: print(session.summary, flush=True))
         session.drive(stack.enter_context(make_screen(options, watched)), options.seconds)
     return 0
+
+
+def _tell(recorder: Any) -> None:
+    if recorder.length:
+        print(f'{recorder.path}: {recorder.length:.1f} s written', flush=True)
 
 
 def prepare(options: argparse.Namespace) -> Tuple[RunConfig, bool]:

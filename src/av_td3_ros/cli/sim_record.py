@@ -1,5 +1,6 @@
 """Files that ``av-td3 sim --record`` writes: GIF, MP4, and PNG for one picture."""
 
+import os
 from pathlib import Path
 import tempfile
 from typing import Any, List
@@ -13,13 +14,16 @@ SUFFIXES = ('.gif', '.mp4', '.png')
 GIF_LONGEST = 60.0
 GIF_PERIOD = 0.1
 GIF_COLOURS = 128
+# More than what a video holds back until its end, bytes.
+PROBE = 1 << 20
 
 
 class Recorder:
     """
     Collects pictures and writes the file at the end of the ``with``, also after Ctrl-C.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. ``path``: of the file. ``length``: of what is in it, s of
+    simulated time; 0 while there is none.
     """
 
     size = 640, 360
@@ -31,7 +35,8 @@ class Recorder:
         :param path: by its suffix, .gif (ten pictures a second), .mp4 or .png (the last picture).
         :param period: simulated time between two pictures, s.
         """
-        self._path = path
+        self.length = 0.0
+        self.path = path
         self._period = period
         self._pictures = 0
         self._next = 0.0
@@ -47,16 +52,15 @@ class Recorder:
         try:
             if self._pictures:
                 self._finish()
-                self._part.replace(self._path)
+                self._part.replace(self.path)
+                self.length = self._pictures * self._period
+        except OSError as error:
+            raise RuntimeError(
+                f'{self.path} must be written whole, got: {error.strerror or error}; make room '
+                'on its disk, or record elsewhere'
+            ) from None
         finally:
             self._folder.cleanup()
-
-    @property
-    def written(self) -> str:
-        """What to say at the end."""
-        if not self._pictures:
-            return f'{self._path}: nothing to write'
-        return f'{self._path}: {self._pictures * self._period:.1f} s'
 
     def add(self, picture: np.ndarray) -> None:
         """
@@ -81,6 +85,9 @@ class Recorder:
 
     def _add_to_video(self, picture: np.ndarray) -> None:
         if self._video is None:
+            # Both would print of their own about a full disk, OpenCV with every picture.
+            os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '8')
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
             height, width = picture.shape[:2]
             self._video = cv2.VideoWriter(
                 str(self._part),
@@ -89,6 +96,7 @@ class Recorder:
                 (width, height),
             )
             if not self._video.isOpened():
+                self._find_fault()
                 raise RuntimeError(
                     'OpenCV must be able to write MP4, got a build without; record a .gif'
                 )
@@ -97,8 +105,10 @@ class Recorder:
     def _finish(self) -> None:
         if self._video is not None:
             self._video.release()
+            self._check_video()
         elif self._part.suffix == '.png':
-            cv2.imwrite(str(self._part), cv2.cvtColor(self._kept[-1], cv2.COLOR_RGB2BGR))
+            _, data = cv2.imencode('.png', cv2.cvtColor(self._kept[-1], cv2.COLOR_RGB2BGR))
+            self._part.write_bytes(data)
         else:
             every = max(GIF_PERIOD, self._period)
             self._kept[0].save(
@@ -108,6 +118,22 @@ class Recorder:
                 duration=round(every * 1e3),
                 loop=0,
             )
+
+    def _check_video(self) -> None:
+        """Read it back: OpenCV does not tell of what it could not write."""
+        video = cv2.VideoCapture(str(self._part))
+        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        video.set(cv2.CAP_PROP_POS_FRAMES, self._pictures - 1)
+        is_whole = count == self._pictures and video.grab()
+        video.release()
+        if not is_whole:
+            self._find_fault()
+            raise OSError(f'{count} of {self._pictures} pictures in the file')
+
+    def _find_fault(self) -> None:
+        """Write what OpenCV could not, to be told why."""
+        with self._part.open('ab') as file:
+            file.write(bytes(PROBE))
 
 
 def check(path: Path, seconds: float) -> None:
