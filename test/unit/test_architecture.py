@@ -24,6 +24,8 @@ LAYERS = {
     'config': 2,
     'presets': 2,
     'run_folder': 2,
+    'gates': 2,
+    'report': 5,
     'driving': 3,
     'td3': 3,
     'graph': 3,
@@ -45,6 +47,8 @@ CORE = (
     'gym_env',
     'graph',
     'curves',
+    'gates',
+    'report',
 )
 FILES = sorted(SOURCE.rglob('*.py'))
 

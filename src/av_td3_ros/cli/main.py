@@ -4,9 +4,9 @@ import argparse
 import sys
 from typing import List, Optional
 
-from av_td3_ros.cli import bench, doctor, evaluate, presets, sim, train
+from av_td3_ros.cli import bench, doctor, evaluate, gate, presets, sim, train
 
-COMMANDS = (train, evaluate, sim, bench, presets, doctor)
+COMMANDS = (train, evaluate, gate, sim, bench, presets, doctor)
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
