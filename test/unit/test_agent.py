@@ -8,7 +8,12 @@ import torch
 
 from av_td3_ros.datatypes import ObsSpec
 from av_td3_ros.td3.agent import LearnerError, TD3
-from av_td3_ros.td3.metrics import ACTOR_METRICS, CRITIC_METRICS, OPTIONAL_METRICS
+from av_td3_ros.td3.metrics import (
+    ACTOR_METRICS,
+    CRITIC_METRICS,
+    OPTIONAL_METRICS,
+    RECORD_METRICS,
+)
 from av_td3_ros.td3.replay import Batch
 from learners import changed, make_batch, small, snapshot, SPEC
 
@@ -72,7 +77,11 @@ def test_target_and_loss_by_hand():
     assert metrics['q_difference'] == pytest.approx(np.abs(q1 - q2).mean(), abs=1e-5)
     assert metrics['q_replay_mean'] == pytest.approx(q1.mean(), abs=1e-5)
     assert metrics['q_replay_max'] == pytest.approx(q1.max(), abs=1e-5)
+    assert metrics['q_replay_min'] == pytest.approx(q1.min(), abs=1e-5)
+    assert metrics['q_replay_std'] == pytest.approx(q1.std(), abs=1e-5)
     assert metrics['feature_l2'] == pytest.approx(length.mean(), abs=1e-5)
+    seen = np.linalg.norm(features, axis=1).mean()
+    assert metrics['feature_l2_seen'] == pytest.approx(seen, abs=1e-5)
     assert metrics['feature_mean'] == pytest.approx(features.mean(), abs=1e-5)
     assert metrics['feature_std'] == pytest.approx(features.std(axis=0).mean(), abs=1e-5)
 
@@ -175,6 +184,8 @@ def test_actor_metrics_by_hand():
     assert metrics['actor_loss'] == pytest.approx(loss, abs=1e-5)
     assert metrics['q_policy_mean'] == pytest.approx(float(q.mean()), abs=1e-5)
     assert metrics['q_policy_max'] == pytest.approx(float(q.max()), abs=1e-5)
+    assert metrics['q_policy_min'] == pytest.approx(float(q.min()), abs=1e-5)
+    assert metrics['q_policy_std'] == pytest.approx(float(q.numpy().std()), abs=1e-5)
     assert metrics['tanh_saturation'] == 0.5
     spread = float(action.std(dim=0, correction=0).mean())
     assert metrics['action_std'] == pytest.approx(spread, abs=1e-5)
@@ -211,7 +222,7 @@ def test_vector_may_be_empty():
 
 def test_every_metric_is_explained():
     page = (Path(__file__).parents[2] / 'docs' / 'design' / 'td3.md').read_text()
-    for name, meaning in {**CRITIC_METRICS, **ACTOR_METRICS, **OPTIONAL_METRICS}.items():
+    for name, meaning in {**CRITIC_METRICS, **ACTOR_METRICS, **OPTIONAL_METRICS, **RECORD_METRICS}.items():
         assert f'| `{name}` | {meaning} |' in page
 
 
@@ -231,7 +242,7 @@ def test_gradient_norms_before_and_after_the_clip_are_of_one_definition():
                            optimiser__actor_clip=1e6))
     got, unclipped = clipped.update(batch), free.update(batch)
     for name in CRITIC_METRICS.keys() | ACTOR_METRICS.keys():
-        if not name.endswith('_clipped'):
+        if not any(after in name for after in ('clipped', 'weight_norm', 'update_norm')):
             assert got[name] == unclipped[name], name
     for agent, metrics in ((clipped, got), (free, unclipped)):
         norm = norm_by_hand(agent.policy.encoder, agent.critic)
@@ -248,6 +259,8 @@ def test_gradient_norms_before_and_after_the_clip_are_of_one_definition():
     assert got['gradient_norm_actor_clipped'] == pytest.approx(2e-3, 1e-4)
     for name in ('gradient_norm_critic_total', 'gradient_norm_actor'):
         assert unclipped[f'{name}_clipped'] == unclipped[name]
+    for name in ('clipped_critic', 'clipped_actor'):
+        assert (got[name], unclipped[name]) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
