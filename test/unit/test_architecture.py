@@ -23,6 +23,7 @@ LAYERS = {
     'learning_config': 2,
     'config': 2,
     'presets': 2,
+    'task_config': 2,
     'run_folder': 2,
     'gates': 2,
     'report': 5,
