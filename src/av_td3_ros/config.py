@@ -8,7 +8,12 @@ command line and the tables in the docs are all made from these fields.
 from dataclasses import dataclass, fields, replace
 from typing import Any, Dict, Mapping, Tuple, Type
 
-from av_td3_ros.learning_config import ExplorationConfig, LearnerConfig, ReplayConfig
+from av_td3_ros.learning_config import (
+    ExplorationConfig,
+    HealthConfig,
+    LearnerConfig,
+    ReplayConfig,
+)
 from av_td3_ros.options import build, ConfigError, flatten, group, option, options
 from av_td3_ros.task_config import ObservationConfig, RewardConfig
 
@@ -240,6 +245,7 @@ class TrainerConfig:
     learner: LearnerConfig = group(LearnerConfig)
     replay: ReplayConfig = group(ReplayConfig)
     exploration: ExplorationConfig = group(ExplorationConfig)
+    health: HealthConfig = group(HealthConfig)
 
     def validate(self) -> None:
         """:raises ConfigError: where a batch cannot be filled."""
