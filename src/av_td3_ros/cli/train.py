@@ -122,16 +122,21 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
                 trainer.updates,
                 trainer.updates_per_second,
                 trainer.return_mean,
+                alerts=', '.join(alert.name for alert in trainer.alerts),
             )
         )
 
     stops = catch_stops()
     trainer = train(config, run_folder, show, lambda: bool(stops))
+    ended = 'halted' if trainer.halted else 'stopped' if stops else 'finished'
     progress.end(
-        f'{"stopped" if stops else "finished"}: {trainer.env_steps} steps, {trainer.updates} '
+        f'{ended}: {trainer.env_steps} steps, {trainer.updates} '
         f'updates, return of the last 20 '
         f'episodes {trainer.return_mean:.1f}'
     )
+    if trainer.halted:
+        print(f'training halted: {trainer.halted}')
+        return EXIT_FAULT
     return 0
 
 
@@ -210,6 +215,7 @@ def status_line(graph: Any) -> str:
         status.updates_per_second,
         status.return_mean,
         f' | weights v{adopted} of v{status.policy_version}',
+        graph.health.get('trainer', {}).get('alerts', ''),
     )
 
 
@@ -221,13 +227,15 @@ def line(
     update_rate: float,
     return_mean: float,
     weights: str = '',
+    alerts: str = '',
 ) -> str:
-    """Return one line of progress, what matters most first."""
+    """Return one line of progress, what matters most first; active alerts before all."""
     left = max(target - steps, 0) / rate if rate > 0 else float('nan')
     shown = f'{return_mean:.1f}' if return_mean == return_mean else '-'
+    warned = f'ALERT {alerts} | ' if alerts else ''
     return (
-        f'{steps:6d}/{target} steps {rate:5.1f}/s {common.clock(left):>5} left | return {shown:>6}'
-        f'{weights} | {updates} updates {update_rate:.1f}/s'
+        f'{warned}{steps:6d}/{target} steps {rate:5.1f}/s {common.clock(left):>5} left | return '
+        f'{shown:>6}{weights} | {updates} updates {update_rate:.1f}/s'
     )
 
 

@@ -90,7 +90,7 @@ class TrainerNode(GraphNode):
             run.close()
 
     def health(self) -> Health:
-        """Losses are worth a look; a learner that stopped is a fault."""
+        """Losses and alerts are worth a look; a learner that stopped is a fault."""
         trainer, intake = self._trainer, self._intake
         values = {
             'env_steps': trainer.env_steps,
@@ -104,6 +104,8 @@ class TrainerNode(GraphNode):
             'dropped': self._dropped,
             'queue': self._queue.qsize(),
             'machine': trainer.machine,
+            'alerts': ', '.join(alert.name for alert in trainer.alerts),
+            'rollbacks': trainer.rollbacks,
             **trainer.metrics,
         }
         if self._failure:
@@ -112,6 +114,8 @@ class TrainerNode(GraphNode):
             return ERROR, self._save_failure, values
         if intake.lost or self._dropped:
             return WARN, f'{intake.lost + self._dropped} transitions lost', values
+        if trainer.alerts:
+            return WARN, '; '.join(alert.text for alert in trainer.alerts), values
         return OK, 'warming up' if trainer.random_actions else 'learning', values
 
     # -- events -----------------------------------------------------------------------------------
@@ -147,6 +151,9 @@ class TrainerNode(GraphNode):
         try:
             while not self._stopping.is_set():
                 self._take_all(wait=not self._trainer.update_due)
+                if self._trainer.halted:  # by an update, or by the account of an episode
+                    self._fail(f'halted: {self._trainer.halted}')
+                    break
                 if self._trainer.update_due:
                     self._trainer.update()
                     if self._trainer.publish_due:
@@ -156,10 +163,15 @@ class TrainerNode(GraphNode):
                     self._save()
             self._take_all(wait=False)
         except Exception as error:  # the thread's boundary: say why, end visibly
-            self._failure = f'{type(error).__name__}: {error}'
-            self.get_logger().fatal(f'learner stopped: {self._failure}')
-            self.finish(EXIT_FAULT)
+            self._fail(f'{type(error).__name__}: {error}')
         self._save()
+        self._publish_status()
+
+    def _fail(self, why: str) -> None:
+        """End visibly."""
+        self._failure = why
+        self.get_logger().fatal(f'learner stopped: {why}')
+        self.finish(EXIT_FAULT)
 
     def _save(self) -> str:
         """Write a checkpoint; where that fails, say so and learn on: the next one may succeed."""

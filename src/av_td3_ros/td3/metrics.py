@@ -1,6 +1,8 @@
 """Every metric that an update returns, explained once; there only where it was computed."""
 
-from typing import Any, Dict, Mapping, Sequence
+from collections import deque
+import time
+from typing import Any, Deque, Dict, List, Mapping, Sequence, Tuple
 
 # An action is on the flat of the tanh from here on: its slope is below 0.07.
 SATURATED = 2.0
@@ -82,6 +84,31 @@ RECORD_METRICS: Dict[str, str] = {
 # Columns of metrics.csv.
 COLUMNS = (*CRITIC_METRICS, *ACTOR_METRICS, *OPTIONAL_METRICS, *RECORD_METRICS)
 REWARD = 'reward_'
+SHARE_OF_UPDATES = 'clipped_'
+RATE_WINDOW = 10.0
+
+
+class Record:
+    """What is known about the updates since the last record."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._newest: Dict[str, float] = {}
+        self._shares: Dict[str, List[float]] = {}
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of an update."""
+        self._newest.update(metrics)
+        for name, value in metrics.items():
+            if name.startswith(SHARE_OF_UPDATES):
+                self._shares.setdefault(name, []).append(value)
+
+    def take(self) -> Dict[str, float]:
+        """Return the newest of each metric, of what is a share the mean, and begin anew."""
+        shares = {name: sum(values) / len(values) for name, values in self._shares.items()}
+        record = {**self._newest, **shares}
+        self._newest, self._shares = {}, {}
+        return record
 
 
 def reward_shares(row: Mapping[str, Any]) -> Dict[str, float]:
@@ -97,3 +124,27 @@ def reward_shares(row: Mapping[str, Any]) -> Dict[str, float]:
     }
     total = sum(sums.values())
     return {name: value / total for name, value in sums.items()} if total > 0.0 else {}
+
+
+class Rate:
+    """Events per second over a sliding window."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._marks: Deque[Tuple[float, int]] = deque()
+
+    def count(self) -> None:
+        """Count one event."""
+        self._total += 1
+        moment = time.monotonic()
+        if not self._marks or moment - self._marks[-1][0] > 0.2:
+            self._marks.append((moment, self._total))
+            while moment - self._marks[0][0] > RATE_WINDOW:
+                self._marks.popleft()
+
+    def per_second(self) -> float:
+        """Return the rate."""
+        if not self._marks:
+            return 0.0
+        begun, total = self._marks[0]
+        return (self._total - total) / max(time.monotonic() - begun, 1e-3)
