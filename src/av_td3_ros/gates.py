@@ -28,6 +28,7 @@ LIMITS: Dict[str, float] = {
     'td_error': 5.0,
     'encoder_gradient_ratio': 10.0,
 }
+LENGTH = 'Steps driven'
 # A third of the records needs at least three of them for a median that one outlier cannot move.
 FEWEST = 9
 # Episodes may get shorter by this share: a route that is driven faster takes fewer steps.
@@ -134,7 +135,7 @@ def _length(run: Evidence, stage: str) -> Finding:
     enough = run.env_steps >= steps(stage)
     return Finding(
         stage,
-        'steps driven',
+        LENGTH,
         f'{run.env_steps:,}' if enough else f'{run.env_steps:,}: the run is shorter',
         f'>= {steps(stage):,}',
         True if enough else None,
@@ -238,8 +239,8 @@ def better_than_random(run: Evidence) -> _Measured:
 
 
 def q_bounded(run: Evidence) -> _Measured:
-    """Q of replayed actions, max."""
-    return _largest(run, 'q_replay_max', q_limit(run.settings))
+    """Alerts of Q: beyond r_max / (1 - discount), or off the data."""
+    return _raised(run, 'q_')
 
 
 def collision_rate(run: Evidence) -> _Measured:
@@ -299,22 +300,6 @@ STAGES: Dict[str, Tuple[Criterion, ...]] = {
 
 
 # -- how they measure -----------------------------------------------------------------------------
-
-
-def q_limit(settings: Mapping[str, Any]) -> float:
-    """
-    Return the largest Q that a policy can earn: the best step for ever, and the goal once.
-
-    :param settings: of the run, by dotted key.
-    :raises Unjudged: where they do not say it.
-    """
-    try:
-        step = settings['episode_manager.reward.progress']
-        goal = settings['episode_manager.reward.goal']
-        scale = settings['trainer.learner.reward_scale']
-        return scale * (step / (1.0 - settings['trainer.learner.discount']) + goal)
-    except KeyError as error:
-        raise Unjudged(f'config.yaml has no {error.args[0]}') from None
 
 
 def _metric(run: Evidence, name: str) -> np.ndarray:
@@ -393,7 +378,10 @@ def _clipped(run: Evidence, step: str, groups: Sequence[str]) -> _Measured:
 
 def _raised(run: Evidence, part: str) -> _Measured:
     if run.alerts is None:
-        raise Unjudged('no alerts.csv; the run is of a version without alerts')
+        raise Unjudged('alerts were not recorded')
+    ignored = str(run.settings.get('trainer.health.ignored', ''))
+    if any(part in name for name in filter(None, ignored.split(','))):
+        raise Unjudged(f'alerts are ignored: {ignored} (trainer.health.ignored)')
     names = [r['name'] for r in run.alerts if r['state'] == 'raised' and part in r['name']]
     listed = ', '.join(sorted(set(names)))
     figure = f'{len(names)}: {listed}' if names else '0'

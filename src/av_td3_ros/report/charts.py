@@ -57,10 +57,16 @@ class Panel(NamedTuple):
     unit: str
     curve: Callable[[Run, str], Curve]
     log: bool = False
+    percent: bool = False
 
 
 def _episodes(title: str, unit: str, name: str, scale: float = 1.0) -> Panel:
-    return Panel(title, unit, lambda run, axis: series.episode_curve(run, name, axis, scale))
+    return Panel(
+        title,
+        unit,
+        lambda run, axis: series.episode_curve(run, name, axis, scale),
+        percent=unit == '%',
+    )
 
 
 def _metric(title: str, name: str, log: bool = False, unit: str = '') -> Panel:
@@ -69,7 +75,7 @@ def _metric(title: str, name: str, log: bool = False, unit: str = '') -> Panel:
 
 DRIVING = (
     _episodes('Return of an episode', 'return', 'episode_return'),
-    Panel('Goals', '% of episodes', series.goal_curve),
+    Panel('Goals', '% of episodes', series.goal_curve, percent=True),
     _episodes('Route driven', '%', 'route_completion', 100.0),
     _episodes('Mean speed', 'km/h', 'mean_speed', 3.6),
     _episodes('Distance from the route', 'm', 'mean_lateral_deviation'),
@@ -114,10 +120,13 @@ def _curves(panel: Panel, bands: Sequence[Tuple[str, Band]], axis: str) -> str:
                 )
             axes.plot(found.x, found.mean, color=colour, label=found.label)
         if panel.log and all((found.low > 0).all() for _, found in bands):
-            axes.set_yscale('log')
+            _logarithmic(axes)
+        if panel.percent:
+            axes.set_ylim(0, 102)
         axes.set_xlabel(axis)
         axes.set_ylabel(panel.unit)
         axes.margins(x=0.01)
+        axes.set_xlim(left=0)
         if axis == series.STEPS:
             _thousands(axes)
 
@@ -191,6 +200,17 @@ def _spans(run: Run) -> List[Tuple[str, str, float, float]]:
             spans.append((row['name'], *standing.pop(row['name']), float(row['env_step'])))
     spans += [(name, *begun, float(run.env_steps)) for name, begun in standing.items()]
     return sorted(spans, key=lambda span: span[2])
+
+
+def _logarithmic(axes: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale('log')
+    low, high = axes.get_ylim()
+    narrow = high < 30 * low  # a single power of ten, or none, would be labelled
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+    axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _thousands(axes: Any) -> None:

@@ -47,7 +47,7 @@ def _content(runs: Sequence[Run]) -> Dict[str, Any]:
     return {
         'title': ', '.join(run.name for run in runs),
         'runs': runs,
-        'sentences': [tables.sentence(run) for run in runs],
+        'headlines': [tables.headline(run) for run in runs],
         'groups': list(zip(groups, charts.palette(len(groups)))),
         'spread': len(groups) < len(runs),
         'overview': tables.overview(runs),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
-import yaml
 
 from av_td3_ros import presets
 from av_td3_ros.gates import Columns, Evidence
@@ -22,6 +21,14 @@ from av_td3_ros.options import ConfigError, flatten
 # Any of these makes a folder a run.
 SIGNS = ('config.yaml', 'episodes.csv', 'metrics.csv', 'summary.json', 'checkpoints')
 TEXT = ('outcome', 'reason')
+EPISODE_COLUMNS = (
+    'env_step',
+    'outcome',
+    'reason',
+    'length',
+    'episode_return',
+    'route_completion',
+)
 ALERT_COLUMNS = ('env_step', 'name', 'action', 'state', 'text')
 
 
@@ -30,7 +37,7 @@ class Run(NamedTuple):
     One run.
 
     ``metrics``, ``episodes``: columns, empty where there are none. ``alerts``: rows, oldest first.
-    ``settings``: by dotted key. ``trials``: rows of evaluation.csv. ``notes``: what is missing.
+    ``settings``: by dotted key. ``notes``: what is missing.
     """
 
     path: Path
@@ -38,7 +45,6 @@ class Run(NamedTuple):
     episodes: Columns
     alerts: Optional[List[Dict[str, str]]]
     evaluation: Dict[str, Any]
-    trials: List[Dict[str, str]]
     settings: Dict[str, Any]
     summary: Dict[str, Any]
     notes: Tuple[str, ...]
@@ -51,11 +57,11 @@ class Run(NamedTuple):
     @property
     def env_steps(self) -> int:
         """The last step that anything tells of."""
-        told = [float(self.summary.get('env_steps', 0))]
+        told = [0.0, _number(str(self.summary.get('env_steps', 0)))]
         for columns in (self.metrics, self.episodes):
             if len(columns.get('env_step', ())):
                 told.append(float(np.nanmax(columns['env_step'])))
-        return int(max(told))
+        return int(max(step for step in told if math.isfinite(step)))
 
     @property
     def driven(self) -> Columns:
@@ -96,12 +102,11 @@ def read(path: Union[str, Path]) -> Run:
         )
     notes: List[str] = []
     metrics = _columns(folder / 'metrics.csv', ('env_step',), notes)
-    episodes = _columns(folder / 'episodes.csv', ('env_step', 'outcome', 'reason'), notes)
+    episodes = _columns(folder / 'episodes.csv', EPISODE_COLUMNS, notes)
     if episodes and not len(episodes['env_step']):
         notes.append('No episode has ended yet.')
         episodes = {}
-    alerts = _rows(folder / 'alerts.csv', ALERT_COLUMNS, notes)
-    trials = _rows(folder / 'evaluation' / 'evaluation.csv', ('reason',), [])
+    alerts = _alerts(folder / 'alerts.csv', bool(metrics), notes)
     evaluation = _evaluation(folder / 'evaluation' / 'evaluation.json', notes)
     settings = _settings(folder / 'config.yaml', notes)
     return Run(
@@ -110,11 +115,18 @@ def read(path: Union[str, Path]) -> Run:
         episodes,
         alerts,
         evaluation,
-        trials or [],
         settings,
         _json(folder / 'summary.json', notes),
         tuple(notes),
     )
+
+
+def _alerts(path: Path, recorded: bool, notes: List[str]) -> Optional[List[Dict[str, str]]]:
+    """Return the alerts: their file comes with the first of them, where metrics are recorded."""
+    if recorded and not path.exists():
+        return []
+    rows = _rows(path, ALERT_COLUMNS, notes)
+    return rows and [row for row in rows if math.isfinite(_number(row['env_step']))]
 
 
 def _rows(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Optional[List[Dict[str, str]]]:
@@ -170,7 +182,6 @@ def _json(path: Path, notes: List[str]) -> Dict[str, Any]:
     try:
         data = json.loads(path.read_text())
     except OSError:
-        notes.append(f'There is no {path.name}.')
         return {}
     except ValueError:
         notes.append(f'{path.name} is not whole, and is left out.')
@@ -188,8 +199,11 @@ def _evaluation(path: Path, notes: List[str]) -> Dict[str, Any]:
         notes.append(f'{path.name} is of an older version: it has no intervals.')
         data = {'episodes': data.get('episodes'), 'metrics': dict(data)}
         data['metrics'].pop('episodes', None)
-    metrics = {name: _interval(value) for name, value in data.get('metrics', {}).items()}
-    return {**data, 'metrics': {k: v for k, v in metrics.items() if v}} if data else {}
+    given = data.get('metrics')
+    if not isinstance(given, dict):
+        return {}
+    metrics = {name: _interval(value) for name, value in given.items()}
+    return {**data, 'metrics': {name: value for name, value in metrics.items() if value}}
 
 
 def _interval(value: Any) -> Dict[str, float]:
@@ -207,7 +221,4 @@ def _settings(path: Path, notes: List[str]) -> Dict[str, Any]:
         return flatten(presets.read_yaml(path))
     except ConfigError:
         notes.append('There is no config.yaml that can be read.')
-        return {}
-    except (yaml.YAMLError, ValueError):
-        notes.append('config.yaml is not whole, and is left out.')
         return {}

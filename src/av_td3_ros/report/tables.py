@@ -32,6 +32,14 @@ class Cell(NamedTuple):
     mark: str = ''
 
 
+class Headline(NamedTuple):
+    """A sentence that begins with GO or NO-GO, and 'pass' or 'fail'."""
+
+    verdict: str
+    mark: str
+    text: str
+
+
 class Row(NamedTuple):
     """A row: its head, a second, smaller line of it, and its cells."""
 
@@ -45,17 +53,16 @@ def judgement(run: Run) -> gates.Judgement:
     return gates.judge(run.evidence(), (gates.reached(run.env_steps) or list(gates.STAGES))[-1])
 
 
-def sentence(run: Run) -> str:
+def headline(run: Run) -> Headline:
     """Say in one sentence how a run went."""
     verdict = judgement(run)
-    at = f'{verdict.verdict} at {verdict.stage} steps'
     failed = sum(finding.passed is False for finding in verdict.findings)
     unjudged = sum(finding.passed is None for finding in verdict.findings)
     reasons = [f'{failed} fail'] if failed else []
     reasons += [f'{unjudged} cannot be judged'] if unjudged else []
-    if reasons:
-        at += f' ({", ".join(reasons)} of {len(verdict.findings)} criteria)'
-    return f'{at}; {_driving(run)}; {_alerts(run)}.'
+    of = f' ({", ".join(reasons)} of {len(verdict.findings)} criteria)' if reasons else ''
+    told = f'at {verdict.stage} steps{of}; {_driving(run)}; {_alerts(run)}.'
+    return Headline(verdict.verdict, MARKS[verdict.passed], told)
 
 
 def _driving(run: Run) -> str:
@@ -128,6 +135,7 @@ def gate_rows(runs: Sequence[Run]) -> List[Row]:
     """Return every criterion, a column for each run at the last stage that it has reached."""
     judged = [{(f.stage, f.criterion): f for f in judgement(run).findings} for run in runs]
     keys = [key for stage in gates.STAGES for found in judged for key in found if key[0] == stage]
+    keys.sort(key=lambda key: key[1] != gates.LENGTH)
     rows = [
         Row(criterion, stage, tuple(_finding(found.get((stage, criterion))) for found in judged))
         for stage, criterion in dict.fromkeys(keys)
