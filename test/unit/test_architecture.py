@@ -32,6 +32,7 @@ LAYERS = {
     'graph': 3,
     'curves': 3,
     'sim': 4,
+    'evaluation': 4,
     'train': 5,
     'gym_env': 5,
     'bridge': 6,
@@ -49,6 +50,7 @@ CORE = (
     'graph',
     'curves',
     'gates',
+    'evaluation',
     'report',
 )
 FILES = sorted(SOURCE.rglob('*.py'))
