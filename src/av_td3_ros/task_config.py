@@ -79,7 +79,6 @@ OBSERVATIONS = {
             'heading_error': False,
             'command': True,
             'waypoints': 0,
-            'waypoint_spacing': 2.0,
         },
     ),
 }

@@ -14,6 +14,7 @@ from av_td3_ros.datatypes import Observation
 from av_td3_ros.driving import preprocess
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
+from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.episode import Episode, StepResult
 from av_td3_ros.driving.measures import StepExtras, time_to_collision
 from av_td3_ros.driving.route_set import RouteSet
@@ -63,6 +64,8 @@ class DrivingEnv:
         self._gate = CommandGate(self._config.policy.gate, self._period)
         self.episode = Episode(self._config.episode_manager, route, self.world.state, self._period)
         self._tracker = route.tracker()
+        wanted = self._config.observation.command
+        self._commands = Commands(route, self.world.road_map) if wanted else None
         self.episode_id += 1
         return self._observe(0.0, fresh=True)
 
@@ -124,6 +127,10 @@ class DrivingEnv:
             frame = np.zeros(self._config.observation.spec().frame_shape, np.uint8)
         image = self._stack.reset(frame) if fresh else self._stack.push(frame)
         vector, _ = preprocess.state_vector(
-            self._config.observation, self.world.state, steering, self._tracker
+            self._config.observation,
+            self.world.state,
+            steering,
+            self._tracker,
+            self._commands,
         )
         return Observation(image, vector)
