@@ -3,7 +3,7 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, Callable
 
 from av_td3_ros import gates
 from av_td3_ros.report import runs
@@ -59,23 +59,29 @@ def as_json(judgement: gates.Judgement) -> str:
     )
 
 
-def gatekeeper(folder: Path, tell: Callable[[str], None]) -> Callable[[int], bool]:
+class Gatekeeper:
     """
-    Return a function that is told the environment steps of a run and says whether it must stop.
+    Watches a run that goes on: each stage is judged when it is reached, on the files as they are.
 
-    Each stage is judged once, when the run reaches it, on the files as they are then.
-
-    :param folder: of the run. :param tell: takes the table of a stage.
+    A run that is resumed beyond a stage is judged at that stage, too.
     """
-    judged: List[str] = []
 
-    def blocked(env_steps: int) -> bool:
-        due = [stage for stage in gates.reached(env_steps) if stage not in judged]
-        if not due:
-            return False
-        judged.extend(due)
-        judgement = gates.judge(runs.read(folder).evidence(env_steps), due[-1])
-        tell(table(judgement))
-        return not judgement.passed
+    def __init__(self, folder: Path, watches: bool) -> None:
+        """:param folder: of the run. :param watches: false lets everything pass."""
+        self._folder = folder
+        self._left = dict.fromkeys(gates.STAGES if watches else ())
+        self.stopped = False
 
-    return blocked
+    def look(self, env_steps: int, tell: Callable[[str], None]) -> None:
+        """
+        Judge the last stage that was reached since the last look.
+
+        :param env_steps: of the run. :param tell: takes the table.
+        """
+        due = [stage for stage in gates.reached(env_steps) if stage in self._left]
+        if due and not self.stopped:
+            for stage in due:
+                del self._left[stage]
+            judgement = gates.judge(runs.read(self._folder).evidence(env_steps), due[-1])
+            self.stopped = not judgement.passed
+            tell(table(judgement))

@@ -10,6 +10,8 @@ import numpy as np
 
 from av_td3_ros import presets
 from av_td3_ros.cli import common
+from av_td3_ros.cli.gate import Gatekeeper
+from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
@@ -36,6 +38,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         '--in-process', action='store_true', help='no ROS: the same loop in one process'
     )
+    parser.add_argument(
+        '--gated',
+        action='store_true',
+        help='stop at the first NO-GO of `av-td3 gate`: exit code 1',
+    )
     common.add_config_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -48,7 +55,9 @@ def run(options: argparse.Namespace) -> int:
     if options.preset:
         print(f'preset: {options.preset}: {presets.description(options.preset)}'.rstrip(' :'))
     train = train_in_process if options.in_process else train_graph
-    code = train(config, run_folder)
+    run_folder.write_summary({'machine': machine()})
+    keeper = Gatekeeper(folder, options.gated)
+    code = train(config, run_folder, keeper)
     run_folder.close()
     if code == EXIT_REFUSED:
         return code
@@ -56,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
 
     picture = curves.draw(run_folder)
     print(f'summary: {folder / "summary.json"}' + (f', curves: {picture}' if picture else ''))
-    return code
+    return EXIT_FAULT if keeper.stopped else code
 
 
 def prepare(options: argparse.Namespace) -> tuple:
@@ -103,7 +112,7 @@ def check_map(config: RunConfig) -> None:
     )
 
 
-def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
+def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:
     """Train without ROS."""
     from av_td3_ros.train import train
 
@@ -111,6 +120,7 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
     told: List[str] = []
 
     def show(trainer: Any) -> None:
+        keeper.look(trainer.env_steps, progress.end)
         if not told:
             told.append(trainer.machine)
             progress.end(f'learner: {told[0]}')
@@ -127,8 +137,8 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
         )
 
     stops = catch_stops()
-    trainer = train(config, run_folder, show, lambda: bool(stops))
-    ended = 'halted' if trainer.halted else 'stopped' if stops else 'finished'
+    trainer = train(config, run_folder, show, lambda: bool(stops) or keeper.stopped)
+    ended = 'halted' if trainer.halted else 'stopped' if stops or keeper.stopped else 'finished'
     progress.end(
         f'{ended}: {trainer.env_steps} steps, {trainer.updates} '
         f'updates, return of the last 20 '
@@ -140,7 +150,7 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
     return 0
 
 
-def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
+def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:
     """Train over the ROS 2 graph."""
     common.check_middleware()
     from av_td3_msgs.msg import TrainingStatus
@@ -161,6 +171,7 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
                 status = graph.status
                 return (
                     bool(stops)
+                    or keeper.stopped
                     or status is not None
                     and status.phase in (TrainingStatus.FINISHED, TrainingStatus.FAILED)
                 )
@@ -172,10 +183,11 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
                     if first_step is None and graph.status.transitions_stored > 1:
                         first_step = time.monotonic() - begun
                     progress.show(status_line(graph))
+                    keeper.look(graph.status.env_steps, progress.end)
                 if not told and 'machine' in graph.health.get('trainer', {}):
                     progress.end(f'learner: {graph.health["trainer"]["machine"]}')
                     told = True
-            if stops:
+            if stops or keeper.stopped:
                 progress.end('stopping: saving a checkpoint')
             graph.finish()
             if graph.status is not None:

@@ -89,7 +89,7 @@ LEARNING = (
     _metric('Critic gradient, before the clip', 'gradient_norm_critic_total', True, 'norm'),
     _metric('Actor outputs on the flat of tanh', 'tanh_saturation', unit='share'),
 )
-OVER_TIME = DRIVING[:2]
+OVER_TIME = DRIVING[:3]
 
 
 def palette(count: int) -> List[str]:
@@ -133,21 +133,31 @@ def _curves(panel: Panel, bands: Sequence[Tuple[str, Band]], axis: str) -> str:
     return _svg(panel.title, draw, f'{panel.title} over {axis}')
 
 
-def reward_shares(run: Run) -> str:
-    """Return the stacked shares of the reward terms; '' where there are none."""
-    steps, terms = series.shares(run)
-    if len(steps) < 2:
-        return ''
-    shown = dict(list(terms.items())[: len(COLOURS) - 1])
+def reward_shares(runs: Sequence[Run]) -> List[str]:
+    """Return the stacked shares of the reward terms of each run; a term has one colour in all."""
+    found = [(run, *series.shares(run)) for run in runs]
+    total: Dict[str, float] = {}
+    for _, _, terms in found:
+        for name, values in terms.items():
+            total[name] = total.get(name, 0.0) + float(values.mean())
+    shown = sorted(total, key=lambda name: -total[name])[: len(COLOURS) - 1]
+    return [
+        _shares(run.name, steps, terms, shown) for run, steps, terms in found if len(steps) > 1
+    ]
+
+
+def _shares(
+    title: str, steps: np.ndarray, terms: Dict[str, np.ndarray], shown: Sequence[str]
+) -> str:
+    nothing = np.zeros(len(steps))
+    layers = [terms.get(name, nothing) for name in shown]
+    labels = [name.replace('_', ' ') for name in shown]
     rest = [values for name, values in terms.items() if name not in shown]
     if rest:
-        shown['others'] = np.sum(rest, axis=0)
+        layers, labels = [*layers, np.sum(rest, axis=0)], [*labels, 'others']
 
     def draw(axes: Any) -> None:
-        labels = [name.replace('_', ' ') for name in shown]
-        axes.stackplot(
-            steps, list(shown.values()), labels=labels, colors=COLOURS, alpha=0.85, linewidth=0
-        )
+        axes.stackplot(steps, layers, labels=labels, colors=COLOURS, alpha=0.85, linewidth=0)
         axes.set_ylim(0, 100)
         axes.set_xlim(steps[0], steps[-1])
         axes.set_xlabel(series.STEPS)
@@ -155,7 +165,7 @@ def reward_shares(run: Run) -> str:
         _thousands(axes)
         axes.legend(loc='upper center', bbox_to_anchor=(0.45, -0.24), ncols=2, handlelength=1.0)
 
-    return _svg(run.name, draw, f'reward shares of {run.name}', (SIZE[0], 4.1))
+    return _svg(title, draw, f'reward shares of {title}', (SIZE[0], 4.1))
 
 
 def health(run: Run) -> str:

@@ -53,11 +53,11 @@ def _strip(run: Run, title: str, row: int, files: List[Path]) -> Optional[Strip]
         pictures = list(_pictures(file, length, total))
         if pictures:
             text = (
-                f'{run.name}, at step {episode["env_step"]:,.0f}: return {total:.1f}, '
+                f'at step {episode["env_step"]:,.0f}: return {total:.1f}, '
                 f'{length} steps, {episode["route_completion"]:.0%} of the route, '
                 f'{str(episode["reason"]).replace("_", " ")}'
             )
-            return Strip(title, text, pictures)
+            return Strip(f'{run.name}: {title}', text, pictures)
     return None
 
 

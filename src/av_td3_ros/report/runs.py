@@ -199,11 +199,25 @@ def _evaluation(path: Path, notes: List[str]) -> Dict[str, Any]:
         notes.append(f'{path.name} is of an older version: it has no intervals.')
         data = {'episodes': data.get('episodes'), 'metrics': dict(data)}
         data['metrics'].pop('episodes', None)
+    others = data.get('others')
+    return {
+        **_measured(data),
+        'others': [_measured(other) for other in others] if isinstance(others, list) else [],
+    }
+
+
+def _measured(data: Any) -> Dict[str, Any]:
+    """Return what one policy drove, its metrics as intervals."""
+    if not isinstance(data, dict):
+        data = {}
     given = data.get('metrics')
-    if not isinstance(given, dict):
-        return {}
-    metrics = {name: _interval(value) for name, value in given.items()}
-    return {**data, 'metrics': {name: value for name, value in metrics.items() if value}}
+    metrics = given if isinstance(given, dict) else {}
+    found = {name: _interval(value) for name, value in metrics.items()}
+    return {
+        **data,
+        'policy': str(data.get('policy', '')),
+        'metrics': {name: value for name, value in found.items() if value},
+    }
 
 
 def _interval(value: Any) -> Dict[str, float]:

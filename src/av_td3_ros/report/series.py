@@ -132,8 +132,8 @@ def shares(run: Run) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
     """
     Return what each reward term makes of the sum of all, by size, over the last ten episodes.
 
-    :returns: environment steps (n,), and shares in % (n,) by the name of the term, the largest
-        first; terms that were 0 throughout are left out.
+    :returns: environment steps (n,), and shares in % (n,) by the name of the term; terms that were
+        0 throughout are left out.
     """
     driven = run.driven
     names = [name for name in driven if name.startswith('reward_')]
@@ -141,5 +141,5 @@ def shares(run: Run) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
         return np.empty(0), {}
     sizes = smooth(np.nan_to_num(np.abs(np.stack([driven[n] for n in names], axis=1))), EPISODES)
     part = 100.0 * sizes / np.maximum(sizes.sum(axis=1, keepdims=True), 1e-12)
-    order = [i for i in np.argsort(-part.mean(axis=0), kind='stable') if part[:, i].any()]
-    return driven['env_step'], {names[i].removeprefix('reward_'): part[:, i] for i in order}
+    counted = {name.removeprefix('reward_'): part[:, i] for i, name in enumerate(names)}
+    return driven['env_step'], {name: values for name, values in counted.items() if values.any()}

@@ -7,6 +7,7 @@ import numpy as np
 
 from av_td3_ros import gates, presets
 from av_td3_ros.config import RunConfig, without_shared_copies
+from av_td3_ros.evaluation.figures import Figure, FIGURES
 from av_td3_ros.options import options, to_flat
 from av_td3_ros.report import series
 from av_td3_ros.report.runs import Run
@@ -16,12 +17,6 @@ NONE = '–'
 MARKS = {True: 'pass', False: 'fail', None: 'open'}
 # Of the machine and the place, not of what was tried.
 UNTOLD = ('trainer.run_dir', 'trainer.resume')
-# What an evaluation is about, first; the unit, and the factor to it.
-MEASURES: Dict[str, Tuple[str, str, float]] = {
-    'success_rate': ('success', '%', 100.0),
-    'route_completion': ('route completion', '%', 100.0),
-    'mean_speed': ('mean speed', 'km/h', 3.6),
-}
 
 
 class Cell(NamedTuple):
@@ -133,16 +128,20 @@ def _mean(values: np.ndarray) -> float:
 
 def gate_rows(runs: Sequence[Run]) -> List[Row]:
     """Return every criterion, a column for each run at the last stage that it has reached."""
-    judged = [{(f.stage, f.criterion): f for f in judgement(run).findings} for run in runs]
-    keys = [key for stage in gates.STAGES for found in judged for key in found if key[0] == stage]
-    keys.sort(key=lambda key: key[1] != gates.LENGTH)
+    judged = [{_place(finding): finding for finding in judgement(run).findings} for run in runs]
+    keys = dict.fromkeys(key for found in judged for key in found)
     rows = [
         Row(criterion, stage, tuple(_finding(found.get((stage, criterion))) for found in judged))
-        for stage, criterion in dict.fromkeys(keys)
+        for stage, criterion in sorted(keys, key=lambda key: ('', *gates.STAGES).index(key[0]))
     ]
     verdicts = [judgement(run) for run in runs]
     cells = tuple(Cell(v.verdict, f'at {v.stage}', MARKS[v.passed]) for v in verdicts)
     return [*rows, Row('verdict', '', cells)]
+
+
+def _place(finding: gates.Finding) -> Tuple[str, str]:
+    """Return the row of a finding; the steps driven are asked for at every stage."""
+    return ('' if finding.criterion == gates.LENGTH else finding.stage), finding.criterion
 
 
 def _finding(finding: Optional[gates.Finding]) -> Cell:
@@ -152,28 +151,37 @@ def _finding(finding: Optional[gates.Finding]) -> Cell:
     return Cell(finding.figure, limit, MARKS[finding.passed])
 
 
+def evaluated(runs: Sequence[Run]) -> List[Tuple[str, Dict[str, Any]]]:
+    """Return every evaluation with the head of its column, each run followed by its baselines."""
+    found = []
+    for run in runs:
+        if run.evaluation.get('metrics'):
+            found.append((run.name, run.evaluation))
+            found += [(other['policy'], other) for other in run.evaluation['others']]
+    return found
+
+
 def evaluation_rows(runs: Sequence[Run]) -> List[Row]:
-    """Return the metrics of the evaluations with their intervals; none where there are none."""
-    found = [run.evaluation.get('metrics', {}) for run in runs]
-    names = list(dict.fromkeys(name for metrics in found for name in metrics))
-    names.sort(key=lambda name: name not in MEASURES)
-    if not names:
-        return []
+    """Return the metrics of :func:`evaluated` with their intervals; none where there are none."""
+    found = [evaluation for _, evaluation in evaluated(runs)]
+    known = {name for evaluation in found for name in evaluation['metrics']}
     rows = [
-        Row('episodes', '', tuple(Cell(str(run.evaluation.get('episodes', NONE))) for run in runs))
+        Row(head, '', tuple(Cell(str(evaluation.get(key, NONE))) for evaluation in found))
+        for head, key in (('episodes', 'episodes'), ('other vehicles', 'vehicles'))
     ]
-    for name in names:
-        head, unit, scale = MEASURES.get(name, (name.replace('_', ' '), '', 1.0))
-        rows.append(Row(head, unit, tuple(_measured(m.get(name), scale) for m in found)))
-    return rows
+    for name, figure in FIGURES.items():
+        if name in known:
+            cells = (_measured(evaluation['metrics'].get(name), figure) for evaluation in found)
+            rows.append(Row(figure.title, figure.unit, tuple(cells)))
+    return rows if found else []
 
 
-def _measured(value: Optional[Dict[str, float]], scale: float) -> Cell:
+def _measured(value: Optional[Dict[str, float]], figure: Figure) -> Cell:
     if value is None:
         return Cell(NONE)
-    interval = [scale * value[end] for end in ('low', 'high')]
-    small = f'{interval[0]:.3g} to {interval[1]:.3g}' if all(map(math.isfinite, interval)) else ''
-    return Cell(f'{scale * value["mean"]:.3g}', small)
+    ends = [figure.scale * value[end] for end in ('low', 'high')]
+    small = f'{ends[0]:.3g} to {ends[1]:.3g}' if all(map(math.isfinite, ends)) else ''
+    return Cell(f'{figure.scale * value["mean"]:.3g}', small)
 
 
 def setting_rows(runs: Sequence[Run]) -> List[Row]:
