@@ -7,10 +7,12 @@ import pytest
 
 pytest.importorskip('carla')
 
-from av_td3_ros.datatypes import Command  # noqa: E402
+from av_td3_ros.config import build_run  # noqa: E402
+from av_td3_ros.datatypes import Command, Pose  # noqa: E402
 from av_td3_ros.driving.commands import Commands, crossings, NOTICE  # noqa: E402
 from av_td3_ros.driving.road_map import RoadMap  # noqa: E402
 from av_td3_ros.driving.route import Route  # noqa: E402
+from av_td3_ros.task_config import observation_preset  # noqa: E402
 
 TOWNS = ('town', 'random_town:0', 'random_town:1', 'random_town:2', 'random_town:5')
 # Ways of one approach that say the same must be one: into two lanes side by side.
@@ -130,3 +132,22 @@ def test_a_bend_outside_a_junction_is_followed(towns):
     commands = Commands(along(bend), town)
     inner = np.arange(5.0, bend.length - 5.0)
     assert {commands.at(distance) for distance in inner} == {Command.FOLLOW}
+
+
+def test_the_loop_in_one_process_sees_the_command_of_its_route():
+    pytest.importorskip('panda3d')
+    from av_td3_ros.sim.env import DrivingEnv
+
+    env = DrivingEnv(build_run(observation_preset('camera'), 'x'), camera=False)
+    town, told = env.world.road_map, set()
+    for seed in range(4):
+        obs, route = env.reset(seed=seed), env.episode.route
+        for crossing in crossings(route, town):
+            x, y = (np.interp(crossing.begin, route.distance, route.points[:, k]) for k in (0, 1))
+            yaw = float(np.interp(crossing.begin, route.distance, np.unwrap(route.yaw)))
+            env.world.teleport(Pose(x, y, yaw=yaw))
+            obs, _, _ = env.step((0.0, 0.0))
+            assert obs.vector[2:].tolist() == [float(crossing.command is c) for c in Command]
+            told.add(crossing.command)
+    assert obs.vector.shape == (6,) and len(told) > 1
+    env.close()
