@@ -196,8 +196,9 @@ def _circles(boxes: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cover (n, 6) boxes: centres (n, CIRCLES, 2) m, velocities (n, 2) m/s, radii (n,) m."""
     x, y, yaw, length, width, speed = boxes.T
     ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
-    shares = (np.arange(CIRCLES) + 0.5) / CIRCLES - 0.5
-    along = (length[:, None] * shares)[:, :, None] * ahead[:, None, :]
-    centres = np.stack([x, y], axis=1)[:, None, :] + along
-    # Half a side each way: the gap between their bumpers is that of the boxes.
-    return centres, speed[:, None] * ahead, np.maximum(width, length / CIRCLES) / 2.0
+    radius = width / 2.0
+    # The outermost touch the bumpers; corners stick out a little.
+    reach = np.maximum(length / 2.0 - radius, 0.0)
+    along = reach[:, None] * np.linspace(-1.0, 1.0, CIRCLES)
+    centres = np.stack([x, y], axis=1)[:, None, :] + along[:, :, None] * ahead[:, None, :]
+    return centres, speed[:, None] * ahead, radius

@@ -10,12 +10,13 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 import numpy as np
 
 from av_td3_ros.config import RunConfig
-from av_td3_ros.datatypes import Observation
+from av_td3_ros.datatypes import Control, Observation
 from av_td3_ros.driving import preprocess
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
 from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.episode import Episode, StepResult
+from av_td3_ros.driving.episode_machine import SETTLED_FRAMES
 from av_td3_ros.driving.measures import StepExtras, time_to_collision
 from av_td3_ros.driving.route_set import RouteSet
 from av_td3_ros.sim.world import SCENERY_ID, World
@@ -61,6 +62,9 @@ class DrivingEnv:
         self.world.teleport(route.start)
         self.world.shown_route = route.points
         self.world.set_velocity(0.0, 0.0)
+        # As in the graph, to the bit: the brake is on while everybody gets ready.
+        for _ in range(SETTLED_FRAMES):
+            self.world.tick(Control(brake=1.0))
         self._gate = CommandGate(self._config.policy.gate, self._period)
         self.episode = Episode(self._config.episode_manager, route, self.world.state, self._period)
         self._tracker = route.tracker()
