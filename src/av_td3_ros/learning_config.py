@@ -222,7 +222,10 @@ class HealthConfig:
         high=1000,
     )
     episodes: int = option(
-        20, 'episodes over which returns and reward shares are judged', low=2, high=1000
+        20,
+        'episodes over which returns and reward shares are judged; standing still over half',
+        low=2,
+        high=1000,
     )
     records: int = option(
         40, 'records over which the TD error must have fallen', low=4, high=10_000
@@ -251,7 +254,7 @@ class HealthConfig:
         0.95, 'saturation, dead_actor: share of saturated actor outputs', low=0.0, high=1.0
     )
     dead_gradient: float = option(
-        1e-6, 'dead_actor: gradient norm of a saturated actor', low=0.0, high=1.0
+        1e-3, 'dead_actor: gradient norm of a saturated actor', low=0.0, high=1.0
     )
     td_error: float = option(
         0.5,

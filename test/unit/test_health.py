@@ -44,7 +44,10 @@ SICK_RECORDS = {
         {'gradient_norm_actor_encoder': 35421.0},
     ],
     'saturation': [{'tanh_saturation': 1.0}],
-    'dead_actor': [{'tanh_saturation': 1.0, 'gradient_norm_actor': 0.0}],
+    'dead_actor': [
+        {'tanh_saturation': 1.0, 'gradient_norm_actor': 0.0},
+        {'tanh_saturation': 1.0, 'gradient_norm_actor': 1e-4},
+    ],
     'td_error_stuck': [{'td_error': 9.7}],
 }
 SICK_EPISODES = {
@@ -257,7 +260,7 @@ EFFECTS = {
     'gradient_warn': (1.0, 'record', {}, 5),
     'gradient_halt': (2e4, 'record', {'gradient_norm_actor': 3e4}, 5),
     'saturation': (0.3, 'record', {}, 5),
-    'dead_gradient': (1e-2, 'record', {'tanh_saturation': 1.0, 'gradient_norm_actor': 1e-3}, 5),
+    'dead_gradient': (1e-4, 'record', {'tanh_saturation': 1.0, 'gradient_norm_actor': 5e-4}, 5),
     'td_error': (0.01, 'record', {}, 20),
     'return_drop': (0.2, 'episode', {'episode_return': 35.0}, 30),
     'standing_speed': (7.0, 'episode', {}, 5),

@@ -202,9 +202,10 @@ def return_collapse(seen: History) -> Optional[Reading]:
 
 def standing_still(seen: History) -> Optional[Reading]:
     """Judge the share of episodes that hardly moved."""
-    if len(seen.episodes) < seen.config.episodes:
+    newest = list(seen.episodes)[-max(seen.config.episodes // 2, 1) :]
+    if len(newest) < seen.config.episodes // 2:
         return None
-    slow = [float(row['mean_speed']) < seen.config.standing_speed for row in seen.episodes]
+    slow = [float(row['mean_speed']) < seen.config.standing_speed for row in newest]
     limit = seen.config.standing_share
     # A share cannot exceed 1: a limit of 1 is reached, not passed.
     return Reading(float(np.mean(slow)), limit - 1e-9, limit - 1e-9)
