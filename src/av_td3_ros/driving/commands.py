@@ -12,17 +12,18 @@ from typing import List, NamedTuple
 
 import numpy as np
 
-from av_td3_ros.datatypes import Command, wrap_angle
+from av_td3_ros.datatypes import Command
 from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.driving.route import Route
 
 # A command is given this far before its junction, m: 1.4 s at 30 km/h.
 NOTICE = 12.0
-# A junction that turns less is crossed straight on: ``compute_connection`` in CARLA's
+# A junction that turns less is crossed straight on: ``_compute_connection`` in CARLA's
 # agents/navigation/local_planner.py.
 STRAIGHT = math.radians(35.0)
-# Routes leave and enter the lanes of a junction for less than this, m, where lanes overlap.
-LONGEST_GAP = 2.0
+# Where lanes overlap at the edge of a junction, a route seems to leave or to enter it for less
+# than this, m.
+SLIVER = 2.0
 
 
 class Crossing(NamedTuple):
@@ -37,7 +38,8 @@ def crossings(route: Route, road_map: RoadMap) -> List[Crossing]:
     """
     Return the junctions of a route in their order.
 
-    A route that begins or ends in a junction turns there as far as it runs in it.
+    A route that begins or ends in a junction turns there as far as it runs in it; junctions less
+    than ``SLIVER`` apart are one.
 
     :param route: points about 1 m apart.
     :param road_map: of the world that the route is in.
@@ -45,11 +47,10 @@ def crossings(route: Route, road_map: RoadMap) -> List[Crossing]:
     inside = [road_map.lane_at(x, y).is_junction for x, y in route.points.tolist()]
     found: List[Crossing] = []
     for first, last in _spans(inside, route.distance):
-        begin, end = max(first - 1, 0), min(last + 1, len(inside) - 1)
-        turned = wrap_angle(float(route.yaw[end] - route.yaw[begin]))
-        found.append(
-            Crossing(float(route.distance[first]), float(route.distance[last]), _command(turned))
-        )
+        yaw = np.unwrap(route.yaw[max(first - 1, 0) : last + 2])
+        begin, end = float(route.distance[first]), float(route.distance[last])
+        if end - begin > SLIVER:
+            found.append(Crossing(begin, end, _command(float(yaw[-1] - yaw[0]))))
     return found
 
 
@@ -77,7 +78,7 @@ def _spans(inside: List[bool], distance: np.ndarray) -> List[List[int]]:
     """Return the first and the last index of every run of points in a junction."""
     spans: List[List[int]] = []
     for index in np.flatnonzero(inside).tolist():
-        if spans and distance[index] - distance[spans[-1][1]] <= LONGEST_GAP:
+        if spans and distance[index] - distance[spans[-1][1]] <= SLIVER:
             spans[-1][1] = index
         else:
             spans.append([index, index])
