@@ -243,7 +243,10 @@ class HealthConfig:
     )
     gap_halt: float = option(30.0, 'q_gap: the same, to halt', low=0.0, high=1e9)
     feature_warn: float = option(
-        100.0, 'feature_explosion: L2 norm of the features as seen', low=0.0, high=1e9
+        100.0,
+        'feature_explosion: L2 norm of the features as seen, or 1/100 of that before their head',
+        low=1e-6,
+        high=1e9,
     )
     feature_halt: float = option(1e4, 'feature_explosion: the same, to halt', low=0.0, high=1e12)
     gradient_warn: float = option(
@@ -251,7 +254,7 @@ class HealthConfig:
     )
     gradient_halt: float = option(1e5, 'gradient_explosion: the same, to halt', low=0.0, high=1e12)
     saturation: float = option(
-        0.95, 'saturation, dead_actor: share of saturated actor outputs', low=0.0, high=1.0
+        0.98, 'saturation, dead_actor: share of saturated actor outputs', low=0.0, high=1.0
     )
     dead_gradient: float = option(
         1e-3, 'dead_actor: gradient norm of a saturated actor', low=0.0, high=1.0

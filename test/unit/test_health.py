@@ -38,7 +38,11 @@ EPISODE = {
 SICK_RECORDS = {
     'q_unbounded': [{'q_policy_max': 34.0}, {'q_replay_min': -34.0}],
     'q_gap': [{'q_policy_mean': 349.0}, {'q_policy_mean': -60.0}],
-    'feature_explosion': [{'feature_l2_seen': 101.0}, {'actor_feature_l2_seen': 2165.0}],
+    'feature_explosion': [
+        {'feature_l2_seen': 101.0},
+        {'feature_l2': 1.4e8},
+        {'actor_feature_l2_seen': 2165.0},
+    ],
     'gradient_explosion': [
         {'gradient_norm_critic_total': 1.1e4},
         {'gradient_norm_actor_encoder': 35421.0},
@@ -59,9 +63,9 @@ SICK_EPISODES = {
 WELL_RECORDS = {
     'q_unbounded': {'q_policy_max': 33.0},
     'q_gap': {'q_policy_mean': 30.0},
-    'feature_explosion': {'feature_l2': 1e6, 'feature_l2_seen': 99.0},
+    'feature_explosion': {'feature_l2': 9.9e3, 'feature_l2_seen': 99.0},
     'gradient_explosion': {'gradient_norm_critic_total': 9.9e3},
-    'saturation': {'tanh_saturation': 0.94},
+    'saturation': {'tanh_saturation': 0.97},
     'dead_actor': {'tanh_saturation': 0.5, 'gradient_norm_actor': 0.0},
     'td_error_stuck': {'td_error': 5.0},
 }

@@ -148,30 +148,36 @@ class TrainerNode(GraphNode):
     # -- the worker -------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        why = ''
         try:
-            while not self._stopping.is_set():
-                self._take_all(wait=not self._trainer.update_due)
-                if self._trainer.halted:  # by an update, or by the account of an episode
-                    self._fail(f'halted: {self._trainer.halted}')
-                    break
-                if self._trainer.update_due:
-                    self._trainer.update()
-                    if self._trainer.publish_due:
-                        self._publish_weights()
-                    self._publish_status()
-                if self._trainer.checkpoint_due:
-                    self._save()
-            self._take_all(wait=False)
+            why = self._learn()
         except Exception as error:  # the thread's boundary: say why, end visibly
-            self._fail(f'{type(error).__name__}: {error}')
-        self._save()
-        self._publish_status()
+            why = f'{type(error).__name__}: {error}'
+        if why:
+            self.get_logger().fatal(f'learner stopped: {why}')
+        try:
+            self._save()
+        finally:  # told when it is saved: who hears of it looks for the checkpoint
+            if why:
+                self.finish(EXIT_FAULT)
+                self._failure = why
+                self._publish_status()
 
-    def _fail(self, why: str) -> None:
-        """End visibly."""
-        self._failure = why
-        self.get_logger().fatal(f'learner stopped: {why}')
-        self.finish(EXIT_FAULT)
+    def _learn(self) -> str:
+        """Learn until stopped; return why an alert ended the run, or ''."""
+        while not self._stopping.is_set():
+            self._take_all(wait=not self._trainer.update_due)
+            if self._trainer.halted:  # by an update, or by the account of an episode
+                return f'halted: {self._trainer.halted}'
+            if self._trainer.update_due:
+                self._trainer.update()
+                if self._trainer.publish_due:
+                    self._publish_weights()
+                self._publish_status()
+            if self._trainer.checkpoint_due:
+                self._save()
+        self._take_all(wait=False)
+        return ''
 
     def _save(self) -> str:
         """Write a checkpoint; where that fails, say so and learn on: the next one may succeed."""

@@ -2,8 +2,9 @@
 What is judged: a function for each alert, from measured quantities to one figure and its limits.
 
 The symptoms are those of a system whose training diverged unseen; limits are ``HealthConfig``.
-Features are judged as actor and critics see them: before a normalising head their norm is free to
-grow (20 to 90 in healthy runs) and harms nothing.
+Features are judged as actor and critics see them. Before a normalising head their norm is free to
+grow, 20 to 90 in healthy runs, and is judged by limits of its own: far above, the head hides an
+encoder that has gone blind.
 """
 
 from collections import deque
@@ -20,6 +21,8 @@ CALM = 0.8
 # Q below this share of its bound counts as this large: early ratios of two small numbers say
 # nothing.
 SMALLEST_Q = 0.05
+# What a head forgives: features before it may be as many times as large.
+BEFORE_HEAD = 100.0
 # Standard errors by which a return must have fallen to have fallen at all.
 SIGNIFICANT = 3.0
 # The TD error has fallen where its mean is below this share of what it was.
@@ -81,7 +84,7 @@ class History:
     def add_record(self, metrics: Mapping[str, float]) -> None:
         """Take a record of the learner."""
         if 'td_error' in metrics:
-            self.td_errors.append(metrics['td_error'] / self.q_size(metrics))
+            self.td_errors.append(metrics['td_error'] / max(_size(metrics), 1e-9))
 
     def add_episode(self, row: Mapping[str, Any]) -> None:
         """Take a finished episode, as for ``episodes.csv``."""
@@ -91,9 +94,8 @@ class History:
             self.best = now
 
     def q_size(self, metrics: Mapping[str, float]) -> float:
-        """Return how large Q of replayed actions is, above 0."""
-        measured = abs(metrics['q_replay_mean']) + metrics['q_replay_std']
-        return max(measured, SMALLEST_Q * self.q_bound, 1e-9)
+        """Return how large Q of replayed actions is, at least a share of its bound."""
+        return max(_size(metrics), SMALLEST_Q * self.q_bound, 1e-9)
 
     def mean_return(self) -> Optional[Tuple[float, float]]:
         """Return mean and standard error of the newest returns; None before there are enough."""
@@ -138,13 +140,15 @@ def q_gap(seen: History, metrics: Metrics) -> Optional[Reading]:
 
 
 def feature_explosion(seen: History, metrics: Metrics) -> Optional[Reading]:
-    """Judge the L2 norm of the image features as actor and critics see them."""
-    return _largest(
-        [name for name in metrics if name.endswith('feature_l2_seen')],
-        metrics,
-        seen.config.feature_warn,
-        seen.config.feature_halt,
-    )
+    """Judge the L2 norm of the image features: as seen, and before their head."""
+    config = seen.config
+    readings = []
+    for name, factor in (('feature_l2_seen', 1.0), ('feature_l2', BEFORE_HEAD)):
+        names = [known for known in metrics if known.endswith(name)]
+        limits = factor * config.feature_warn, factor * config.feature_halt
+        readings.append(_largest(names, metrics, *limits))
+    found = [reading for reading in readings if reading is not None]
+    return max(found, key=lambda reading: reading.value / reading.warn, default=None)
 
 
 def gradient_explosion(seen: History, metrics: Metrics) -> Optional[Reading]:
@@ -229,6 +233,10 @@ def reward_dominance(seen: History) -> Optional[Reading]:
     driven = float(np.mean([float(row['route_completion']) for row in seen.episodes]))
     limit = seen.config.reward_share
     return Reading(share, limit, limit, fires=driven < 0.5, calm=driven >= 0.5 or share < limit)
+
+
+def _size(metrics: Metrics) -> float:
+    return abs(metrics['q_replay_mean']) + metrics['q_replay_std']
 
 
 def _largest(names: List[str], metrics: Metrics, warn: float, halt: float) -> Optional[Reading]:

@@ -277,7 +277,7 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether the run has all its steps and the updates that belong to them."""
-        return self.env_steps >= self.config.steps and not self.update_due
+        return not self.halted and self.env_steps >= self.config.steps and not self.update_due
 
     @property
     def return_mean(self) -> float:
