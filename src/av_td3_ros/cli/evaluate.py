@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from av_td3_ros.cli import common
 from av_td3_ros.config import RunConfig, WEATHERS
@@ -23,7 +23,8 @@ class Plan(NamedTuple):
     """
     What is to be driven: the config of each run in turn, and how.
 
-    ``names``: of the runs. ``sources``: their folders. ``baselines``: of ``BASELINES``.
+    ``names``: of the runs. ``sources``: their folders. ``configs``: theirs, or the one of the
+    baselines where there is no run. ``baselines``: of ``BASELINES``.
     """
 
     names: Tuple[str, ...]
@@ -47,7 +48,10 @@ def add_parser(commands: Any) -> None:
         'docs/evaluation.md explains every figure.',
     )
     parser.add_argument(
-        'sources', metavar='RUN', nargs='+', help='run folder, or one checkpoint folder'
+        'sources',
+        metavar='RUN',
+        nargs='*',
+        help='run folder, or one checkpoint folder; none with --baselines alone',
     )
     parser.add_argument(
         '--via',
@@ -102,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     folders = output_folders(options, plan)
     from av_td3_ros.cli import evaluate_drive
     from av_td3_ros.cli.main import refuse
-    from av_td3_ros.evaluation import plot, tables
+    from av_td3_ros.evaluation import tables
 
     results, fault = evaluate_drive.drive(plan, folders)
     if not any(result.driven for result in results):
@@ -110,12 +114,9 @@ def run(options: argparse.Namespace) -> int:
     own, beside = results[: len(plan.sources)], results[len(plan.sources) :]
     for folder, result in zip(folders, own):
         if result.driven:
-            shown = results if len(own) == 1 else [result, *beside]
-            tables.write(folder, shown)
-            plot.draw(folder / 'evaluation.png', shown)
-    if len(own) > 1:
-        tables.write(folders[-1], results)
-        plot.draw(folders[-1] / 'evaluation.png', results)
+            _write(folder, [result, *beside])
+    if len(plan.sources) != 1:
+        _write(folders[-1], results)
     print(tables.text(results))
     for note in dict.fromkeys(note for result in results for note in result.notes):
         print(f'note: {note}')
@@ -123,6 +124,13 @@ def run(options: argparse.Namespace) -> int:
     if fault:
         return refuse(fault)
     return EXIT_FAULT if any(result.is_partial for result in results) else 0
+
+
+def _write(folder: Path, results: Sequence[Any]) -> None:
+    from av_td3_ros.evaluation import plot, tables
+
+    tables.write(folder, results)
+    plot.draw(folder / 'evaluation.png', results)
 
 
 def prepare(options: argparse.Namespace) -> Plan:
@@ -143,6 +151,10 @@ def prepare(options: argparse.Namespace) -> Plan:
         raise ConfigError(
             f'--baselines must be among {", ".join(BASELINES)}, got {unknown[0]}; another policy '
             'is compared by its run folder: av-td3 evaluate RUN1 RUN2'
+        )
+    if not (options.sources or baselines):
+        raise ConfigError(
+            'a run folder must be given, got none; av-td3 evaluate RUN, or --baselines expert'
         )
     if options.freeze_camera and options.via == 'graph':
         raise ConfigError('--freeze-camera must be driven in this process; add --via in-process')
@@ -198,6 +210,8 @@ def _configs(options: argparse.Namespace, sources: Tuple[Path, ...]) -> Tuple[Ru
     for key in ('vehicles', 'weather'):
         if getattr(options, key) is not None:
             world[f'simulator.{key}'] = getattr(options, key)
+    if not sources:
+        return (common.load_config(options, world),)
     configs: List[RunConfig] = []
     for source in sources:
         checkpoint.load_policy(source)
