@@ -170,18 +170,18 @@ def _shares(
 
 def health(run: Run) -> str:
     """Return when which alert stood; '' where none was ever raised."""
-    spans = _spans(run)
-    if not spans:
+    found = spans(run)
+    if not found:
         return ''
-    names = list(dict.fromkeys(name for name, *_ in spans))
+    names = list(dict.fromkeys(name for name, *_ in found))
 
     def draw(axes: Any) -> None:
-        for name, action, begin, end in spans:
+        for name, action, begin, end in found:
             row, colour = names.index(name), ACTIONS.get(action, MUTED)
             axes.barh(row, end - begin, left=begin, height=0.5, color=colour)
             axes.plot(begin, row, marker='|', markersize=13, markeredgewidth=2.5, color=colour)
         for action, colour in ACTIONS.items():
-            if any(span[1] == action for span in spans):
+            if any(span[1] == action for span in found):
                 axes.plot([], [], color=colour, linewidth=6, label=action)
         axes.set_yticks(range(len(names)), [name.replace('_', ' ') for name in names])
         axes.set_ylim(len(names) - 0.4, -0.6)
@@ -199,17 +199,17 @@ def health(run: Run) -> str:
     return _svg(run.name, draw, f'alerts of {run.name}', (SIZE[0], 1.5 + 0.32 * len(names)))
 
 
-def _spans(run: Run) -> List[Tuple[str, str, float, float]]:
+def spans(run: Run) -> List[Tuple[str, str, float, float]]:
     """Return (name, action, begin, end) of every alert, in environment steps."""
-    spans: List[Tuple[str, str, float, float]] = []
+    found: List[Tuple[str, str, float, float]] = []
     standing: Dict[str, Tuple[str, float]] = {}
     for row in run.alerts or ():
         if row['state'] == 'raised':
             standing.setdefault(row['name'], (row['action'], float(row['env_step'])))
         elif row['name'] in standing:
-            spans.append((row['name'], *standing.pop(row['name']), float(row['env_step'])))
-    spans += [(name, *begun, float(run.env_steps)) for name, begun in standing.items()]
-    return sorted(spans, key=lambda span: span[2])
+            found.append((row['name'], *standing.pop(row['name']), float(row['env_step'])))
+    found += [(name, *begun, float(run.env_steps)) for name, begun in standing.items()]
+    return sorted(found, key=lambda span: span[2])
 
 
 def _logarithmic(axes: Any) -> None:

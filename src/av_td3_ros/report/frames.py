@@ -3,7 +3,7 @@
 import base64
 import io
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional
+from typing import List, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -31,54 +31,66 @@ class Strip(NamedTuple):
     pictures: List[Picture]
 
 
+class _Held(NamedTuple):
+    """An episode in a file of the replay: where it begins, its steps and its return."""
+
+    file: Path
+    begin: int
+    length: int
+    total: float
+
+
 def strips(run: Run) -> List[Strip]:
     """Return the best and the worst episode that the replay still holds frames of."""
+    held = [found for file in sorted((run.path / 'replay').glob('*.npz')) for found in _held(file)]
     driven = run.driven
-    if not driven:
+    if not held or not driven:
         return []
-    order = np.argsort(-driven['episode_return'], kind='stable')
-    files = sorted((run.path / 'replay').glob('*.npz'))
-    found = []
-    for title, ranked in (('best', order), ('worst', order[::-1])):
-        strip = next(filter(None, (_strip(run, title, int(i), files) for i in ranked[:5])), None)
-        if strip:
-            found.append(strip)
-    return found
+    lengths = np.array([found.length for found in held])
+    totals = np.array([found.total for found in held])
+    there = {}
+    for row in np.argsort(-driven['episode_return'], kind='stable'):
+        fits = lengths == driven['length'][row]
+        fits &= np.abs(totals - driven['episode_return'][row]) < TOLERANCE
+        if fits.any():
+            there[int(row)] = held[int(np.argmax(fits))]
+    ranked = list(there)
+    ends = [('best', ranked[0])] if ranked else []
+    ends += [('worst', ranked[-1])] if len(ranked) > 1 else []
+    return [_strip(run, title, row, there[row]) for title, row in ends]
 
 
-def _strip(run: Run, title: str, row: int, files: List[Path]) -> Optional[Strip]:
-    episode = {name: column[row] for name, column in run.driven.items()}
-    length, total = int(episode['length']), float(episode['episode_return'])
-    for file in files:
-        pictures = list(_pictures(file, length, total))
-        if pictures:
-            text = (
-                f'at step {episode["env_step"]:,.0f}: return {total:.1f}, '
-                f'{length} steps, {episode["route_completion"]:.0%} of the route, '
-                f'{str(episode["reason"]).replace("_", " ")}'
-            )
-            return Strip(f'{run.name}: {title}', text, pictures)
-    return None
-
-
-def _pictures(file: Path, length: int, total: float) -> Iterator[Picture]:
-    """Yield the pictures of the episode of that length and return, where a file has it whole."""
+def _held(file: Path) -> List[_Held]:
+    """Return the whole episodes of a file; none where it is torn, or its frames are compressed."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             if 'frame' not in arrays.files:
-                return  # the frames are compressed
-            first = arrays['first']
-            begins = np.flatnonzero(np.diff(first, prepend=first[0] - 1))
-            sizes = np.diff(begins, append=len(first))
-            sums = np.add.reduceat(arrays['reward'].astype(float), begins)
-            fits = (sizes == length + 1) & (np.abs(sums - total) < TOLERANCE)
-            if not fits.any():
-                return
-            frames, begin = arrays['frame'], int(begins[fits][0])
+                return []
+            first, reward = arrays['first'], arrays['reward'].astype(float)
     except BROKEN_FILE:
-        return
-    for step in np.linspace(0, length, PICTURES).round().astype(int):
-        yield Picture(int(step), png(frames[begin + step]))
+        return []
+    begins = np.flatnonzero(np.diff(first, prepend=first[0] - 1))
+    sizes = np.diff(begins, append=len(first))
+    totals = np.add.reduceat(reward, begins)
+    return [
+        _Held(file, int(begin), int(size) - 1, float(total))
+        for begin, size, total in zip(begins, sizes, totals)
+    ]
+
+
+def _strip(run: Run, title: str, row: int, held: _Held) -> Strip:
+    episode = {name: column[row] for name, column in run.driven.items()}
+    text = (
+        f'at step {episode["env_step"]:,.0f}: return {held.total:.1f}, {held.length} steps, '
+        f'{episode["route_completion"]:.0%} of the route, '
+        f'{str(episode["reason"]).replace("_", " ")}'
+    )
+    with np.load(held.file, allow_pickle=False) as arrays:
+        frames = arrays['frame'][held.begin : held.begin + held.length + 1]
+    steps = np.linspace(0, held.length, PICTURES).round().astype(int)
+    return Strip(
+        f'{run.name}: {title}', text, [Picture(int(step), png(frames[step])) for step in steps]
+    )
 
 
 def png(frame: np.ndarray) -> str:
