@@ -50,7 +50,7 @@ class EpisodeManagerNode(GraphNode):
         self._road_map: Optional[RoadMap] = None
         self._routes: Optional[RouteSet] = None
         self._route_number = -1
-        self._route_name = ''
+        self._route_name = self._drawn_name = ''
         self._is_driven = True
         self._vehicles: Set[int] = set()
         self._period: Optional[float] = None
@@ -263,7 +263,7 @@ class EpisodeManagerNode(GraphNode):
             self._route_number += 1
         self._is_driven = False
         found = self._routes.at(self._route_number, self.config.seed)
-        self._route_name = found.name
+        self._drawn_name = found.name
         return found.route
 
     def _carry_out(self, effects: List[machine.Effect]) -> None:
@@ -286,6 +286,8 @@ class EpisodeManagerNode(GraphNode):
                 self._respawn(effect)
 
     def _respawn(self, effect: machine.Respawn) -> None:
+        # Only now: the episode before this one may have ended by the same event.
+        self._route_name = self._drawn_name
         self._velocity_pub.publish(Twist())
         self._transform_pub.publish(
             convert.to_pose_msg(effect.start._replace(z=effect.start.z + DROP_HEIGHT))
