@@ -4,6 +4,7 @@ is lost.
 """
 
 import array
+import json
 
 from av_td3_msgs.msg import EpisodeResult, TrainingStatus, Transition
 from av_td3_msgs.srv import SaveCheckpoint
@@ -180,9 +181,11 @@ def test_an_alert_that_halts_ends_the_node_and_says_why(ros, talker, tmp_path):
     assert trainer.exit_code == 1
     assert trainer.health()[:2] == (DiagnosticStatus.ERROR, statuses[-1].message)
     trainer.close()
-    with pytest.raises(checkpoint.CheckpointError):
-        checkpoint.load_policy(tmp_path)
-    assert checkpoint.load_policy(tmp_path / 'halted').policy is not None
+    updates = [
+        json.loads((checkpoint.latest(folder) / checkpoint.INFO).read_text())['update']
+        for folder in (tmp_path, tmp_path / 'halted')
+    ]
+    assert updates == [1, 5]  # the first one was still before the first record
 
 
 def test_a_roll_back_publishes_the_old_learner_as_a_new_version(ros, talker, tmp_path):
