@@ -45,7 +45,8 @@ class Row(NamedTuple):
 
 def judgement(run: Run) -> gates.Judgement:
     """Return the verdict at the last stage that a run has reached, or at the first."""
-    return gates.judge(run.evidence(), (gates.reached(run.env_steps) or list(gates.STAGES))[-1])
+    stages = gates.reached(run.env_steps) or list(gates.STAGES)[:1]
+    return gates.judge(run.evidence(), stages[-1])
 
 
 def headline(run: Run) -> Headline:
