@@ -32,7 +32,7 @@ TEXTS: Dict[str, Tuple[str, str]] = {
     ),
     'feature_explosion': (
         'L2 norm of the features is {value:.3g}, limit {limit:g}',
-        'set network.feature_head to layer_norm_tanh',
+        'set network.feature_head to layer_norm_tanh, lower encoder_lr',
     ),
     'gradient_explosion': (
         'gradient norm before the clip is {value:.3g}, limit {limit:g}',
