@@ -13,7 +13,9 @@ from av_td3_ros.cli.train import catch_stops
 from av_td3_ros.config import RunConfig
 from av_td3_ros.datatypes import Observation, Outcome
 from av_td3_ros.evaluation.figures import Result
+from av_td3_ros.learning_config import ExplorationConfig
 from av_td3_ros.sim.env import DrivingEnv
+from av_td3_ros.td3.exploration import Exploration
 
 # Time without the end of an episode that is a fault: s, and per step of the longest episode.
 PATIENCE, PATIENCE_PER_STEP = 60.0, 0.1
@@ -29,18 +31,20 @@ UNKNOWN_TIME = (
 
 
 class RandomDriver:
-    """Draws every action evenly from the square."""
+    """Acts by chance, as the training does before it knows anything (``exploration.warmup``)."""
 
-    def __init__(self, seed: int) -> None:
-        """:param seed: of the actions."""
+    def __init__(self, config: ExplorationConfig, seed: int) -> None:
+        """:param config: what the actions are like. :param seed: of them."""
+        self._exploration = Exploration(config)
         self._rng = np.random.default_rng(seed)
 
     def begin(self, env: DrivingEnv) -> None:
-        """Go on."""
+        """Forget the noise of the last episode."""
+        self._exploration.reset()
 
     def act(self, env: DrivingEnv, obs: Observation) -> Action:
         """Return any action."""
-        steering, acceleration = self._rng.uniform(-1.0, 1.0, 2).tolist()
+        steering, acceleration = self._exploration.random_action(self._rng).tolist()
         return steering, acceleration
 
 
@@ -117,7 +121,7 @@ def drive(plan: Plan, folders: Sequence[Path]) -> Tuple[List[Result], str]:
     config = plan.configs[0]
     makers: Dict[str, Callable[[], Any]] = {
         'expert': lambda: ExpertDriver(config.simulator.fixed_delta_seconds),
-        'random': lambda: RandomDriver(config.episode_manager.seed),
+        'random': lambda: RandomDriver(config.trainer.exploration, config.episode_manager.seed),
     }
     for name in plan.baselines:
         if not (watch.stops or fault):

@@ -6,8 +6,6 @@ import signal
 import time
 from typing import Any, List
 
-import numpy as np
-
 from av_td3_ros import presets
 from av_td3_ros.cli import common
 from av_td3_ros.cli.gate import Gatekeeper
@@ -105,11 +103,9 @@ def check_map(config: RunConfig) -> None:
     :raises MapError: for a map that cannot be read or has no route of the wanted length.
     """
     from av_td3_ros.driving.road_map import RoadMap
+    from av_td3_ros.driving.route_set import RouteSet
 
-    limits = config.episode_manager
-    RoadMap.load(config.simulator.map).random_route(
-        np.random.default_rng(0), limits.route_length_min, limits.route_length_max
-    )
+    RouteSet(config.episode_manager, RoadMap.load(config.simulator.map)).at(0, 0)
 
 
 def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:
