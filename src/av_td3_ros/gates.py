@@ -369,7 +369,7 @@ def _clipped(run: Evidence, step: str, groups: Sequence[str]) -> _Measured:
     kind = run.settings.get('trainer.learner.optimiser.clip', 'none')
     limit = LIMITS[f'{step}_clip']
     if kind != 'none':
-        limit = float(run.settings[f'trainer.learner.optimiser.{step}_clip'])
+        limit = float(run.settings.get(f'trainer.learner.optimiser.{step}_clip', limit))
     names = {
         'group_norm': [f'gradient_norm_{group}_clipped' for group in groups],
         'value': [f'gradient_max_{step}_clipped'],
