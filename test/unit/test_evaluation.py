@@ -206,6 +206,15 @@ def test_the_routes_of_a_file_get_the_time_that_they_need():
     assert plan.configs[0].episode_manager.termination.max_steps > 1000
 
 
+def test_the_graph_refuses_a_route_that_the_bridge_would_not_plan(runs, capsys):
+    routes = TOWN01.parent / 'routes_town01.xml'
+    if not routes.exists():
+        pytest.skip(f'{routes} is not there')
+    told = refused(capsys, runs[0], '--map', TOWN01, '--routes', routes)
+    assert 'must be the shortest way to its goal to be driven over the graph' in told
+    assert 'add --via in-process' in told
+
+
 # -- figures --------------------------------------------------------------------------------------
 
 

@@ -258,11 +258,13 @@ def _routes(
 
     limits, road_map = configs[0].episode_manager, RoadMap.load(configs[0].simulator.map)
     routes = RouteSet(limits, road_map)
-    first = routes.at(0, limits.seed)
+    routes.at(0, limits.seed)  # refuse here a map without such routes
     if not len(routes):
         return options.episodes or EPISODES, configs
-    named = [routes.at(number, limits.seed) for number in range(len(routes))]
-    for name, route, _ in named if options.via == 'graph' else ():
+    episodes = options.episodes or len(routes)
+    named = [routes.at(number, limits.seed) for number in range(min(episodes, len(routes)))]
+    over_graph = options.sources and options.via == 'graph'
+    for name, route, _ in named if over_graph else ():
         shortest = road_map.plan(route.start[:2], route.start.yaw, tuple(route.points[-1]))
         if route.length > shortest.length + DETOUR:
             raise MapError(
@@ -270,11 +272,11 @@ def _routes(
                 f'got {route.length:.0f} m instead of {shortest.length:.0f} m; add '
                 '--via in-process'
             )
-    longest = max(named, key=lambda item: item.route.length, default=first).route.length
+    longest = max(item.route.length for item in named)
     period = configs[0].simulator.fixed_delta_seconds
     steps = max(int((PACE * longest + ADDED) / period), limits.termination.max_steps)
     endings = replace(limits.termination, max_steps=steps)
-    return options.episodes or len(routes), tuple(
+    return episodes, tuple(
         replace(config, episode_manager=replace(config.episode_manager, termination=endings))
         for config in configs
     )
