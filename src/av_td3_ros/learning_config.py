@@ -272,7 +272,7 @@ class HealthConfig:
         0.5, 'standing_still: mean speed of an episode', unit='m/s', low=0.0, high=40.0
     )
     standing_share: float = option(
-        0.8, 'standing_still: share of such episodes', low=0.0, high=1.0
+        0.7, 'standing_still: share of such episodes', low=0.0, high=1.0
     )
     reward_share: float = option(
         0.9,

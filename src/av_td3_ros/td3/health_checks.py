@@ -211,8 +211,7 @@ def standing_still(seen: History) -> Optional[Reading]:
         return None
     slow = [float(row['mean_speed']) < seen.config.standing_speed for row in newest]
     limit = seen.config.standing_share
-    # A share cannot exceed 1: a limit of 1 is reached, not passed.
-    return Reading(float(np.mean(slow)), limit - 1e-9, limit - 1e-9)
+    return Reading(float(np.mean(slow)), limit, limit)
 
 
 def reward_dominance(seen: History) -> Optional[Reading]:
