@@ -20,7 +20,7 @@ import numpy as np
 from av_td3_ros.config import EpisodeConfig, SimulatorConfig, TerminationConfig
 from av_td3_ros.datatypes import Outcome
 from av_td3_ros.driving.actuation import to_control
-from av_td3_ros.driving.episode import Episode, STANDING_SPEED
+from av_td3_ros.driving.episode import Episode
 from av_td3_ros.driving.expert import Expert
 from av_td3_ros.driving.route import Route
 from av_td3_ros.sim.world import World
@@ -41,7 +41,7 @@ def drive(world: World, route: Route, period: float, standing_time: float = 4.0)
     limits = TerminationConfig(max_steps=MAX_STEPS, standing_time=standing_time)
     episode = Episode(EpisodeConfig(termination=limits), route, world.state, period)
     expert.begin(route)
-    lateral, speeds, sideways, invasions = [], [world.state.speed], [], 0
+    lateral, speeds, invasions = [], [world.state.speed], 0
     outcome = Outcome.CONTINUES
     while outcome is Outcome.CONTINUES:
         action = expert.act(world.state, world.others)
@@ -52,20 +52,20 @@ def drive(world: World, route: Route, period: float, standing_time: float = 4.0)
         outcome = result.outcome
         lateral.append(abs(result.position.lateral_deviation))
         speeds.append(state.speed)
-        sideways.append(abs(state.speed * state.yaw_rate))
         invasions += len(world.lane_invasions)
     acceleration = np.diff(speeds) / period
     jerk = np.abs(np.diff(acceleration)) / period
+    measured = episode.summary
     return {
         'reason': result.reason,
         'route_length': route.length,
         'completion': episode.route_completion,
         'time': episode.length * period,
-        'mean_speed': episode.mean_speed,
-        'longest_standing': _longest(np.array(speeds) < STANDING_SPEED) * period,
-        'mean_lateral': np.mean(lateral),
+        'mean_speed': measured['mean_speed'],
+        'longest_standing': measured['longest_standing'],
+        'mean_lateral': measured['mean_lateral_deviation'],
         'max_lateral': np.max(lateral),
-        'max_lateral_acceleration': np.max(sideways),
+        'max_lateral_acceleration': measured['max_lateral_acceleration'],
         'min_acceleration': acceleration.min(),
         'max_acceleration': acceleration.max(),
         'jerk_p95': np.percentile(jerk, 95),
@@ -87,12 +87,6 @@ def evaluate(arguments: argparse.Namespace) -> List[Dict[str, Any]]:
         route = world.road_map.random_route(rng, *arguments.lengths)
         rows.append({'route': number, **drive(world, route, period, arguments.standing)})
     return rows
-
-
-def _longest(flags: np.ndarray) -> int:
-    """Return the length of the longest run of True."""
-    ends = np.flatnonzero(~np.concatenate([[False], flags, [False]]))
-    return int(np.diff(ends).max() - 1)
 
 
 def main(arguments: List[str]) -> int:

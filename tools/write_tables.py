@@ -6,11 +6,13 @@ Run it after changing a config class or the topic table; a test compares.
 
 import ast
 from pathlib import Path
-from typing import Any, Dict, List, Type
+from typing import Any, Dict, List, Tuple, Type
 
 from av_td3_ros import graph, learning_config, presets
 from av_td3_ros.config import RunConfig
+from av_td3_ros.driving.reward import TERMS
 from av_td3_ros.options import limits, options
+from av_td3_ros.task_config import OBSERVATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,6 +78,10 @@ def presets_page() -> str:
         f'\n## Values\n\nKeys are below `{presets.PREFIX[:-1]}`. **Bold**: not as in '
         f'`{presets.DEFAULT}`.\n',
         preset_table(),
+        '\n## Observations\n\nWhat the policy sees is no part of a preset; it has names of its '
+        'own: `av-td3 train --observation NAME`, `observation:=NAME` for `ros2 launch`. Keys '
+        'are below `observation`.\n',
+        observation_table(),
     ]
     for kind, key in (('encoders', 'learner.network.encoder'), ('targets', 'learner.target.kind')):
         lines.append(f'\n## {kind.capitalize()}\n\nChosen by `{presets.PREFIX}{key}`.\n')
@@ -110,6 +116,37 @@ def part_table(kind: str) -> str:
     return '\n'.join(rows)
 
 
+def observation_table() -> str:
+    """Return the Markdown table of the named observations."""
+    rows = ['| name | what the policy sees | sets |', '|---|---|---|']
+    for name, preset in OBSERVATIONS.items():
+        values = ', '.join(f'{key}: {_yaml(value)}' for key, value in preset.values.items())
+        rows.append(f'| `{name}` | {preset.description} | {values} |')
+    return '\n'.join(rows)
+
+
+def term_description(name: str) -> Tuple[str, str]:
+    """Return what a reward term says about itself: its first paragraph, and its source."""
+    parts = [' '.join(part.split()) for part in (TERMS[name].__doc__ or '').split('\n\n')]
+    return parts[0], parts[-1].partition('Source: ')[2]
+
+
+def term_bounds(name: str) -> Tuple[float, float]:
+    """Return the bounds that a reward term states at the end of its first paragraph."""
+    low, high = term_description(name)[0].rpartition('[')[2].rstrip('].').split(',')
+    return float(low), float(high)
+
+
+def reward_table() -> str:
+    """Return the Markdown table of the reward terms."""
+    rows = ['| term | weight | what, and its bounds | source |', '|---|---|---|---|']
+    weights = RunConfig().episode_manager.reward
+    for name in TERMS:
+        what, source = term_description(name)
+        rows.append(f'| `{name}` | {getattr(weights, name):g} | {_cell(what)} | {source} |')
+    return '\n'.join(rows)
+
+
 def topic_table() -> str:
     """Return the Markdown table of the topics."""
     from av_td3_ros.bridge.topics import TOPICS
@@ -137,6 +174,8 @@ def files() -> Dict[Path, str]:
     made = {ROOT / 'config' / node.file: parameter_file(node) for node in graph.GRAPHS['training']}
     made[ROOT / 'docs' / 'parameters.md'] = parameters_page()
     made[ROOT / 'docs' / 'presets.md'] = presets_page()
+    task = ROOT / 'docs' / 'design' / 'task.md'
+    made[task] = replace_section(task.read_text(), 'reward', reward_table())
     readme = ROOT / 'README.md'
     if readme.exists():
         made[readme] = replace_section(readme.read_text(), 'topics', topic_table())

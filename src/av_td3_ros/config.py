@@ -8,9 +8,14 @@ command line and the tables in the docs are all made from these fields.
 from dataclasses import dataclass, fields, replace
 from typing import Any, Dict, Mapping, Tuple, Type
 
-from av_td3_ros.datatypes import ObsSpec
-from av_td3_ros.learning_config import ExplorationConfig, LearnerConfig, ReplayConfig
+from av_td3_ros.learning_config import (
+    ExplorationConfig,
+    HealthConfig,
+    LearnerConfig,
+    ReplayConfig,
+)
 from av_td3_ros.options import build, ConfigError, flatten, group, option, options
+from av_td3_ros.task_config import ObservationConfig, RewardConfig
 
 # Settings of several nodes, given once at the top.
 SHARED = ('role_name', 'observation')
@@ -31,43 +36,6 @@ WEATHERS = (
 def role_name() -> str:
     """Declare the vehicle's name."""
     return option('ego_vehicle', 'name of the vehicle in every /carla/<role_name>/... topic')
-
-
-@dataclass(frozen=True)
-class ObservationConfig:
-    """What the policy sees. Shared by perception, policy and trainer."""
-
-    height: int = option(84, 'rows of the grey frame', unit='px', low=36, high=512)
-    width: int = option(84, 'columns of the grey frame', unit='px', low=36, high=512)
-    stack: int = option(4, 'frames in a stack, oldest first', low=1, high=16)
-    crop_top: float = option(
-        0.35, 'share of the camera image cut off above (sky)', low=0.0, high=0.9
-    )
-    speed: bool = option(True, 'vector: forward speed, over 15 m/s')
-    last_steering: bool = option(True, 'vector: steering of the last command')
-    lateral_deviation: bool = option(
-        True, 'vector: distance from the route, left positive, over 4 m'
-    )
-    heading_error: bool = option(True, 'vector: angle to the route, left positive, over pi')
-    waypoints: int = option(
-        10,
-        'vector: route points ahead, (x, y) each in the vehicle frame; 0 for none',
-        low=0,
-        high=50,
-    )
-    waypoint_spacing: float = option(
-        2.0, 'distance between those route points', unit='m', low=0.5, high=10.0
-    )
-
-    def spec(self) -> ObsSpec:
-        """Return the observation specification that these settings describe."""
-        names = [
-            name
-            for name in ('speed', 'last_steering', 'lateral_deviation', 'heading_error')
-            if getattr(self, name)
-        ]
-        names += [f'waypoint_{i}_{axis}' for i in range(self.waypoints) for axis in 'xy']
-        return ObsSpec(self.stack, self.height, self.width, tuple(names))
 
 
 @dataclass(frozen=True)
@@ -163,35 +131,6 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True)
-class RewardConfig:
-    """Weights of the reward terms; each term lies in [-1, 1] and is logged alone."""
-
-    progress: float = option(
-        0.6, 'metres along the route, over those at target speed', low=0.0, high=10.0
-    )
-    lateral_deviation: float = option(
-        0.25, 'penalty: |distance from the route| over 2 m', low=0.0, high=10.0
-    )
-    heading_error: float = option(
-        0.15, 'penalty: |angle to the route| over pi/2', low=0.0, high=10.0
-    )
-    steering_change: float = option(0.05, 'penalty: |change of steering|', low=0.0, high=10.0)
-    overspeed: float = option(
-        1.0, 'penalty: excess over the target speed, over that speed', low=0.0, high=10.0
-    )
-    failure: float = option(
-        1.0,
-        'penalty: an ending by collision, lane exit, off-road, wrong way or standing still',
-        low=0.0,
-        high=100.0,
-    )
-    goal: float = option(1.0, 'bonus: the goal is reached', low=0.0, high=100.0)
-    target_speed: float = option(
-        8.33, 'speed that earns full progress', unit='m/s', low=1.0, high=40.0
-    )
-
-
-@dataclass(frozen=True)
 class TerminationConfig:
     """When an episode ends."""
 
@@ -215,6 +154,13 @@ class TerminationConfig:
     standing_time: float = option(
         4.0, 'time below 0.5 m/s that ends the episode', unit='s', low=0.5, high=600.0
     )
+    standing_time_in_traffic: float = option(
+        20.0,
+        'the same where there are other vehicles, which one may have to wait for',
+        unit='s',
+        low=0.5,
+        high=600.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -225,6 +171,13 @@ class EpisodeConfig:
     seed: int = option(0, 'seed of the routes', low=0)
     route_length_min: float = option(80.0, 'shortest route', unit='m', low=20.0, high=5000.0)
     route_length_max: float = option(200.0, 'longest route', unit='m', low=20.0, high=5000.0)
+    routes: str = option(
+        'training',
+        'where routes start and end: training leaves out one road in five, held_out has those '
+        'alone, all makes no difference',
+        choices=('training', 'held_out', 'all'),
+    )
+    route_file: str = option('', 'file of the CARLA leaderboard; its routes, in turn, instead')
     start_in_evaluation: bool = option(False, 'start in evaluation instead of training')
     reset_timeout: float = option(
         10.0,
@@ -292,6 +245,7 @@ class TrainerConfig:
     learner: LearnerConfig = group(LearnerConfig)
     replay: ReplayConfig = group(ReplayConfig)
     exploration: ExplorationConfig = group(ExplorationConfig)
+    health: HealthConfig = group(HealthConfig)
 
     def validate(self) -> None:
         """:raises ConfigError: where a batch cannot be filled."""
@@ -313,6 +267,15 @@ class RunConfig:
     policy: PolicyConfig = group(PolicyConfig)
     episode_manager: EpisodeConfig = group(EpisodeConfig)
     trainer: TrainerConfig = group(TrainerConfig)
+
+    def validate(self) -> None:
+        """:raises ConfigError: where the shaping would change which policy is the best."""
+        reward, discount = self.episode_manager.reward, self.trainer.learner.discount
+        if reward.goal_distance and reward.shaping_discount != discount:
+            raise ConfigError(
+                'episode_manager.reward.shaping_discount must be trainer.learner.discount where '
+                f'goal_distance has a weight, got {reward.shaping_discount} and {discount}'
+            )
 
 
 def build_run(values: Mapping[str, Any], where: str) -> RunConfig:

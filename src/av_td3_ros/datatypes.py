@@ -18,6 +18,18 @@ ACTION_NAMES = ('steering', 'acceleration')
 ACTION_SIZE = len(ACTION_NAMES)
 
 
+class Command(IntEnum):
+    """What to do at the next junction, as a navigator says it."""
+
+    FOLLOW = 0
+    LEFT = 1
+    RIGHT = 2
+    STRAIGHT = 3
+
+
+COMMAND_NAMES = tuple(f'command_{command.name.lower()}' for command in Command)
+
+
 class SpecError(ValueError):
     """Data or weights that do not fit the specification in force."""
 

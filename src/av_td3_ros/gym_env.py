@@ -244,8 +244,8 @@ def _facts(driving: DrivingEnv, position: RoutePosition) -> Dict[str, Any]:
         'speed': driving.world.state.speed,
         'lateral_deviation': position.lateral_deviation,
         'heading_error': position.heading_error,
-        'collisions': episode.collisions,
-        'lane_invasions': episode.lane_invasions,
+        'collisions': episode.measures.collisions,
+        'lane_invasions': episode.measures.lane_invasions,
     }
 
 

@@ -181,3 +181,129 @@ class ExplorationConfig:
     correlation: float = option(
         0.8, 'correlation of the noise from step to step; 0 is white', low=0.0, high=0.99
     )
+
+
+# Alerts with a limit, td3/health_checks.py. A number that is not finite is one more.
+ALERTS = (
+    'q_unbounded',
+    'q_gap',
+    'feature_explosion',
+    'gradient_explosion',
+    'saturation',
+    'dead_actor',
+    'td_error_stuck',
+    'return_collapse',
+    'standing_still',
+    'reward_dominance',
+)
+
+
+@dataclass(frozen=True)
+class HealthConfig:
+    """When an alert is raised, and what it does; what each means is in docs/design/health.md."""
+
+    halting: str = option(
+        'q_unbounded,q_gap,feature_explosion,gradient_explosion,dead_actor',
+        'alerts that do more than warn, beyond their halt limit or their only one, '
+        'comma-separated; non_finite always does',
+    )
+    on_halt: str = option(
+        'halt',
+        'what those do: end the run, take the learner back to the last healthy checkpoint, or '
+        'nothing (non_finite ends the run)',
+        choices=('halt', 'rollback', 'warn'),
+    )
+    rollbacks: int = option(3, 'roll-backs until the next one ends the run', low=0, high=1000)
+    ignored: str = option('', 'alerts that are not raised; comma-separated')
+    patience: int = option(
+        3,
+        'records in a row beyond a limit that raise an alert, and below it that clear it',
+        low=1,
+        high=1000,
+    )
+    episodes: int = option(
+        20,
+        'episodes over which returns and reward shares are judged; standing still over half',
+        low=2,
+        high=1000,
+    )
+    records: int = option(
+        40, 'records over which the TD error must have fallen', low=4, high=10_000
+    )
+    reward_bound: float = option(
+        0.0, 'r_max: largest |reward| of a step; 0 for the largest seen', low=0.0, high=1e6
+    )
+    q_warn: float = option(1.0, 'q_unbounded: |Q| over r_max / (1 - discount)', low=0.0, high=1e6)
+    q_halt: float = option(10.0, 'q_unbounded: the same, to halt', low=0.0, high=1e9)
+    gap_warn: float = option(
+        3.0,
+        'q_gap: |Q of policy actions - Q of replayed ones| over the size of the latter',
+        low=0.0,
+        high=1e6,
+    )
+    gap_halt: float = option(30.0, 'q_gap: the same, to halt', low=0.0, high=1e9)
+    feature_warn: float = option(
+        100.0,
+        'feature_explosion: L2 norm of the features as seen, or 1/100 of that before their head',
+        low=1e-6,
+        high=1e9,
+    )
+    feature_halt: float = option(1e4, 'feature_explosion: the same, to halt', low=0.0, high=1e12)
+    gradient_warn: float = option(
+        1e4, 'gradient_explosion: norm of any group before the clip', low=0.0, high=1e9
+    )
+    gradient_halt: float = option(1e5, 'gradient_explosion: the same, to halt', low=0.0, high=1e12)
+    saturation: float = option(
+        0.98, 'saturation, dead_actor: share of saturated actor outputs', low=0.0, high=1.0
+    )
+    dead_gradient: float = option(
+        1e-3, 'dead_actor: gradient norm of a saturated actor', low=0.0, high=1.0
+    )
+    td_error: float = option(
+        0.5,
+        'td_error_stuck: TD error over the size of Q, where it does not fall',
+        low=0.0,
+        high=1e6,
+    )
+    return_drop: float = option(
+        0.5, 'return_collapse: loss of the mean return, over its best', low=0.0, high=100.0
+    )
+    standing_speed: float = option(
+        0.5, 'standing_still: mean speed of an episode', unit='m/s', low=0.0, high=40.0
+    )
+    standing_share: float = option(
+        0.7, 'standing_still: share of such episodes', low=0.0, high=1.0
+    )
+    reward_share: float = option(
+        0.9,
+        'reward_dominance: share of one term where most of the routes are not driven',
+        low=0.0,
+        high=1.0,
+    )
+
+    @property
+    def halts(self) -> Tuple[str, ...]:
+        """Names of the alerts that do more than warn."""
+        return _names(self.halting)
+
+    @property
+    def ignores(self) -> Tuple[str, ...]:
+        """Names of the alerts that are not raised."""
+        return _names(self.ignored)
+
+    def validate(self) -> None:
+        """:raises ConfigError: for an unknown alert, or a limit to halt below that to warn."""
+        for key, names in (('halting', self.halts), ('ignored', self.ignores)):
+            for name in names:
+                if name not in ALERTS:
+                    raise ConfigError(
+                        f'{key} must name alerts, got {name!r}; known: {", ".join(ALERTS)}'
+                    )
+        for kind in ('q', 'gap', 'feature', 'gradient'):
+            warn, halt = getattr(self, f'{kind}_warn'), getattr(self, f'{kind}_halt')
+            if halt < warn:
+                raise ConfigError(f'{kind}_halt must be >= {kind}_warn {warn:g}, got {halt:g}')
+
+
+def _names(text: str) -> Tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(',') if name.strip())

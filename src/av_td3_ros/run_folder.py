@@ -1,6 +1,6 @@
 """
-The folder of a run: config, checkpoints, TensorBoard events, ``episodes.csv``, ``summary.json``,
-curves.
+The folder of a run: config, checkpoints, TensorBoard events, ``episodes.csv``, ``metrics.csv``,
+``alerts.csv``, ``summary.json``, curves.
 
 Every file is complete at any moment: rows are appended and flushed, whole files are replaced
 atomically.
@@ -11,7 +11,7 @@ from dataclasses import asdict
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import yaml
 
@@ -29,8 +29,7 @@ class RunFolder:
         """
         self.path = Path(path)
         self._events: Optional[Any] = None
-        self._episodes: Optional[Any] = None
-        self._columns: List[str] = []
+        self._tables: Dict[str, Tuple[Any, csv.DictWriter]] = {}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / '.writable'
@@ -60,18 +59,15 @@ class RunFolder:
 
     def add_episode(self, row: Mapping[str, Any]) -> None:
         """Append one finished episode to ``episodes.csv``."""
-        path = self.path / 'episodes.csv'
-        if self._episodes is None:
-            if path.exists():
-                with path.open(newline='') as file:
-                    self._columns = next(csv.reader(file), [])
-            self._episodes = path.open('a', newline='')
-        writer = csv.DictWriter(self._episodes, self._columns or list(row), extrasaction='ignore')
-        if not self._columns:
-            self._columns = list(row)
-            writer.writeheader()
-        writer.writerow(row)
-        self._episodes.flush()
+        self._append('episodes', row)
+
+    def add_record(self, row: Mapping[str, Any]) -> None:
+        """Append one record of the learner to ``metrics.csv``; '' where nothing was computed."""
+        self._append('metrics', row)
+
+    def add_alert(self, row: Mapping[str, Any]) -> None:
+        """Append an alert that was raised or cleared to ``alerts.csv``."""
+        self._append('alerts', row)
 
     def read_episodes(self) -> List[Dict[str, str]]:
         """Return the rows of ``episodes.csv``."""
@@ -92,10 +88,27 @@ class RunFolder:
 
     def close(self) -> None:
         """Close the files."""
-        for handle in (self._events, self._episodes):
-            if handle is not None:
-                handle.close()
-        self._events = self._episodes = None
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+        while self._tables:
+            self._tables.popitem()[1][0].close()
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        """Append a row to a table; its columns are those of its first row."""
+        if name not in self._tables:
+            path, columns = self.path / f'{name}.csv', []
+            if path.exists():
+                with path.open(newline='') as file:
+                    columns = next(csv.reader(file), [])
+            file = path.open('a', newline='')
+            writer = csv.DictWriter(file, columns or list(row), extrasaction='ignore')
+            if not columns:
+                writer.writeheader()
+            self._tables[name] = (file, writer)
+        file, writer = self._tables[name]
+        writer.writerow(row)
+        file.flush()
 
 
 def replace_file(path: Path, text: str) -> None:

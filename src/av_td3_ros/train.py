@@ -28,7 +28,8 @@ def train(
     :param run: where checkpoints, metrics and episodes go.
     :param progress: called after every step.
     :param stop: asked before every step.
-    :returns: the trainer at the end; whatever ends the loop, a checkpoint is written.
+    :returns: the trainer at the end, ``halted`` where an alert ended the run; whatever ends the
+        loop, a checkpoint is written.
     """
     env = DrivingEnv(config)
     trainer = Trainer(config.trainer, run)
@@ -40,7 +41,7 @@ def train(
     trainer.begin(obs.image[-1], obs.vector)
     behaviour.begin_episode()
     try:
-        while trainer.env_steps < config.trainer.steps and not stop():
+        while trainer.env_steps < config.trainer.steps and not trainer.halted and not stop():
             behaviour.explore(
                 trainer.exploration_std, trainer.random_actions, config.trainer.exploration
             )

@@ -25,9 +25,9 @@ class World:
     Plays simulation, perception and policy around the node, faultlessly unless told otherwise.
     """
 
-    def __init__(self, ros, talker):
+    def __init__(self, ros, talker, **params):
         self.ros, self.talker = ros, talker
-        self.manager = ros.start(EpisodeManagerNode)
+        self.manager = ros.start(EpisodeManagerNode, **params)
         hear = talker.hear
         self.states, self.steps, self.results = (
             hear('episode_state'),

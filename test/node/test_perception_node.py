@@ -7,6 +7,7 @@ import math
 
 from av_td3_msgs.msg import EpisodeState
 from builtin_interfaces.msg import Time
+from carla_msgs.msg import CarlaWorldInfo
 from nav_msgs.msg import Odometry
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from std_msgs.msg import Header
 
 from av_td3_ros.bridge import convert
 from av_td3_ros.config import ObservationConfig
+from av_td3_ros.datatypes import Command, COMMAND_NAMES
+from av_td3_ros.driving.commands import crossings
+from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.driving.route import Route
 from av_td3_ros.nodes.perception_node import PerceptionNode
 
@@ -45,9 +49,9 @@ class Frame:
             setattr(msg, key, item)
         self.talker.say('image', msg)
 
-    def odometry(self, y=1.0):
+    def odometry(self, x=10.0, y=1.0):
         msg = Odometry(header=Header(stamp=stamp(self.number), frame_id='map'))
-        msg.pose.pose.position.x, msg.pose.pose.position.y = 10.0, y
+        msg.pose.pose.position.x, msg.pose.pose.position.y = x, y
         msg.pose.pose.orientation.w = 1.0
         msg.twist.twist.linear.x = 7.5
         self.talker.say('odometry', msg)
@@ -67,6 +71,12 @@ class Frame:
 @pytest.fixture
 def perception(ros):
     return ros.start(PerceptionNode)
+
+
+@pytest.fixture(scope='module')
+def town():
+    pytest.importorskip('carla')
+    return RoadMap.load('town')
 
 
 @pytest.fixture
@@ -108,6 +118,44 @@ def test_order_does_not_matter_and_stacks_shift(ros, talker, heard, route):
     ros.until(lambda: len(heard) == 2)
     image, _ = convert.to_image_stack(heard[1], SPEC)
     assert image[:, 0, 0].tolist() == [10, 10, 10, 20]
+
+
+@pytest.mark.parametrize('map_first', [True, False])
+def test_the_command_needs_the_map_and_waits_for_it(ros, talker, town, map_first):
+    """A left turn: the graph says what the loop in one process says of the same route."""
+    info = CarlaWorldInfo(map_name='Carla/Maps/town', opendrive=town.opendrive)
+    node = ros.start(PerceptionNode, observation__command=True)
+    heard = talker.hear('observation')
+    route = next(
+        route
+        for route in (town.random_route(np.random.default_rng(i), 150.0, 300.0) for i in range(50))
+        if crossings(route, town)[0].command is Command.LEFT
+    )
+    turn = crossings(route, town)[0]
+    if map_first:
+        talker.say('world_info', info)
+        ros.until(lambda: node._road_map is not None)
+    talker.say('waypoints', convert.to_path(route, Time(sec=9)))
+    ros.until(lambda: node._routes)
+    x, y = (np.interp(turn.begin, route.distance, route.points[:, k]) for k in (0, 1))
+    frame = Frame(talker, 0)
+    frame.image()
+    frame.odometry(x=x, y=y)
+    frame.episode()
+    if not map_first:
+        ros.until(lambda: node.health()[1] == 'waiting for the map of /carla/world_info')
+        assert not heard
+        talker.say('world_info', info)
+    ros.until(lambda: heard)
+    spec = ObservationConfig(command=True).spec()
+    _, vector = convert.to_image_stack(heard[0], spec)
+    assert [vector[spec.vector.index(name)] for name in COMMAND_NAMES] == [0, 1, 0, 0]
+
+
+def test_a_map_that_cannot_be_read_is_named(ros, talker):
+    node = ros.start(PerceptionNode, observation__command=True)
+    talker.say('world_info', CarlaWorldInfo(map_name='bad', opendrive='<nothing/>'))
+    ros.until(lambda: 'map bad must be OpenDRIVE' in node.health()[1])
 
 
 def test_an_image_of_another_frame_completes_nothing(ros, talker, heard, route):

@@ -4,9 +4,11 @@ is lost.
 """
 
 import array
+import json
 
 from av_td3_msgs.msg import EpisodeResult, TrainingStatus, Transition
 from av_td3_msgs.srv import SaveCheckpoint
+from diagnostic_msgs.msg import DiagnosticStatus
 import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -33,6 +35,13 @@ SMALL = {
     'update_every': 4,
     'updates_per_round': 2,
     'max_lead': 4,
+}
+# Every record is beyond the limit.
+SICK = {
+    'health__feature_warn': 1e-6,
+    'health__feature_halt': 1e-6,
+    'health__patience': 1,
+    'log_every': 5,
 }
 SPEC = ObservationConfig(height=36, width=36).spec()
 
@@ -144,6 +153,63 @@ def test_what_cannot_be_stored_stops_the_learner_visibly_and_keeps_what_it_has(
     assert text in statuses[-1].message
     assert trainer.exit_code == 1 and trainer.wants_exit
     assert checkpoint.load_policy(trainer.config.run_dir).env_step == 30
+
+
+def test_an_alert_that_warns_is_on_diagnostics(ros, talker, tmp_path):
+    ros.start(TrainerNode, run_dir=str(tmp_path), **SMALL, **SICK, health__on_halt='warn')
+    statuses, diagnostics = talker.hear('training_status'), talker.hear('diagnostics')
+    Sender(talker).episode(1, 60)
+    ros.until(lambda: statuses and statuses[-1].phase == TrainingStatus.FINISHED, timeout=30.0)
+
+    def newest():
+        found = [array.status[0] for array in diagnostics if 'trainer' in array.status[0].name]
+        return found[-1] if found else DiagnosticStatus()
+
+    ros.until(lambda: newest().level == DiagnosticStatus.WARN, timeout=5.0)
+    assert newest().message.startswith('feature_explosion: L2 norm of the features is ')
+    values = {item.key: item.value for item in newest().values}
+    assert values['alerts'] == 'feature_explosion' and values['rollbacks'] == '0'
+
+
+def test_an_alert_that_halts_ends_the_node_and_says_why(ros, talker, tmp_path):
+    trainer = ros.start(TrainerNode, run_dir=str(tmp_path), **SMALL, **SICK)
+    statuses = talker.hear('training_status')
+    Sender(talker).episode(1, 60)
+    ros.until(lambda: statuses and statuses[-1].phase == TrainingStatus.FAILED, timeout=30.0)
+    assert statuses[-1].message.startswith('halted: feature_explosion: L2 norm of the features')
+    ros.until(lambda: trainer.wants_exit)
+    assert trainer.exit_code == 1
+    assert trainer.health()[:2] == (DiagnosticStatus.ERROR, statuses[-1].message)
+    trainer.close()
+    updates = [
+        json.loads((checkpoint.latest(folder) / checkpoint.INFO).read_text())['update']
+        for folder in (tmp_path, tmp_path / 'halted')
+    ]
+    assert updates == [1, 5]  # the first one was still before the first record
+
+
+def test_a_roll_back_publishes_the_old_learner_as_a_new_version(ros, talker, tmp_path):
+    sick = {**SICK, 'health__rollbacks': 1}
+    trainer = ros.start(
+        TrainerNode, run_dir=str(tmp_path), **SMALL, **sick, health__on_halt='rollback'
+    )
+    statuses, heard = talker.hear('training_status'), talker.hear('policy_weights')
+    sender = Sender(talker)
+    sender.episode(1, 26)
+    ros.until(lambda: trainer._trainer.updates == 2, timeout=20.0)
+    trainer._save()
+    saved = heard[-1].version
+    kept = checkpoint.load_policy(tmp_path).policy.state_dict()
+    sender.episode(2, 60)
+    ros.until(lambda: statuses and statuses[-1].phase == TrainingStatus.FAILED, timeout=30.0)
+    assert trainer._trainer.rollbacks == 1 and '(after 1 roll-backs)' in statuses[-1].message
+    back = [msg for msg in heard if msg.version > saved]
+
+    def restored(msg):
+        policy = weights.unpack(bytes(msg.tensors), msg.sha256, msg.spec, SPEC)
+        return all((x == kept[name]).all() for name, x in policy.state_dict().items())
+
+    assert any(restored(msg) for msg in back)
 
 
 def test_save_on_demand(ros, talker, trainer, sender):

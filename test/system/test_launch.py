@@ -113,6 +113,23 @@ def test_a_preset_reaches_the_trainer_and_a_wrong_one_is_refused():
         nodes('training', preset='sb4')
 
 
+def test_a_named_observation_reaches_all_that_must_agree_on_it():
+    from av_td3_ros.nodes import launching
+    from av_td3_ros.options import ConfigError
+
+    for kind in ('training', 'evaluation', 'deploy'):
+        usual = {name: default or 'x' for name, default, _ in launching.ARGUMENTS[kind]}
+        usual.update(preset='', vehicles='', weather='', steps='60', observation='')
+        assert 'observation.command' not in launching._overrides(kind, usual)['perception']
+        given = launching._overrides(kind, {**usual, 'observation': 'camera'})
+        for node in ('perception', 'policy', 'trainer'):
+            assert given[node]['observation.command'] is True
+            assert given[node]['observation.waypoints'] == 0
+        assert 'observation.command' not in {**given['simulator'], **given['episode_manager']}
+    with pytest.raises(ConfigError, match='observation must be one of waypoints, camera'):
+        nodes('training', observation='blind')
+
+
 @pytest.mark.skipif(
     not installed(), reason='av_td3_ros is not installed as a ROS package: build it with colcon'
 )

@@ -3,6 +3,7 @@ The whole graph learns over real DDS; it survives the death of its trainer; it l
 behind.
 """
 
+import csv
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from av_td3_msgs.msg import TrainingStatus
 import pytest
 
 from av_td3_ros.config import build_run
+from av_td3_ros.driving.episode import SUMMARY
 from av_td3_ros.nodes.supervisor import GraphError, Supervisor
 from av_td3_ros.td3 import checkpoint
 
@@ -98,9 +100,26 @@ def evaluate(run):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((run / 'evaluation' / 'evaluation.json').read_text())
-    assert result['episodes'] == 2 and result['aborted'] == 0
+    assert result['episodes'] == 2 and result['aborted'] == 0 and result['via'] == 'graph'
+    same_without_ros(run, command)
     assert (run / 'evaluation' / 'evaluation.csv').read_text().count('\n') == 3
     assert (run / 'episodes.csv').read_text() == before
+
+
+def same_without_ros(run, command):
+    """The same policy on the same routes in one process has the same figures."""
+    output = run / 'without_ros'
+    command = [*command, '--via', 'in-process', '--output', str(output)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    graph, here = (
+        list(csv.DictReader((folder / 'evaluation.csv').open()))
+        for folder in (run / 'evaluation', output)
+    )
+    for over_graph, in_process in zip(graph, here):
+        assert over_graph['reason'] == in_process['reason']
+        for name in SUMMARY:
+            found, expected = float(over_graph[name]), float(in_process[name])
+            assert found == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True), name
 
 
 def test_a_killed_trainer_stops_neither_the_car_nor_the_run(tmp_path, nothing_left):

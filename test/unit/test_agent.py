@@ -8,7 +8,12 @@ import torch
 
 from av_td3_ros.datatypes import ObsSpec
 from av_td3_ros.td3.agent import LearnerError, TD3
-from av_td3_ros.td3.metrics import ACTOR_METRICS, CRITIC_METRICS, OPTIONAL_METRICS
+from av_td3_ros.td3.metrics import (
+    ACTOR_METRICS,
+    CRITIC_METRICS,
+    OPTIONAL_METRICS,
+    RECORD_METRICS,
+)
 from av_td3_ros.td3.replay import Batch
 from learners import changed, make_batch, small, snapshot, SPEC
 
@@ -26,7 +31,7 @@ def q_by_hand(layers, inputs):
     """Run a critic in float64 NumPy: Linear, LayerNorm, ReLU, twice, then Linear."""
     parameters = [p.detach().double().numpy() for p in layers.parameters()]
     for i in (0, 4):
-        weight, bias, scale, offset = parameters[i:i + 4]
+        weight, bias, scale, offset = parameters[i : i + 4]
         inputs = inputs @ weight.T + bias
         mean, variance = inputs.mean(axis=1, keepdims=True), inputs.var(axis=1, keepdims=True)
         inputs = np.maximum((inputs - mean) / np.sqrt(variance + 1e-5) * scale + offset, 0)
@@ -34,7 +39,7 @@ def q_by_hand(layers, inputs):
 
 
 def huber(error):
-    return np.where(np.abs(error) < 1, 0.5 * error ** 2, np.abs(error) - 0.5).mean()
+    return np.where(np.abs(error) < 1, 0.5 * error**2, np.abs(error) - 0.5).mean()
 
 
 # -- targets --------------------------------------------------------------------------------------
@@ -43,7 +48,7 @@ def huber(error):
 def test_target_and_loss_by_hand():
     agent = TD3(SPEC, small(**EXACT), seed=1)
     steps = 1 + np.arange(16) % 3
-    discount = np.where(steps == 1, 0.0, 0.97 ** steps).astype(np.float32)
+    discount = np.where(steps == 1, 0.0, 0.97**steps).astype(np.float32)
     batch = make_batch(discount=discount)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -57,8 +62,10 @@ def test_target_and_loss_by_hand():
         next_features = agent.target_policy.encoder(next_image).double().numpy()
         next_action = agent.target_policy.act(next_image, torch.from_numpy(batch.next_vector))
     next_inputs = np.concatenate([next_features, batch.next_vector, next_action.numpy()], axis=1)
-    next_q = np.minimum(q_by_hand(agent.target_critic.q[0], next_inputs),
-                        q_by_hand(agent.target_critic.q[1], next_inputs))
+    next_q = np.minimum(
+        q_by_hand(agent.target_critic.q[0], next_inputs),
+        q_by_hand(agent.target_critic.q[1], next_inputs),
+    )
     target = batch.reward + discount * next_q
     inputs = np.concatenate([features, batch.vector, batch.action], axis=1)
     q1, q2 = q_by_hand(agent.critic.q[0], inputs), q_by_hand(agent.critic.q[1], inputs)
@@ -72,7 +79,11 @@ def test_target_and_loss_by_hand():
     assert metrics['q_difference'] == pytest.approx(np.abs(q1 - q2).mean(), abs=1e-5)
     assert metrics['q_replay_mean'] == pytest.approx(q1.mean(), abs=1e-5)
     assert metrics['q_replay_max'] == pytest.approx(q1.max(), abs=1e-5)
+    assert metrics['q_replay_min'] == pytest.approx(q1.min(), abs=1e-5)
+    assert metrics['q_replay_std'] == pytest.approx(q1.std(), abs=1e-5)
     assert metrics['feature_l2'] == pytest.approx(length.mean(), abs=1e-5)
+    seen = np.linalg.norm(features, axis=1).mean()
+    assert metrics['feature_l2_seen'] == pytest.approx(seen, abs=1e-5)
     assert metrics['feature_mean'] == pytest.approx(features.mean(), abs=1e-5)
     assert metrics['feature_std'] == pytest.approx(features.std(axis=0).mean(), abs=1e-5)
 
@@ -93,7 +104,7 @@ def test_target_policy_is_smoothed_within_its_bounds():
     noise = seen[0] - torch.tanh(torch.tensor([0.0, 1.8]))
     steering, acceleration = noise.unbind(1)
     assert steering.abs().max() == pytest.approx(0.3, abs=0.05)  # the clip is reached
-    assert steering.std() == pytest.approx(0.24, abs=0.03)       # of N(0, 0.5) clipped at 0.3
+    assert steering.std() == pytest.approx(0.24, abs=0.03)  # of N(0, 0.5) clipped at 0.3
     assert seen[0].abs().max() <= 1.0
     assert acceleration.max() < 0.1
 
@@ -133,8 +144,10 @@ def test_actor_and_targets_wait_for_the_delay_and_polyak_is_by_hand():
     assert set(agent.update(make_batch())) == set(CRITIC_METRICS) | set(ACTOR_METRICS)
     assert agent.updates == 3
     assert changed(actor, agent.policy.actor) == set(actor)
-    for before, online, moved in ((target, agent.policy, agent.target_policy),
-                                  (target_critic, agent.critic, agent.target_critic)):
+    for before, online, moved in (
+        (target, agent.policy, agent.target_policy),
+        (target_critic, agent.critic, agent.target_critic),
+    ):
         new, now = snapshot(online), snapshot(moved)
         for name in before:
             torch.testing.assert_close(now[name], 0.9 * before[name] + 0.1 * new[name])
@@ -145,8 +158,11 @@ def test_each_learning_rate_moves_its_own_part(rate):
     still = {f'optimiser__{name}_lr': 0.0 for name in ('encoder', 'critic', 'actor')}
     still[f'optimiser__{rate}'] = 1e-3
     agent = TD3(SPEC, small(policy_delay=1, **still))
-    parts = {'encoder_lr': agent.policy.encoder, 'critic_lr': agent.critic,
-             'actor_lr': agent.policy.actor}
+    parts = {
+        'encoder_lr': agent.policy.encoder,
+        'critic_lr': agent.critic,
+        'actor_lr': agent.policy.actor,
+    }
     before = {name: snapshot(module) for name, module in parts.items()}
     agent.update(make_batch())
     moved = {name for name, module in parts.items() if changed(before[name], module)}
@@ -171,10 +187,12 @@ def test_actor_metrics_by_hand():
         pre_tanh, action = agent.policy.actor(features, vector)
         q = agent.critic.first(features, vector, action)
     metrics = agent.update(batch)
-    loss = float(-q.mean() + 0.5 * (pre_tanh ** 2).mean())
+    loss = float(-q.mean() + 0.5 * (pre_tanh**2).mean())
     assert metrics['actor_loss'] == pytest.approx(loss, abs=1e-5)
     assert metrics['q_policy_mean'] == pytest.approx(float(q.mean()), abs=1e-5)
     assert metrics['q_policy_max'] == pytest.approx(float(q.max()), abs=1e-5)
+    assert metrics['q_policy_min'] == pytest.approx(float(q.min()), abs=1e-5)
+    assert metrics['q_policy_std'] == pytest.approx(float(q.numpy().std()), abs=1e-5)
     assert metrics['tanh_saturation'] == 0.5
     spread = float(action.std(dim=0, correction=0).mean())
     assert metrics['action_std'] == pytest.approx(spread, abs=1e-5)
@@ -211,7 +229,12 @@ def test_vector_may_be_empty():
 
 def test_every_metric_is_explained():
     page = (Path(__file__).parents[2] / 'docs' / 'design' / 'td3.md').read_text()
-    for name, meaning in {**CRITIC_METRICS, **ACTOR_METRICS, **OPTIONAL_METRICS}.items():
+    for name, meaning in {
+        **CRITIC_METRICS,
+        **ACTOR_METRICS,
+        **OPTIONAL_METRICS,
+        **RECORD_METRICS,
+    }.items():
         assert f'| `{name}` | {meaning} |' in page
 
 
@@ -219,19 +242,30 @@ def test_every_metric_is_explained():
 
 
 def norm_by_hand(*modules):
-    return float(np.sqrt(sum((parameter.grad.double() ** 2).sum().item()
-                             for module in modules for parameter in module.parameters())))
+    return float(
+        np.sqrt(
+            sum(
+                (parameter.grad.double() ** 2).sum().item()
+                for module in modules
+                for parameter in module.parameters()
+            )
+        )
+    )
 
 
 def test_gradient_norms_before_and_after_the_clip_are_of_one_definition():
     limits = {'optimiser__critic_clip': 1e-3, 'optimiser__actor_clip': 2e-3}
     batch = make_batch(reward=np.full(16, 5.0, np.float32))
     clipped = TD3(SPEC, small(**EXACT, **STILL, policy_delay=1, **limits))
-    free = TD3(SPEC, small(**EXACT, **STILL, policy_delay=1, optimiser__critic_clip=1e6,
-                           optimiser__actor_clip=1e6))
+    free = TD3(
+        SPEC,
+        small(
+            **EXACT, **STILL, policy_delay=1, optimiser__critic_clip=1e6, optimiser__actor_clip=1e6
+        ),
+    )
     got, unclipped = clipped.update(batch), free.update(batch)
     for name in CRITIC_METRICS.keys() | ACTOR_METRICS.keys():
-        if not name.endswith('_clipped'):
+        if not any(after in name for after in ('clipped', 'weight_norm', 'update_norm')):
             assert got[name] == unclipped[name], name
     for agent, metrics in ((clipped, got), (free, unclipped)):
         norm = norm_by_hand(agent.policy.encoder, agent.critic)
@@ -239,15 +273,19 @@ def test_gradient_norms_before_and_after_the_clip_are_of_one_definition():
         norm = norm_by_hand(agent.policy.actor)
         assert metrics['gradient_norm_actor_clipped'] == pytest.approx(norm, 1e-5)
         assert metrics['gradient_norm_critic_total'] == pytest.approx(
-            np.hypot(metrics['gradient_norm_encoder'], metrics['gradient_norm_critic']), 1e-5)
-    assert unclipped['gradient_norm_critic_total'] == pytest.approx(norm_by_hand(
-        free.policy.encoder, free.critic), 1e-5)
+            np.hypot(metrics['gradient_norm_encoder'], metrics['gradient_norm_critic']), 1e-5
+        )
+    assert unclipped['gradient_norm_critic_total'] == pytest.approx(
+        norm_by_hand(free.policy.encoder, free.critic), 1e-5
+    )
     assert got['gradient_norm_critic_total'] > 1e-3
     assert got['gradient_norm_critic_total_clipped'] == pytest.approx(1e-3, 1e-4)
     assert got['gradient_norm_actor'] > 2e-3
     assert got['gradient_norm_actor_clipped'] == pytest.approx(2e-3, 1e-4)
     for name in ('gradient_norm_critic_total', 'gradient_norm_actor'):
         assert unclipped[f'{name}_clipped'] == unclipped[name]
+    for name in ('clipped_critic', 'clipped_actor'):
+        assert (got[name], unclipped[name]) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
@@ -262,8 +300,9 @@ def test_a_loss_that_is_not_finite_stops_before_any_step(bad):
     agent.update(make_batch())
 
 
-@pytest.mark.parametrize('part, name', [('critic', 'gradient_norm_critic'),
-                                        ('actor', 'gradient_norm_actor')])
+@pytest.mark.parametrize(
+    'part, name', [('critic', 'gradient_norm_critic'), ('actor', 'gradient_norm_actor')]
+)
 def test_a_gradient_that_is_not_finite_stops_before_its_step(part, name):
     agent = TD3(SPEC, small(policy_delay=1))
     module = agent.critic if part == 'critic' else agent.policy.actor
@@ -308,15 +347,27 @@ def test_a_restored_learner_goes_on_bit_for_bit(updates):
     assert not torch.equal(state[name], mine[name]), 'the state is a copy'
 
 
-@pytest.mark.parametrize('harm, text', [
-    (lambda s: s.pop('critic.q.0.0.weight'),
-     r'critic.q.0.0.weight must be \(16, 20\), got no such tensor'),
-    (lambda s: s.update(surplus=torch.zeros(1)), r'surplus must be no such tensor, got \(1,\)'),
-    (lambda s: s.update({'policy.actor.layers.0.bias': torch.zeros(3)}),
-     r'must be \(16,\), got \(3,\)'),
-    (lambda s: s.pop('adam.exp_avg.critic.q.1.0.weight'),
-     'adam.exp_avg.critic.q.1.0.weight must be'),
-])
+@pytest.mark.parametrize(
+    'harm, text',
+    [
+        (
+            lambda s: s.pop('critic.q.0.0.weight'),
+            r'critic.q.0.0.weight must be \(16, 20\), got no such tensor',
+        ),
+        (
+            lambda s: s.update(surplus=torch.zeros(1)),
+            r'surplus must be no such tensor, got \(1,\)',
+        ),
+        (
+            lambda s: s.update({'policy.actor.layers.0.bias': torch.zeros(3)}),
+            r'must be \(16,\), got \(3,\)',
+        ),
+        (
+            lambda s: s.pop('adam.exp_avg.critic.q.1.0.weight'),
+            'adam.exp_avg.critic.q.1.0.weight must be',
+        ),
+    ],
+)
 def test_a_state_of_another_learner_is_refused_whole(harm, text):
     agent = TD3(SPEC, small())
     agent.update(make_batch())
@@ -336,9 +387,16 @@ def test_a_state_of_another_learner_is_refused_whole(harm, text):
 def test_learns_an_action_that_depends_on_the_image():
     """One-step episodes: steer to +0.6 where the left is bright, else to -0.6; accelerate 0.3."""
     spec = ObsSpec(1, 36, 36, ())
-    config = small(batch_size=64, network__feature_size=32, network__hidden_1=64,
-                   network__hidden_2=64, optimiser__encoder_lr=1e-3, optimiser__critic_lr=1e-3,
-                   optimiser__actor_lr=1e-3, shift_pad=2)
+    config = small(
+        batch_size=64,
+        network__feature_size=32,
+        network__hidden_1=64,
+        network__hidden_2=64,
+        optimiser__encoder_lr=1e-3,
+        optimiser__critic_lr=1e-3,
+        optimiser__actor_lr=1e-3,
+        shift_pad=2,
+    )
     agent, rng = TD3(spec, config, seed=0), np.random.default_rng(0)
 
     def observe(size):
@@ -354,8 +412,19 @@ def test_learns_an_action_that_depends_on_the_image():
         image, best = observe(64)
         action = rng.uniform(-1, 1, (64, 2)).astype(np.float32)
         reward = 1.0 - np.abs(action - best).sum(axis=1)
-        agent.update(Batch(image, empty, action, reward, np.zeros(64, np.float32), image, empty,
-                           np.ones(64, np.float32), np.arange(64)))
+        agent.update(
+            Batch(
+                image,
+                empty,
+                action,
+                reward,
+                np.zeros(64, np.float32),
+                image,
+                empty,
+                np.ones(64, np.float32),
+                np.arange(64),
+            )
+        )
     image, best = observe(64)
     chosen = agent.policy.act(*tensors(image, empty)).numpy()
     assert np.abs(chosen - best).max() < 0.3

@@ -23,12 +23,16 @@ LAYERS = {
     'learning_config': 2,
     'config': 2,
     'presets': 2,
+    'task_config': 2,
     'run_folder': 2,
+    'gates': 2,
+    'report': 5,
     'driving': 3,
     'td3': 3,
     'graph': 3,
     'curves': 3,
     'sim': 4,
+    'evaluation': 4,
     'train': 5,
     'gym_env': 5,
     'bridge': 6,
@@ -45,6 +49,9 @@ CORE = (
     'gym_env',
     'graph',
     'curves',
+    'gates',
+    'evaluation',
+    'report',
 )
 FILES = sorted(SOURCE.rglob('*.py'))
 

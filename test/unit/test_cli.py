@@ -108,6 +108,28 @@ def test_shared_settings_of_a_written_config_can_be_overridden(tmp_path):
     assert config.policy.role_name == config.simulator.role_name == 'hero'
 
 
+def test_a_named_observation_reaches_every_node_and_single_entries_go_before_it(tmp_path, refused):
+    from av_td3_ros.cli.common import load_config
+    from av_td3_ros.cli.main import parser
+
+    def seen(*arguments):
+        config = load_config(parser().parse_args(['train', *arguments]))
+        assert config.trainer.observation == config.policy.observation == config.observation
+        return config.perception.observation
+
+    assert seen('--observation', 'waypoints') == seen()
+    camera = seen('--observation', 'camera')
+    assert (camera.command, camera.waypoints, camera.heading_error) == (True, 0, False)
+    assert seen('--observation', 'camera', '--set', 'observation.waypoints=3').waypoints == 3
+    path = tmp_path / 'config.yaml'
+    path.write_text('observation: {waypoints: 4, height: 64}')
+    assert seen('--config', str(path), '--observation', 'camera').waypoints == 0
+    assert seen('--config', str(path), '--observation', 'camera').height == 64
+    assert 'observation must be one of waypoints, camera, got \'blind\'' in refused(
+        'train', '--observation', 'blind'
+    )
+
+
 def test_evaluate_refuses_what_is_no_checkpoint(refused, tmp_path):
     assert 'a checkpoint or run folder must be given' in refused('evaluate', str(tmp_path))
 

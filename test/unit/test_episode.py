@@ -94,4 +94,4 @@ def test_jerk_by_hand():
     for x, speed in ((1.0, 1.0), (2.0, 1.0), (3.0, 1.1)):
         it.step(state(x=x, speed=speed), 0.0, True, False)
     # accelerations 20, 0, 2 m/s^2; the first has no predecessor
-    assert it.max_jerk == pytest.approx(400.0)
+    assert it.measures.max_jerk == pytest.approx(400.0)

@@ -9,6 +9,7 @@ import torch
 
 from av_td3_ros.config import ObservationConfig, TrainerConfig
 from av_td3_ros.datatypes import Outcome
+from av_td3_ros.learning_config import HealthConfig
 from av_td3_ros.options import build, options
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3.behaviour import Behaviour
@@ -97,6 +98,8 @@ ELSEWHERE = {
     'device': 'test_graphs.py, on a GPU',
     'threads': 'below',
     'replay.storage': 'test_frames.py',
+    **{f'health.{item.key}': 'test_health.py' for item in options(HealthConfig)},
+    'health.rollbacks': 'test_health_guard.py',
 }
 
 

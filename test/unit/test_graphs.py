@@ -25,8 +25,8 @@ def test_an_update_reads_nothing_back(clip, shared):
     agent.update(make_batch())
     with FakeTensorMode(allow_non_fake_inputs=True):
         for with_actor in (False, True):
-            values = agent._update(with_actor)
-            assert len(values) == len(agent._names[with_actor])
+            values = agent._update(with_actor, True)
+            assert len(values) == len(agent._names[with_actor, True])
         agent._move_targets()
         with pytest.raises(DataDependentOutputException):
             values[0].item()

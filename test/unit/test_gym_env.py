@@ -19,12 +19,13 @@ import yaml  # noqa: E402
 
 from av_td3_ros import gym_env  # noqa: E402
 from av_td3_ros.config import RunConfig  # noqa: E402
-from av_td3_ros.driving.reward import FAILURES, TERMS  # noqa: E402
+from av_td3_ros.driving.reward import FAILURES, Reward  # noqa: E402
 from av_td3_ros.options import ConfigError, to_flat  # noqa: E402
 
 IDS = (gym_env.TOWN, gym_env.TOWN_IMAGE)
 # Everything that draws random numbers.
 CHANCE = {'vehicles': 5, 'weather': 'random'}
+WEIGHTS = RunConfig().episode_manager.reward
 STRAIGHT = np.array([0.0, 0.5], np.float32)
 
 
@@ -116,7 +117,7 @@ def test_info_tells_how_the_reward_and_the_end_came_about(make):
     assert info['route_completion'] == 0.0 and info['route_length'] >= 80.0
     for step in range(10):
         _, reward, terminated, truncated, info = env.step(STRAIGHT)
-        assert set(info['reward_terms']) == set(TERMS)
+        assert set(info['reward_terms']) == set(Reward(WEIGHTS).names)
         assert sum(info['reward_terms'].values()) == pytest.approx(reward, abs=1e-9)
         assert (terminated, truncated) == (False, step == 9)
     assert info['outcome'] == 'truncated' and info['reason'] == 'time_limit'
@@ -131,7 +132,7 @@ def test_leaving_the_lane_terminates(make):
         if terminated:
             break
     assert info['reason'] == 'lane_exit' and not truncated
-    assert info['reward_terms']['failure'] == -1.0
+    assert info['reward_terms']['lane_exit'] == -1.0
 
 
 def test_steering_is_positive_to_the_left(make):
@@ -325,10 +326,9 @@ def test_a_learner_of_others_trains_on_it():
 
 def test_the_page_describes_what_there_is():
     page = (Path(__file__).parents[2] / 'docs' / 'gymnasium.md').read_text()
-    for name in TERMS:
-        weight = getattr(RunConfig().episode_manager.reward, name)
+    for name in Reward(WEIGHTS).names:
         row = next(line for line in page.splitlines() if line.startswith(f'| {name}: '))
-        assert row.endswith(f'| {weight} |')
+        assert row.endswith(f'| {getattr(WEIGHTS, name)} |')
     for reason in FAILURES | {'goal', 'time_limit'}:
         assert f'| `{reason}` |' in page
     for name in list(inspect.signature(gym_env.TownEnv).parameters)[:-1]:

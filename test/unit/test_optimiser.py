@@ -131,3 +131,27 @@ def test_only_its_own_parameters_get_a_gradient():
     optimiser = Optimiser('mlp', [Group('mlp', mlp, 1e-2)], OptimiserConfig(), 1.0, CPU)
     optimiser.step(loss_of(cnn, mlp))
     assert all(p.grad is None for p in cnn.parameters())
+
+
+def test_the_account_of_weights_and_of_what_a_step_changed():
+    cnn, mlp, optimiser = make(lr=1e-2)
+    for _ in range(2):  # the second step begins from what the first one left
+        before = [parameter.detach().clone() for parameter in mlp.parameters()]
+        metrics = optimiser.step(loss_of(cnn, mlp)).metrics
+    after = list(mlp.parameters())
+    change = norm([(a - b).detach().numpy().ravel() for a, b in zip(after, before)])
+    assert metrics['update_norm_mlp'] == pytest.approx(change, rel=1e-4)
+    weights = norm([parameter.detach().numpy().ravel() for parameter in after])
+    assert metrics['weight_norm_mlp'] == pytest.approx(weights, rel=1e-5)
+    assert change > 0.0 and metrics['update_norm_cnn'] != metrics['update_norm_mlp']
+    left_out = optimiser.step(loss_of(cnn, mlp), account=False).metrics
+    assert set(metrics) - set(left_out) == {
+        f'{kind}_norm_{name}' for kind in ('weight', 'update') for name in ('cnn', 'mlp')
+    }
+
+
+@pytest.mark.parametrize('clip', ['none', 'norm', 'group_norm', 'value'])
+def test_a_step_says_whether_its_limit_bound_it(clip):
+    for limit, bound in ((1e-3, clip != 'none'), (1e6, False)):
+        cnn, mlp, optimiser = make(limit=limit, clip=clip)
+        assert optimiser.step(loss_of(cnn, mlp)).metrics['clipped_both'] == float(bound)

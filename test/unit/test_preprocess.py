@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from av_td3_ros.config import ObservationConfig
-from av_td3_ros.datatypes import ObsSpec, Pose, SpecError, VehicleState
+from av_td3_ros.datatypes import Command, ObsSpec, Pose, SpecError, VehicleState
 from av_td3_ros.driving import preprocess
+from av_td3_ros.driving.commands import Commands, crossings
+from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.driving.route import Route
+from av_td3_ros.options import build
+from av_td3_ros.task_config import OBSERVATIONS
 
 CONFIG = ObservationConfig()
 
@@ -79,3 +83,39 @@ def test_entries_are_clipped():
         CONFIG, VehicleState(Pose(0.0, 90.0), 99.0), 0.0, route.tracker()
     )
     assert np.abs(vector).max() == 1.0
+
+
+def test_the_camera_preset_sees_speed_steering_and_the_command_alone():
+    pytest.importorskip('carla')
+    config = build(ObservationConfig, OBSERVATIONS['camera'].values, 'x')
+    assert config.spec().vector == (
+        'speed',
+        'last_steering',
+        'command_follow',
+        'command_left',
+        'command_right',
+        'command_straight',
+    )
+    assert config.spec().image_shape == CONFIG.spec().image_shape
+    assert preprocess.needs_route(config)
+    town = RoadMap.load('town')
+    route = town.random_route(np.random.default_rng(0), 150.0, 200.0)
+    first = crossings(route, town)[0]
+    for distance, command in ((first.begin - 14.0, Command.FOLLOW), (first.begin, first.command)):
+        x, y = (np.interp(distance, route.distance, route.points[:, k]) for k in (0, 1))
+        state = VehicleState(Pose(x, y, yaw=route.start.yaw), 7.5)
+        vector, _ = preprocess.state_vector(
+            config, state, -0.25, route.tracker(), Commands(route, town)
+        )
+        assert vector.tolist() == [0.5, -0.25, *(float(command is c) for c in Command)]
+
+
+def test_the_waypoints_preset_is_the_default():
+    assert build(ObservationConfig, OBSERVATIONS['waypoints'].values, 'x') == CONFIG
+
+
+def test_a_missing_map_is_refused_where_it_is_needed():
+    tracker = Route.from_points(np.array([[0.0, 0.0], [100.0, 0.0]])).tracker()
+    config = ObservationConfig(command=True)
+    with pytest.raises(SpecError, match='needs a map, got none; publish /carla/world_info'):
+        preprocess.state_vector(config, VehicleState(Pose(0.0, 0.0)), 0.0, tracker)

@@ -11,6 +11,7 @@ from av_td3_ros import options as opt
 from av_td3_ros import presets
 from av_td3_ros.cli import common, train
 from av_td3_ros.cli.main import main, parser
+from av_td3_ros.learning_config import HealthConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = presets.names()
@@ -107,6 +108,7 @@ def test_machine_and_run_are_the_only_settings_that_presets_leave_out():
         'log_every',
         'replay.storage',
         'replay.prefetch',
+        *(f'health.{item.key}' for item in opt.options(HealthConfig)),
     }
 
 

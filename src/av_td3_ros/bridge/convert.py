@@ -309,23 +309,17 @@ def to_episode_state(state: machine.FrameState) -> EpisodeState:
     return msg
 
 
-def to_episode_result(ended: machine.Ended) -> EpisodeResult:
-    """Return a finished episode as a message."""
+def to_episode_result(ended: machine.Ended, route: str) -> EpisodeResult:
+    """Return a finished episode on a route of some name as a message."""
     episode = ended.episode
     msg = EpisodeResult(
         episode_id=ended.episode_id,
         mode=int(ended.mode),
         outcome=ended.outcome,
         reason=ended.reason,
-        length=episode.length,
-        episode_return=float(episode.episode_return),
+        route=route,
         route_length=float(episode.route.length),
-        route_completion=float(episode.route_completion),
-        mean_speed=float(episode.mean_speed),
-        mean_lateral_deviation=float(episode.mean_lateral_deviation),
-        max_jerk=float(episode.max_jerk),
-        collisions=int(episode.collisions),
-        lane_invasions=int(episode.lane_invasions),
+        **episode.summary,
         policy_version=ended.policy_version,
         reward_terms=list(episode.term_sums),
         reward_sums=[float(v) for v in episode.term_sums.values()],
@@ -364,6 +358,7 @@ def result_row(msg: EpisodeResult) -> Dict[str, Any]:
             'outcome',
             'reason',
             *SUMMARY,
+            'route',
             'route_length',
             'policy_version',
         )

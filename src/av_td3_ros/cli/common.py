@@ -15,16 +15,23 @@ from av_td3_ros.cli.doctor import rmw_fault
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError, flatten
 from av_td3_ros.resources import map_source
+from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PLAIN_PERIOD = 10.0
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--map``, ``--preset``, ``--config`` and ``--set``."""
+    """Add ``--map``, ``--observation``, ``--preset``, ``--config`` and ``--set``."""
     parser.add_argument(
         '--map',
         metavar='MAP',
         help="OpenDRIVE file, random_town:SEED, or 'town' for the shipped one (default)",
+    )
+    parser.add_argument(
+        '--observation',
+        metavar='NAME',
+        help=f"what the policy sees: {' or '.join(OBSERVATIONS)} (default waypoints); see "
+        '`av-td3 presets`',
     )
     parser.add_argument(
         '--preset',
@@ -65,6 +72,8 @@ def load_config(options: argparse.Namespace, extra: Optional[Dict[str, Any]] = N
         values.update(given)
     if options.map is not None:
         values['simulator.map'] = map_source(options.map)
+    if options.observation:
+        values.update(observation_preset(options.observation))
     values.update(extra or {})
     for text in options.assignments:
         key, value = conf.parse_assignment(text)

@@ -1,147 +1,282 @@
-"""``av-td3 evaluate``: drive a checkpoint over the graph and count what happens."""
+"""``av-td3 evaluate``: drive policies on fixed routes, measure them, show them side by side."""
 
 import argparse
-import csv
-import json
 from pathlib import Path
-import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from av_td3_ros.cli import common
-from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import RunFolder, replace_file
+from av_td3_ros.config import RunConfig, WEATHERS
+from av_td3_ros.options import ConfigError, to_flat
+from av_td3_ros.run_folder import RunFolder
 
 EXIT_FAULT = 1
-EPISODE_TIMEOUT = 120.0
+EPISODES = 20
+BASELINES = ('expert', 'random')
+ROUTES = {'held-out': 'held_out', 'random': 'all'}
+# Time for a route of a file, as leaderboard 1.0 has it: s per m, and s.
+PACE, ADDED = 0.8, 5.0
+# Its route over the graph is the shortest way to the goal; so much longer is another one, m.
+DETOUR = 2.0
+
+
+class Plan(NamedTuple):
+    """
+    What is to be driven: the config of each run in turn, and how.
+
+    ``names``: of the runs. ``sources``: their folders. ``configs``: theirs, or the one of the
+    baselines where there is no run. ``baselines``: of ``BASELINES``.
+    """
+
+    names: Tuple[str, ...]
+    sources: Tuple[Path, ...]
+    configs: Tuple[RunConfig, ...]
+    baselines: Tuple[str, ...]
+    episodes: int
+    via: str
+    is_frozen: bool
+    routes: str
 
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         'evaluate',
-        help='drive a trained policy and measure it',
-        description='Run the policy of a run folder or checkpoint without exploration on '
-        'random routes over the '
-        'ROS 2 graph; print the result and write evaluation.csv and evaluation.json.',
+        help='drive trained policies and measure them',
+        description='Drive the policies of run or checkpoint folders without exploration on '
+        'fixed routes; show the figures side by side with 95 % intervals, and write '
+        'evaluation.json, .csv, .tex and .png. Ctrl-C keeps what was driven. '
+        'docs/evaluation.md explains every figure.',
     )
-    parser.add_argument('source', metavar='RUN', help='run folder, or one checkpoint folder')
     parser.add_argument(
-        '--episodes', type=int, default=20, metavar='N', help='episodes (default 20)'
+        'sources',
+        metavar='RUN',
+        nargs='*',
+        help='run folder, or one checkpoint folder; none with --baselines alone',
+    )
+    parser.add_argument(
+        '--via',
+        choices=('graph', 'in-process'),
+        default='graph',
+        help='over the ROS 2 graph (default), or without ROS; the figures are the same',
+    )
+    parser.add_argument(
+        '--episodes',
+        type=int,
+        metavar='N',
+        help=f'episodes of each policy (default {EPISODES}; all routes of a file)',
+    )
+    parser.add_argument(
+        '--routes',
+        default='held-out',
+        metavar='ROUTES',
+        help='held-out: on roads where training neither starts nor ends (default); random: on '
+        'all; or a route file of the CARLA leaderboard',
     )
     parser.add_argument(
         '--seed', type=int, default=1000, metavar='N', help='seed of the routes (default 1000)'
     )
-    parser.add_argument('--output', metavar='DIR', help='where to write (default RUN/evaluation)')
+    parser.add_argument(
+        '--baselines',
+        default='',
+        metavar='NAMES',
+        help=f'drive {" and ".join(BASELINES)} on the same routes, in this process; one or more, '
+        'with commas',
+    )
+    parser.add_argument('--vehicles', type=int, metavar='N', help='other vehicles in traffic')
+    parser.add_argument('--weather', choices=WEATHERS, help='weather')
+    parser.add_argument(
+        '--freeze-camera',
+        action='store_true',
+        help="show the policy the first image of each episode throughout: a policy's success "
+        'must fall, or it does not look (in-process)',
+    )
+    parser.add_argument(
+        '--output',
+        metavar='DIR',
+        help='where to write (default RUN/evaluation; of several runs, the comparison goes to '
+        'runs/evaluation_<date>)',
+    )
     common.add_config_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    plan = prepare(options)
+    folders = output_folders(options, plan)
+    from av_td3_ros.cli import evaluate_drive
+    from av_td3_ros.cli.main import refuse
+    from av_td3_ros.evaluation import tables
+
+    results, fault = evaluate_drive.drive(plan, folders)
+    if not any(result.driven for result in results):
+        return refuse(fault or 'no episode was driven: nothing is written')
+    own, beside = results[: len(plan.sources)], results[len(plan.sources) :]
+    for folder, result in zip(folders, own):
+        if result.driven:
+            _write(folder, [result, *beside])
+    if len(plan.sources) != 1:
+        _write(folders[-1], results)
+    print(tables.text(results))
+    for note in dict.fromkeys(note for result in results for note in result.notes):
+        print(f'note: {note}')
+    print(f'written: {folders[-1]}')
+    if fault:
+        return refuse(fault)
+    return EXIT_FAULT if any(result.is_partial for result in results) else 0
+
+
+def _write(folder: Path, results: Sequence[Any]) -> None:
+    from av_td3_ros.evaluation import plot, tables
+
+    tables.write(folder, results)
+    plot.draw(folder / 'evaluation.png', results)
+
+
+def prepare(options: argparse.Namespace) -> Plan:
+    """
+    Check everything that can be checked before anything drives.
+
+    :raises ConfigError: where an option or a setting does not fit.
+    :raises CheckpointError: where a run has no policy, or it sees something else.
+    :raises MapError: where the map has no such routes.
+    """
+    if options.episodes is not None and options.episodes < 1:
+        raise ConfigError(f'--episodes must be >= 1, got {options.episodes}')
+    if options.seed < 0:
+        raise ConfigError(f'--seed must be >= 0, got {options.seed}')
+    baselines = tuple(name for name in options.baselines.split(',') if name)
+    unknown = [name for name in baselines if name not in BASELINES]
+    if unknown:
+        raise ConfigError(
+            f'--baselines must be among {", ".join(BASELINES)}, got {unknown[0]}; another policy '
+            'is compared by its run folder: av-td3 evaluate RUN1 RUN2'
+        )
+    if not (options.sources or baselines):
+        raise ConfigError(
+            'a run folder must be given, got none; av-td3 evaluate RUN, or --baselines expert'
+        )
+    if options.freeze_camera and options.via == 'graph':
+        raise ConfigError('--freeze-camera must be driven in this process; add --via in-process')
+    sources = tuple(Path(source) for source in options.sources)
+    if len({source.resolve() for source in sources}) < len(sources):
+        raise ConfigError(f'runs must differ, got {" ".join(options.sources)}')
+    configs = _configs(options, sources)
+    episodes, configs = _routes(options, configs)
+    return Plan(
+        _names(sources),
+        sources,
+        configs,
+        baselines,
+        episodes,
+        options.via,
+        options.freeze_camera,
+        options.routes,
+    )
+
+
+def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
+    """
+    Return where each run's figures go, and after that where several stand side by side.
+
+    :raises ConfigError: where one cannot be written.
+    """
+    if len(plan.sources) == 1:
+        folders = [Path(options.output) if options.output else plan.sources[0] / 'evaluation']
+    else:
+        beside = Path(options.output) if options.output else common.new_run_folder('evaluation')
+        folders = [
+            beside / name if options.output else source / 'evaluation'
+            for name, source in zip(plan.names, plan.sources)
+        ]
+        folders.append(beside)
+    for folder in folders:
+        RunFolder(folder)
+    return folders
+
+
+def _configs(options: argparse.Namespace, sources: Tuple[Path, ...]) -> Tuple[RunConfig, ...]:
+    """Each run sees and looks as it was trained; world, routes and endings are the first one's."""
     from av_td3_ros.td3 import checkpoint
 
-    source = Path(options.source)
-    checkpoint.load_policy(source)  # refuse here what the policy would refuse later
-    written = next(
-        (p / 'config.yaml' for p in (source, *source.parents) if (p / 'config.yaml').exists()),
-        None,
-    )
-    if written is not None and not options.config:
-        options.config = str(written)
-    config = common.load_config(
-        options,
-        {
-            'policy.checkpoint': str(source.resolve()),
-            'policy.accept_weights': False,
-            'episode_manager.start_in_evaluation': True,
-            'episode_manager.seed': options.seed,
-        },
-    )
-    output = Path(options.output) if options.output else source / 'evaluation'
-    return evaluate(config, options.episodes, output)
-
-
-def evaluate(config: Any, episodes: int, output: Path) -> int:
-    """Drive a number of episodes and write what happened."""
-    common.check_middleware()
-    from av_td3_ros.bridge.convert import result_row
-    from av_td3_ros.cli.main import refuse
-    from av_td3_ros.cli.train import catch_stops
-    from av_td3_ros.nodes.supervisor import GraphError, Supervisor
-
-    if episodes < 1:
-        raise ConfigError(f'--episodes must be >= 1, got {episodes}')
-    stops = catch_stops()
-    progress = common.Progress()
-    RunFolder(output)  # refuses what cannot be written
-    rows: List[Dict[str, Any]] = []
-    try:
-        with Supervisor(config, 'evaluation', output) as graph:
-
-            def count(msg: Any) -> None:
-                rows.append(result_row(msg))
-
-            graph.on_result = count
-            while len(rows) < episodes and not stops:
-                known, since = len(rows), time.monotonic()
-                while len(rows) == known and not stops:
-                    graph.spin(lambda: len(rows) > known or bool(stops), 0.25)
-                    graph.revive()
-                    if time.monotonic() - since > EPISODE_TIMEOUT:
-                        raise GraphError(
-                            f'no episode ended within {EPISODE_TIMEOUT:g} s; see {output / "logs"}'
-                        )
-                progress.show(
-                    f'{len(rows)}/{episodes} episodes, success {_share(rows, "goal"):.0%}'
-                )
-            graph.finish()
-    except GraphError as error:
-        return refuse(error)
-    rows = rows[:episodes]
-    result = summarise(rows)
-    write_table(output / 'evaluation.csv', rows)
-    replace_file(output / 'evaluation.json', json.dumps(result, indent=2) + '\n')
-    progress.end(
-        '\n'.join(
-            f'{key:28} {value:.3f}' if isinstance(value, float) else f'{key:28} {value}'
-            for key, value in result.items()
-        )
-    )
-    return EXIT_FAULT if stops else 0
-
-
-def write_table(path: Path, rows: List[Dict[str, Any]]) -> None:
-    """Write rows as CSV."""
-    with path.open('w', newline='') as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def summarise(rows: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """Return means over episodes; aborted ones are counted and left out."""
-    driven = [row for row in rows if row['outcome'] != 'aborted']
-    if not driven:
-        return {'episodes': 0, 'aborted': len(rows)}
-
-    def mean(key: str) -> float:
-        return sum(float(row[key]) for row in driven) / len(driven)
-
-    reasons = sorted({row['reason'] for row in driven})
-    return {
-        'episodes': len(driven),
-        'aborted': len(rows) - len(driven),
-        'success_rate': _share(driven, 'goal'),
-        'route_completion': mean('route_completion'),
-        'episode_return': mean('episode_return'),
-        'mean_speed': mean('mean_speed'),
-        'mean_lateral_deviation': mean('mean_lateral_deviation'),
-        'collisions': mean('collisions'),
-        'lane_invasions': mean('lane_invasions'),
-        'max_jerk': max(float(row['max_jerk']) for row in driven),
-        **{f'ended_by_{reason}': _share(driven, reason) for reason in reasons},
+    given = options.config
+    world: Dict[str, Any] = {
+        'policy.accept_weights': False,
+        'episode_manager.start_in_evaluation': True,
+        'episode_manager.seed': options.seed,
+        'episode_manager.routes': ROUTES.get(options.routes, 'all'),
+        'episode_manager.route_file': '' if options.routes in ROUTES else options.routes,
     }
+    for key in ('vehicles', 'weather'):
+        if getattr(options, key) is not None:
+            world[f'simulator.{key}'] = getattr(options, key)
+    if not sources:
+        return (common.load_config(options, world),)
+    configs: List[RunConfig] = []
+    for source in sources:
+        checkpoint.load_policy(source)
+        options.config = given or written_config(source)
+        extra = {**world, 'policy.checkpoint': str(source.resolve())}
+        configs.append(common.load_config(options, extra))
+        checkpoint.load_policy(source, configs[-1].observation.spec())
+        if len(configs) == 1:
+            first = to_flat(configs[0])
+            own = ('simulator.map', 'simulator.vehicles', 'simulator.weather')
+            world.update({key: first[key] for key in own})
+            world.update(
+                {
+                    key: value
+                    for key, value in first.items()
+                    if key.startswith('episode_manager.') and not key.endswith('.role_name')
+                }
+            )
+    return tuple(configs)
 
 
-def _share(rows: List[Dict[str, Any]], reason: str) -> float:
-    return sum(row['reason'] == reason for row in rows) / max(len(rows), 1)
+def written_config(source: Path) -> Any:
+    """Return the config.yaml of the run that a folder is or belongs to, or None."""
+    source = source.resolve()
+    files = [folder / 'config.yaml' for folder in (source, *source.parents)]
+    return next((str(file) for file in files if file.exists()), None)
+
+
+def _names(sources: Tuple[Path, ...]) -> Tuple[str, ...]:
+    names = [source.resolve().name for source in sources]
+    return tuple(
+        name if names.count(name) == 1 else str(source) for name, source in zip(names, sources)
+    )
+
+
+def _routes(
+    options: argparse.Namespace, configs: Tuple[RunConfig, ...]
+) -> Tuple[int, Tuple[RunConfig, ...]]:
+    """Count the episodes, and give the routes of a file the time that they need."""
+    from dataclasses import replace
+
+    from av_td3_ros.driving.road_map import MapError, RoadMap
+    from av_td3_ros.driving.route_set import RouteSet
+
+    limits, road_map = configs[0].episode_manager, RoadMap.load(configs[0].simulator.map)
+    routes = RouteSet(limits, road_map)
+    routes.at(0, limits.seed)  # refuse here a map without such routes
+    if not len(routes):
+        return options.episodes or EPISODES, configs
+    episodes = options.episodes or len(routes)
+    named = [routes.at(number, limits.seed) for number in range(min(episodes, len(routes)))]
+    over_graph = options.sources and options.via == 'graph'
+    for name, route, _ in named if over_graph else ():
+        shortest = road_map.plan(route.start[:2], route.start.yaw, tuple(route.points[-1]))
+        if route.length > shortest.length + DETOUR:
+            raise MapError(
+                f'route {name} must be the shortest way to its goal to be driven over the graph, '
+                f'got {route.length:.0f} m instead of {shortest.length:.0f} m; add '
+                '--via in-process'
+            )
+    longest = max(item.route.length for item in named)
+    period = configs[0].simulator.fixed_delta_seconds
+    steps = max(int((PACE * longest + ADDED) / period), limits.termination.max_steps)
+    endings = replace(limits.termination, max_steps=steps)
+    return episodes, tuple(
+        replace(config, episode_manager=replace(config.episode_manager, termination=endings))
+        for config in configs
+    )

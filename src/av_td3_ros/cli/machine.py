@@ -1,5 +1,6 @@
 """What a measurement was made on."""
 
+from importlib import metadata
 import os
 from pathlib import Path
 import platform
@@ -22,4 +23,5 @@ def machine() -> Dict[str, Any]:
         'cores': os.cpu_count(),
         'python': platform.python_version(),
         'system': f'{platform.system()} {platform.machine()}',
+        **{name: metadata.version(name) for name in ('numpy', 'torch')},
     }

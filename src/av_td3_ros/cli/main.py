@@ -1,12 +1,12 @@
-"""``av-td3``: train, evaluate, bench, presets, doctor. Each command is one module here."""
+"""``av-td3``: train, gate, report, evaluate, bench and more. Each command is one module here."""
 
 import argparse
 import sys
 from typing import List, Optional
 
-from av_td3_ros.cli import bench, doctor, evaluate, presets, sim, train
+from av_td3_ros.cli import bench, doctor, evaluate, gate, presets, report, sim, train
 
-COMMANDS = (train, evaluate, sim, bench, presets, doctor)
+COMMANDS = (train, evaluate, gate, report, sim, bench, presets, doctor)
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 

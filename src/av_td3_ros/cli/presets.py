@@ -7,6 +7,7 @@ import textwrap
 from typing import Any, Dict, List, Sequence
 
 from av_td3_ros import presets
+from av_td3_ros.task_config import OBSERVATIONS
 
 WIDTH = 100  # of the list
 NARROWEST = 24  # column that text is wrapped into
@@ -53,7 +54,9 @@ def run_list(options: argparse.Namespace) -> int:
     _print_table([[name, presets.description(name)] for name in loaded], WIDTH)
     print(
         '\nTrain with one: `av-td3 train --preset NAME`. Every value: `av-td3 presets show NAME`.'
+        '\n\nWhat the policy sees is chosen beside it: `av-td3 train --observation NAME`.'
     )
+    _print_table([[name, preset.description] for name, preset in OBSERVATIONS.items()], WIDTH)
     return 0
 
 

@@ -6,10 +6,10 @@ import signal
 import time
 from typing import Any, List
 
-import numpy as np
-
 from av_td3_ros import presets
 from av_td3_ros.cli import common
+from av_td3_ros.cli.gate import Gatekeeper
+from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
@@ -36,6 +36,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         '--in-process', action='store_true', help='no ROS: the same loop in one process'
     )
+    parser.add_argument(
+        '--gated',
+        action='store_true',
+        help='stop at the first NO-GO of `av-td3 gate`: exit code 1',
+    )
     common.add_config_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -48,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
     if options.preset:
         print(f'preset: {options.preset}: {presets.description(options.preset)}'.rstrip(' :'))
     train = train_in_process if options.in_process else train_graph
-    code = train(config, run_folder)
+    run_folder.write_summary({'machine': machine()})
+    keeper = Gatekeeper(folder, options.gated)
+    code = train(config, run_folder, keeper)
     run_folder.close()
     if code == EXIT_REFUSED:
         return code
@@ -56,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
     picture = curves.draw(run_folder)
     print(f'summary: {folder / "summary.json"}' + (f', curves: {picture}' if picture else ''))
-    return code
+    return EXIT_FAULT if keeper.stopped else code
 
 
 def prepare(options: argparse.Namespace) -> tuple:
@@ -96,14 +103,12 @@ def check_map(config: RunConfig) -> None:
     :raises MapError: for a map that cannot be read or has no route of the wanted length.
     """
     from av_td3_ros.driving.road_map import RoadMap
+    from av_td3_ros.driving.route_set import RouteSet
 
-    limits = config.episode_manager
-    RoadMap.load(config.simulator.map).random_route(
-        np.random.default_rng(0), limits.route_length_min, limits.route_length_max
-    )
+    RouteSet(config.episode_manager, RoadMap.load(config.simulator.map)).at(0, 0)
 
 
-def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
+def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:
     """Train without ROS."""
     from av_td3_ros.train import train
 
@@ -111,6 +116,7 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
     told: List[str] = []
 
     def show(trainer: Any) -> None:
+        keeper.look(trainer.env_steps, progress.end)
         if not told:
             told.append(trainer.machine)
             progress.end(f'learner: {told[0]}')
@@ -122,20 +128,25 @@ def train_in_process(config: RunConfig, run_folder: RunFolder) -> int:
                 trainer.updates,
                 trainer.updates_per_second,
                 trainer.return_mean,
+                alerts=', '.join(alert.name for alert in trainer.alerts),
             )
         )
 
     stops = catch_stops()
-    trainer = train(config, run_folder, show, lambda: bool(stops))
+    trainer = train(config, run_folder, show, lambda: bool(stops) or keeper.stopped)
+    ended = 'halted' if trainer.halted else 'stopped' if stops or keeper.stopped else 'finished'
     progress.end(
-        f'{"stopped" if stops else "finished"}: {trainer.env_steps} steps, {trainer.updates} '
+        f'{ended}: {trainer.env_steps} steps, {trainer.updates} '
         f'updates, return of the last 20 '
         f'episodes {trainer.return_mean:.1f}'
     )
+    if trainer.halted:
+        print(f'training halted: {trainer.halted}')
+        return EXIT_FAULT
     return 0
 
 
-def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
+def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:
     """Train over the ROS 2 graph."""
     common.check_middleware()
     from av_td3_msgs.msg import TrainingStatus
@@ -156,6 +167,7 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
                 status = graph.status
                 return (
                     bool(stops)
+                    or keeper.stopped
                     or status is not None
                     and status.phase in (TrainingStatus.FINISHED, TrainingStatus.FAILED)
                 )
@@ -167,10 +179,11 @@ def train_graph(config: RunConfig, run_folder: RunFolder) -> int:
                     if first_step is None and graph.status.transitions_stored > 1:
                         first_step = time.monotonic() - begun
                     progress.show(status_line(graph))
+                    keeper.look(graph.status.env_steps, progress.end)
                 if not told and 'machine' in graph.health.get('trainer', {}):
                     progress.end(f'learner: {graph.health["trainer"]["machine"]}')
                     told = True
-            if stops:
+            if stops or keeper.stopped:
                 progress.end('stopping: saving a checkpoint')
             graph.finish()
             if graph.status is not None:
@@ -210,6 +223,7 @@ def status_line(graph: Any) -> str:
         status.updates_per_second,
         status.return_mean,
         f' | weights v{adopted} of v{status.policy_version}',
+        graph.health.get('trainer', {}).get('alerts', ''),
     )
 
 
@@ -221,13 +235,15 @@ def line(
     update_rate: float,
     return_mean: float,
     weights: str = '',
+    alerts: str = '',
 ) -> str:
-    """Return one line of progress, what matters most first."""
+    """Return one line of progress, what matters most first; active alerts before all."""
     left = max(target - steps, 0) / rate if rate > 0 else float('nan')
     shown = f'{return_mean:.1f}' if return_mean == return_mean else '-'
+    warned = f'ALERT {alerts} | ' if alerts else ''
     return (
-        f'{steps:6d}/{target} steps {rate:5.1f}/s {common.clock(left):>5} left | return {shown:>6}'
-        f'{weights} | {updates} updates {update_rate:.1f}/s'
+        f'{warned}{steps:6d}/{target} steps {rate:5.1f}/s {common.clock(left):>5} left | return '
+        f'{shown:>6}{weights} | {updates} updates {update_rate:.1f}/s'
     )
 
 

@@ -5,14 +5,14 @@ Pure: states in, results out. The in-process environment and the episode manager
 class, so that a reward or an ending means the same with ROS and without.
 """
 
-from typing import Dict, NamedTuple
+from typing import Any, Dict, NamedTuple
 
 from av_td3_ros.config import EpisodeConfig
 from av_td3_ros.datatypes import Outcome, VehicleState
-from av_td3_ros.driving.reward import StepFacts, TERMS, score
+from av_td3_ros.driving.measures import Measures, StepExtras
+from av_td3_ros.driving.reward import Reward, StepFacts
 from av_td3_ros.driving.route import Route, RoutePosition
 
-STANDING_SPEED = 0.5
 WRONG_WAY_ANGLE = 2.0
 
 
@@ -21,10 +21,21 @@ SUMMARY = (
     'length',
     'episode_return',
     'route_completion',
+    'duration',
+    'distance',
     'mean_speed',
     'mean_lateral_deviation',
+    'mean_heading_error',
+    'mean_jerk',
     'max_jerk',
+    'mean_lateral_acceleration',
+    'max_lateral_acceleration',
+    'longest_standing',
+    'off_road_share',
+    'min_time_to_collision',
     'collisions',
+    'vehicle_collisions',
+    'static_collisions',
     'lane_invasions',
 )
 
@@ -59,35 +70,43 @@ class Episode:
         self._start_distance = self.position.distance
         self._furthest = self.position.distance
         self._steering = 0.0
-        self._speed = start.speed
-        self._acceleration = 0.0
-        self._off_road = self._wrong_way = self._standing = 0.0
-        self._lateral_sum = self._speed_sum = 0.0
-        self.length = 0
+        self._speeds = start.speed, start.speed
+        self.measures = Measures(start, period)
+        self._off_road = self._wrong_way = 0.0
         self.episode_return = 0.0
-        self.term_sums = {name: 0.0 for name in TERMS}
-        self.max_jerk = 0.0
-        self.collisions = 0
-        self.lane_invasions = 0
+        self._reward = Reward(config.reward)
+        self.term_sums = {name: 0.0 for name in self._reward.names}
 
     @property
     def route_completion(self) -> float:
-        """Share of the route driven, [0, 1]."""
+        """Share of the route driven, [0, 1]; all of it where the goal counts as reached."""
+        if self.position.remaining <= self._config.termination.goal_distance:
+            return 1.0
         whole = max(self.route.length - self._start_distance, 1e-6)
         return min(max((self._furthest - self._start_distance) / whole, 0.0), 1.0)
 
     @property
-    def mean_speed(self) -> float:
-        """Mean speed, m/s."""
-        return self._speed_sum / max(self.length, 1)
+    def length(self) -> int:
+        """Steps so far."""
+        return self.measures.length
 
     @property
-    def mean_lateral_deviation(self) -> float:
-        """Mean distance from the route, m."""
-        return self._lateral_sum / max(self.length, 1)
+    def summary(self) -> Dict[str, Any]:
+        """What is told of the episode, by the names in ``SUMMARY``."""
+        return {
+            'length': self.length,
+            'episode_return': self.episode_return,
+            'route_completion': self.route_completion,
+            **self.measures.summary(),
+        }
 
     def step(
-        self, state: VehicleState, steering: float, on_road: bool, collided: bool
+        self,
+        state: VehicleState,
+        steering: float,
+        on_road: bool,
+        collided: bool,
+        extras: StepExtras = StepExtras(),
     ) -> StepResult:
         """
         Score the step that led to a state.
@@ -96,43 +115,55 @@ class Episode:
         :param steering: steering that was commanded in this step, [-1, 1].
         :param on_road: whether the vehicle's centre is on a driving lane.
         :param collided: whether it hit something in this step.
+        :param extras: what else is known of this step.
         """
         pose = state.pose
         position = self._tracker.update(pose.x, pose.y, pose.yaw)
-        advance = position.distance - self.position.distance
-        self.position = position
-        self._furthest = max(self._furthest, position.distance)
-        self.length += 1
-        self._measure(state)
+        last, self.position = self.position, position
+        furthest, self._furthest = self._furthest, max(self._furthest, position.distance)
+        self.measures.add(state, position, on_road, collided, extras)
 
         self._off_road = 0.0 if on_road else self._off_road + self._period
         against = abs(position.heading_error) > WRONG_WAY_ANGLE
         self._wrong_way = self._wrong_way + self._period if against else 0.0
-        standing = abs(state.speed) < STANDING_SPEED
-        self._standing = self._standing + self._period if standing else 0.0
-        self.collisions += collided
-        outcome, reason = self._ending(position, collided)
+        outcome, reason = self._ending(position, collided, extras.in_traffic)
 
         facts = StepFacts(
-            advance,
-            position.lateral_deviation,
-            position.heading_error,
-            state.speed,
-            steering,
-            self._steering,
-            self._period,
-            reason,
+            advance=position.distance - last.distance,
+            lateral_deviation=position.lateral_deviation,
+            heading_error=position.heading_error,
+            speed=state.speed,
+            steering=steering,
+            last_steering=self._steering,
+            duration=self._period,
+            reason=reason,
+            terminated=outcome is Outcome.TERMINATED,
+            remaining=position.remaining,
+            last_remaining=last.remaining,
+            furthest=self._furthest,
+            last_furthest=furthest,
+            route_length=self.route.length,
+            jerk=self._jerk(state.speed),
+            lateral_acceleration=state.speed * state.yaw_rate,
         )
         self._steering = steering
-        terms = score(facts, self._config.reward)
+        terms = self._reward.score(facts)
         reward = sum(terms.values())
         self.episode_return += reward
         for name, value in terms.items():
             self.term_sums[name] += value
         return StepResult(reward, terms, outcome, reason, position)
 
-    def _ending(self, position: RoutePosition, collided: bool) -> tuple:
+    def _jerk(self, speed: float) -> float:
+        """Return the second difference of the speed, m/s^3; nought in the first step."""
+        older, last = self._speeds
+        self._speeds = last, speed
+        return (speed - 2.0 * last + older) / self._period**2 if self.length > 1 else 0.0
+
+    def _ending(self, position: RoutePosition, collided: bool, in_traffic: bool) -> tuple:
         limits = self._config.termination
+        # Whoever waits for others may stand longer; where they are is not known in every world.
+        standing_time = limits.standing_time_in_traffic if in_traffic else limits.standing_time
         if collided:
             reason = 'collision'
         elif position.remaining <= limits.goal_distance:
@@ -143,19 +174,10 @@ class Episode:
             reason = 'off_road'
         elif self._wrong_way > limits.wrong_way_time:
             reason = 'wrong_way'
-        elif self._standing > limits.standing_time:
+        elif self.measures.standing > standing_time:
             reason = 'standing_still'
         elif self.length >= limits.max_steps:
             return Outcome.TRUNCATED, 'time_limit'
         else:
             return Outcome.CONTINUES, ''
         return Outcome.TERMINATED, reason
-
-    def _measure(self, state: VehicleState) -> None:
-        acceleration = (state.speed - self._speed) / self._period
-        if self.length > 1:
-            jerk = abs(acceleration - self._acceleration) / self._period
-            self.max_jerk = max(self.max_jerk, jerk)
-        self._speed, self._acceleration = state.speed, acceleration
-        self._speed_sum += state.speed
-        self._lateral_sum += abs(self.position.lateral_deviation)

@@ -18,6 +18,7 @@ import numpy as np
 from av_td3_ros.config import EpisodeConfig
 from av_td3_ros.datatypes import Outcome, Pose, VehicleState, wrap_angle
 from av_td3_ros.driving.episode import Episode
+from av_td3_ros.driving.measures import StepExtras
 from av_td3_ros.driving.route import Route, RoutePosition
 
 NANOSECONDS = 1_000_000_000
@@ -137,8 +138,9 @@ class EpisodeMachine:
         self._asked_stamp: Optional[int] = None
         self._begun_stamp = self._state_stamp = 0
         self._settled = 0
-        self._collided = False
-        self._lane_invasions = 0
+        self._hits: List[bool] = []
+        self._lane_invaded = False
+        self.in_traffic = False
         self._pending: Optional[_Frame] = None
         self._experience: Optional[Experience] = None
         self._action: Optional[Tuple[float, float]] = None
@@ -230,17 +232,17 @@ class EpisodeMachine:
             effects.append(self._experience._replace(frame=frame, vector=vector))
         return effects + self._advance()
 
-    def collided(self, stamp: int) -> None:
+    def collided(self, stamp: int, with_vehicle: bool = False) -> None:
         """
-        Take a collision event; events may come a tick late, those from before the episode are
-        dropped.
+        Take a collision event of ``stamp`` (ns); it may come a tick late, one from before the
+        episode is dropped.
         """
         if self.phase is Phase.RUNNING and stamp > self._begun_stamp:
-            self._collided = True
+            self._hits.append(with_vehicle)
 
     def lane_invaded(self) -> None:
         """Take a lane-invasion event."""
-        self._lane_invasions += self.phase is Phase.RUNNING
+        self._lane_invaded |= self.phase is Phase.RUNNING
 
     def routed(self, stamp: int, route: Route) -> None:
         """
@@ -280,11 +282,14 @@ class EpisodeMachine:
 
     def _run_step(self, frame: _Frame) -> List[Effect]:
         pose = frame.state.pose
-        self._episode.lane_invasions += self._lane_invasions
         result = self._episode.step(
-            frame.state, self._action[0], self._on_road(pose.x, pose.y), self._collided
+            frame.state,
+            self._action[0],
+            self._on_road(pose.x, pose.y),
+            bool(self._hits),
+            StepExtras(any(self._hits), self._lane_invaded, self.in_traffic),
         )
-        self._collided, self._lane_invasions = False, 0
+        self._hits, self._lane_invaded = [], False
         self.step_id += 1
         self._experience = Experience(
             frame.stamp,
@@ -330,7 +335,7 @@ class EpisodeMachine:
             frame.stamp, self.episode_id, 0, 0, (0.0, 0.0), 0.0, Outcome.CONTINUES, None, None
         )
         self._action, self._seen, self._version = None, False, 0
-        self._collided, self._lane_invasions = False, 0
+        self._hits, self._lane_invaded = [], False
         return [self._state(frame, position=self._episode.position)]
 
     def _begin_reset(self) -> List[Effect]:

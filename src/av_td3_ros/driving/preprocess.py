@@ -6,13 +6,14 @@ normalises.
 """
 
 import math
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from av_td3_ros.config import ObservationConfig
-from av_td3_ros.datatypes import ObsSpec, SpecError, VehicleState
+from av_td3_ros.datatypes import Command, ObsSpec, SpecError, VehicleState
+from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.route import RoutePosition, RouteTracker
 
 SPEED_SCALE = 15.0
@@ -71,6 +72,7 @@ def state_vector(
     state: VehicleState,
     last_steering: float,
     tracker: Optional[RouteTracker],
+    commands: Optional[Commands] = None,
 ) -> Tuple[np.ndarray, Optional[RoutePosition]]:
     """
     Build the normalised vehicle-state vector, in the order of the specification.
@@ -78,8 +80,9 @@ def state_vector(
     :param state: pose (m, rad) and speed (m/s).
     :param last_steering: steering of the last command, [-1, 1], left positive.
     :param tracker: position on the route; may be None where no entry needs it.
+    :param commands: of the same route; may be None where there is no entry for it.
     :returns: (n,) float32, each entry clipped to [-1, 1], and the position on the route.
-    :raises SpecError: where an entry needs a route and there is none.
+    :raises SpecError: where an entry needs a route or a map and there is none.
     """
     pose = state.pose
     position = tracker.update(pose.x, pose.y, pose.yaw) if tracker is not None else None
@@ -88,17 +91,19 @@ def state_vector(
         values.append(state.speed / SPEED_SCALE)
     if config.last_steering:
         values.append(last_steering)
-    if config.lateral_deviation or config.heading_error or config.waypoints:
+    if needs_route(config):
         if tracker is None or position is None:
             raise SpecError(
                 'the observation needs a route, got none; publish it on the waypoints topic or '
-                'switch off lateral_deviation, heading_error and waypoints in '
-                'observation.param.yaml'
+                'switch off lateral_deviation, heading_error, command and waypoints of '
+                'observation in perception.param.yaml'
             )
         if config.lateral_deviation:
             values.append(position.lateral_deviation / LATERAL_SCALE)
         if config.heading_error:
             values.append(position.heading_error / math.pi)
+        if config.command:
+            values.extend(_one_hot(commands, position))
         if config.waypoints:
             ahead = tracker.ahead(
                 pose.x,
@@ -114,4 +119,16 @@ def state_vector(
 
 def needs_route(config: ObservationConfig) -> bool:
     """Return whether an observation of this config can be made only with a route."""
-    return bool(config.lateral_deviation or config.heading_error or config.waypoints)
+    return bool(
+        config.lateral_deviation or config.heading_error or config.command or config.waypoints
+    )
+
+
+def _one_hot(commands: Optional[Commands], position: RoutePosition) -> List[float]:
+    if commands is None:
+        raise SpecError(
+            'the observation needs a map, got none; publish /carla/world_info or switch off '
+            'observation.command in perception.param.yaml'
+        )
+    due = commands.at(position.distance)
+    return [float(command is due) for command in Command]

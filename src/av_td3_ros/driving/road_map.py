@@ -12,7 +12,7 @@ import math
 import os
 from pathlib import Path
 import stat
-from typing import Any, Dict, Optional, Tuple
+from typing import AbstractSet, Any, Dict, List, Optional, Set, Tuple
 
 import networkx as nx
 import numpy as np
@@ -193,20 +193,26 @@ class RoadMap:
             )
         )
 
+    @property
+    def roads(self) -> Set[int]:
+        """Ids of the roads that random routes start and end on."""
+        return {key[0] for key in self._ends()}
+
     def random_route(
-        self, rng: np.random.Generator, min_length: float, max_length: float
+        self,
+        rng: np.random.Generator,
+        min_length: float,
+        max_length: float,
+        roads: Optional[AbstractSet[int]] = None,
     ) -> Route:
         """
         Return a shortest route between two random places on lanes outside junctions.
 
         :param min_length: m. :param max_length: m.
+        :param roads: ids of those that it may start and end on; None for all.
         :raises MapError: where the network has no such route.
         """
-        keys = [
-            key
-            for key, points in self._points.items()
-            if self._sampled[key].junction < 0 and len(points) > 3 * END_CLEARANCE
-        ]
+        keys = [key for key in self._ends() if roads is None or key[0] in roads]
         if not keys:
             raise MapError(
                 f'map {self.name} must have lanes longer than {3 * END_CLEARANCE:.0f} m, got none'
@@ -223,7 +229,7 @@ class RoadMap:
             except MapError:
                 continue
             if route.length > max_length:
-                route = self._shortened(route, rng.uniform(min_length, max_length))
+                route = self._shortened(route, rng.uniform(min_length, max_length), roads)
             if route is not None and min_length <= route.length <= max_length:
                 return route
         raise MapError(
@@ -231,11 +237,22 @@ class RoadMap:
             'change route_length_min and route_length_max in episode_manager.param.yaml'
         )
 
-    def _shortened(self, route: Route, length: float) -> Optional[Route]:
+    def _ends(self) -> List[Key]:
+        """Return the lanes that random routes start and end on."""
+        return [
+            key
+            for key, points in self._points.items()
+            if self._sampled[key].junction < 0 and len(points) > 3 * END_CLEARANCE
+        ]
+
+    def _shortened(
+        self, route: Route, length: float, roads: Optional[AbstractSet[int]]
+    ) -> Optional[Route]:
         """Cut a route; its part is the shortest way, too, unless the cut lies in a junction."""
         count = int(np.searchsorted(route.distance, length))
         x, y = route.points[count - 1]
-        if self.lane_at(x, y).is_junction:
+        lane = self.lane_at(x, y)
+        if lane.is_junction or roads is not None and lane.key[0] not in roads:
             return None
         return self.plan(tuple(route.points[0]), float(route.yaw[0]), (x, y))
 

@@ -8,11 +8,12 @@ where the trainer is gone.
 """
 
 from collections import deque
-from typing import Any, Deque, List, Optional
+from typing import Any, Deque, List, Optional, Set
 
 from av_td3_msgs.msg import Action, Observation, TrainingStatus
 from av_td3_msgs.srv import SetMode, SetPaused
 from carla_msgs.msg import (
+    CarlaActorList,
     CarlaCollisionEvent,
     CarlaControl,
     CarlaLaneInvasionEvent,
@@ -29,6 +30,7 @@ from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving import episode_machine as machine
 from av_td3_ros.driving.road_map import MapError, RoadMap
 from av_td3_ros.driving.route import Route
+from av_td3_ros.driving.route_set import RouteSet
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 
 DROP_HEIGHT = 0.5
@@ -44,9 +46,13 @@ class EpisodeManagerNode(GraphNode):
 
     def setup(self) -> None:
         """Subscribe to everything that an episode consists of."""
-        self._rng = np.random.default_rng(self.config.seed)
         self._machine: Optional[machine.EpisodeMachine] = None
         self._road_map: Optional[RoadMap] = None
+        self._routes: Optional[RouteSet] = None
+        self._route_number = -1
+        self._route_name = self._drawn_name = ''
+        self._is_driven = True
+        self._vehicles: Set[int] = set()
         self._period: Optional[float] = None
         self._held: Deque[Any] = deque()
         self._held_since = 0.0
@@ -67,6 +73,7 @@ class EpisodeManagerNode(GraphNode):
         self.subscribe('training_status', self.on_training_status)
         # Events come before the odometry of their frame: the executor takes subscriptions in this
         # order.
+        self.subscribe('actor_list', self.on_actor_list)
         self.subscribe('collision', self.on_collision)
         self.subscribe('lane_invasion', self.on_lane_invasion)
         self.subscribe_always('waypoints', self.on_route)
@@ -102,9 +109,10 @@ class EpisodeManagerNode(GraphNode):
         """Read the road network, to draw routes from."""
         try:
             self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
-            self._new_route()  # refuse here a map without routes of the wanted length
+            self._routes = RouteSet(self.config, self._road_map)
+            self._routes.at(0, self.config.seed)  # refuse here a map without such routes
         except MapError as error:
-            self._road_map = None
+            self._road_map = self._routes = None
             self._complain(str(error))
             return
         self._fault = ''
@@ -115,7 +123,7 @@ class EpisodeManagerNode(GraphNode):
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size of the simulation."""
         if self._period is None and msg.fixed_delta_seconds > 0.0:
-            self._period = msg.fixed_delta_seconds
+            self._period = round(msg.fixed_delta_seconds, 6)  # what a float32 means
             self._make_machine()
 
     def on_training_status(self, msg: TrainingStatus) -> None:
@@ -124,10 +132,22 @@ class EpisodeManagerNode(GraphNode):
         self._limit = msg.transition_limit
         self._pace()
 
+    def on_actor_list(self, msg: CarlaActorList) -> None:
+        """Learn which actors are other vehicles, so that collisions can be told apart."""
+        self._vehicles = {
+            actor.id
+            for actor in msg.actors
+            if actor.type.startswith('vehicle.') and actor.rolename != self.config.role_name
+        }
+        if self._machine:
+            self._machine.in_traffic = bool(self._vehicles)
+
     def on_collision(self, msg: CarlaCollisionEvent) -> None:
         """Take a collision event."""
         if self._machine:
-            self._machine.collided(convert.to_ns(msg.header.stamp))
+            self._machine.collided(
+                convert.to_ns(msg.header.stamp), msg.other_actor_id in self._vehicles
+            )
 
     def on_lane_invasion(self, msg: CarlaLaneInvasionEvent) -> None:
         """Take a lane-invasion event."""
@@ -238,9 +258,13 @@ class EpisodeManagerNode(GraphNode):
         )
 
     def _new_route(self) -> Route:
-        return self._road_map.random_route(
-            self._rng, self.config.route_length_min, self.config.route_length_max
-        )
+        # A fault does not spare a policy that is measured its route; training goes on to the next.
+        if self._is_driven or self._machine.next_mode is machine.Mode.TRAINING:
+            self._route_number += 1
+        self._is_driven = False
+        found = self._routes.at(self._route_number, self.config.seed)
+        self._drawn_name = found.name
+        return found.route
 
     def _carry_out(self, effects: List[machine.Effect]) -> None:
         for effect in effects:
@@ -255,11 +279,15 @@ class EpisodeManagerNode(GraphNode):
                     self.get_logger().warning(
                         f'episode {effect.episode_id} aborted: {effect.reason}'
                     )
-                self._result_pub.publish(convert.to_episode_result(effect))
+                else:
+                    self._is_driven = True
+                self._result_pub.publish(convert.to_episode_result(effect, self._route_name))
             else:
                 self._respawn(effect)
 
     def _respawn(self, effect: machine.Respawn) -> None:
+        # Only now: the episode before this one may have ended by the same event.
+        self._route_name = self._drawn_name
         self._velocity_pub.publish(Twist())
         self._transform_pub.publish(
             convert.to_pose_msg(effect.start._replace(z=effect.start.z + DROP_HEIGHT))

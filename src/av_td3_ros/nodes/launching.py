@@ -30,6 +30,7 @@ from launch_ros.substitutions import FindPackageShare
 from av_td3_ros import graph, presets
 from av_td3_ros.config import WEATHERS
 from av_td3_ros.resources import map_source, share, SHIPPED_MAP
+from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PACKAGE = 'av_td3_ros'
 MISSION_ENDS = {
@@ -58,10 +59,17 @@ SIMULATION = (
     ('port', '2000', 'carla: port of the server'),
     *WORLD,
 )
+OBSERVATION = (
+    'observation',
+    '',
+    f"what the policy sees: {', '.join(OBSERVATIONS)}, and the checkpoint the same; empty: as in "
+    'perception.param.yaml',
+)
 ARGUMENTS = {
     'training': (
         *COMMON,
         *SIMULATION,
+        OBSERVATION,
         (
             'preset',
             '',
@@ -73,9 +81,15 @@ ARGUMENTS = {
         ('resume', 'false', 'go on from the newest checkpoint of run_dir'),
         ('steps', '6000', 'environment steps of the run'),
     ),
-    'evaluation': (*COMMON, *SIMULATION, ('checkpoint', None, 'checkpoint folder to drive with')),
+    'evaluation': (
+        *COMMON,
+        *SIMULATION,
+        OBSERVATION,
+        ('checkpoint', None, 'checkpoint folder to drive with'),
+    ),
     'deploy': (
         *COMMON,
+        OBSERVATION,
         ('checkpoint', None, 'checkpoint folder to drive with'),
         ('lock_step', 'false', 'true where a simulation waits for every command'),
     ),
@@ -150,20 +164,24 @@ def _after_end(name: str) -> Callable[..., List[Any]]:
 
 def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     role = {'role_name': given['role_name']}
+    wanted = given.get('observation')
+    observation = observation_preset(wanted) if wanted else {}
     values: Dict[str, Dict[str, Any]] = {
         'simulator': {**role, **_world(given)},
-        'perception': dict(role),
-        'policy': dict(role),
+        'perception': {**role, **observation},
+        'policy': {**role, **observation},
         'episode_manager': dict(role),
-        'trainer': {},
+        'trainer': dict(observation),
     }
     if kind == 'training':
-        values['trainer'] = {
-            **_preset(given['preset']),
-            'run_dir': str(Path(given['run_dir']).resolve()),
-            'resume': given['resume'].lower() == 'true',
-            'steps': int(given['steps']),
-        }
+        values['trainer'].update(
+            {
+                **_preset(given['preset']),
+                'run_dir': str(Path(given['run_dir']).resolve()),
+                'resume': given['resume'].lower() == 'true',
+                'steps': int(given['steps']),
+            }
+        )
     elif kind in ('evaluation', 'deploy'):
         values['policy'].update(
             checkpoint=str(Path(given['checkpoint']).resolve()), accept_weights=False

@@ -1,5 +1,5 @@
 """
-Camera image, odometry and route to observation.
+Camera image, odometry, route and map to observation.
 
 In training every frame is also joined with the episode manager's numbering of it; in a deployment
 (``episodes: false``) the node numbers its own and drives whenever there is data.
@@ -7,10 +7,10 @@ In training every frame is also joined with the episode manager's numbering of i
 
 import array
 from collections import OrderedDict
-from typing import Any, Dict, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 from av_td3_msgs.msg import Action, EpisodeState, Observation
-from carla_msgs.msg import CarlaStatus
+from carla_msgs.msg import CarlaStatus, CarlaWorldInfo
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 from sensor_msgs.msg import Image
@@ -19,12 +19,22 @@ from av_td3_ros.bridge import convert
 from av_td3_ros.config import PerceptionConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving import preprocess
+from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.join import FrameJoin
-from av_td3_ros.driving.route import RouteTracker
+from av_td3_ros.driving.road_map import MapError, RoadMap
+from av_td3_ros.driving.route import Route, RouteTracker
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 
 DEFAULT_PERIOD = 0.05
 ROUTES_KEPT = 8
+
+
+class Guide(NamedTuple):
+    """A route, where the vehicle is on it, and what to do along it where that is asked for."""
+
+    route: Route
+    tracker: RouteTracker
+    commands: Optional[Commands]
 
 
 class PerceptionNode(GraphNode):
@@ -43,7 +53,8 @@ class PerceptionNode(GraphNode):
         self._join = FrameJoin(kinds, DEFAULT_PERIOD)
         self._kinds = kinds
         self._period = DEFAULT_PERIOD
-        self._routes: 'OrderedDict[int, RouteTracker]' = OrderedDict()
+        self._routes: 'OrderedDict[int, Guide]' = OrderedDict()
+        self._road_map: Optional[RoadMap] = None
         self._waiting: Optional[Dict[str, Any]] = None
         self._last_steering = 0.0
         self._step = 0
@@ -56,6 +67,8 @@ class PerceptionNode(GraphNode):
         self.subscribe('status', self.on_status)
         self.subscribe('odometry', self.on_odometry)
         self.subscribe_always('waypoints', self.on_route)
+        if self.config.observation.command:
+            self.subscribe_always('world_info', self.on_world_info)
         if self.config.episodes:
             self.subscribe('episode_state', self.on_episode)
         else:
@@ -80,7 +93,7 @@ class PerceptionNode(GraphNode):
         if self._fault:
             return ERROR, self._fault, values
         if self._waiting is not None:
-            return WARN, 'waiting for a route', values
+            return WARN, f'waiting for {self._lacking(self._waiting)}', values
         return OK, 'observing' if self.active else 'inactive', values
 
     # -- events -----------------------------------------------------------------------------------
@@ -119,18 +132,27 @@ class PerceptionNode(GraphNode):
     def on_route(self, msg: Path) -> None:
         """Take a route; frames that waited for it go on."""
         try:
-            tracker = convert.from_path(msg).tracker()
+            guide = self._guide(convert.from_path(msg))
         except SpecError as error:
             self._routes.clear()
             if msg.poses:
                 self._complain(str(error))
             return
-        self._routes[convert.to_ns(msg.header.stamp)] = tracker
+        self._routes[convert.to_ns(msg.header.stamp)] = guide
         while len(self._routes) > ROUTES_KEPT:
             self._routes.popitem(last=False)
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            self._complete(waiting)
+        self._go_on()
+
+    def on_world_info(self, msg: CarlaWorldInfo) -> None:
+        """Take the map, which tells the junctions of a route; frames that waited go on."""
+        try:
+            self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
+        except MapError as error:
+            self._road_map = None
+            self._complain(str(error))
+            return
+        self._routes.update({at: self._guide(old.route) for at, old in self._routes.items()})
+        self._go_on()
 
     # -- work -------------------------------------------------------------------------------------
 
@@ -141,16 +163,19 @@ class PerceptionNode(GraphNode):
 
     def _complete(self, frame: Dict[str, Any]) -> None:
         header, pixels = frame['image']
-        episode = frame.get('episode') or self._own_numbering(header)
-        moving = episode.phase != EpisodeState.RESETTING
+        episode = self._numbering(frame)
         vector = self._zeros
-        if moving:
-            tracker = self._tracker(episode)
-            if tracker is None and preprocess.needs_route(self.config.observation):
+        if episode.phase != EpisodeState.RESETTING:
+            if self._lacking(frame):
                 self._waiting = frame
                 return
+            guide = self._guide_of(episode)
             vector, _ = preprocess.state_vector(
-                self.config.observation, frame['odometry'], episode.steering, tracker
+                self.config.observation,
+                frame['odometry'],
+                episode.steering,
+                guide.tracker if guide else None,
+                guide.commands if guide else None,
             )
         fresh = episode.step_id == 0
         image = self._stack.reset(pixels) if fresh else self._stack.push(pixels)
@@ -173,17 +198,34 @@ class PerceptionNode(GraphNode):
         self._fault = ''
         self._show(image, header)
 
-    def _own_numbering(self, header: Any) -> EpisodeState:
-        state = EpisodeState(
-            header=header,
+    def _go_on(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._complete(waiting)
+
+    def _guide(self, route: Route) -> Guide:
+        known = self._road_map is not None
+        return Guide(route, route.tracker(), Commands(route, self._road_map) if known else None)
+
+    def _lacking(self, frame: Dict[str, Any]) -> str:
+        """Return what else a frame needs to be observed, or ''."""
+        guide = self._guide_of(self._numbering(frame))
+        if guide is None and preprocess.needs_route(self.config.observation):
+            return 'a route'
+        missing = self.config.observation.command and guide.commands is None
+        return 'the map of /carla/world_info' if missing else ''
+
+    def _numbering(self, frame: Dict[str, Any]) -> EpisodeState:
+        """Return the episode manager's numbering of a frame, or in a deployment our own."""
+        return frame.get('episode') or EpisodeState(
+            header=frame['image'][0],
             step_id=self._step,
             phase=EpisodeState.RUNNING,
             steering=self._last_steering,
             mode=EpisodeState.EVALUATION,
         )
-        return state
 
-    def _tracker(self, episode: EpisodeState) -> Optional[RouteTracker]:
+    def _guide_of(self, episode: EpisodeState) -> Optional[Guide]:
         if self.config.episodes:
             return self._routes.get(convert.to_ns(episode.route_stamp))
         return next(reversed(self._routes.values()), None)

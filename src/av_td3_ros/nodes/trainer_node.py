@@ -90,7 +90,7 @@ class TrainerNode(GraphNode):
             run.close()
 
     def health(self) -> Health:
-        """Losses are worth a look; a learner that stopped is a fault."""
+        """Losses and alerts are worth a look; a learner that stopped is a fault."""
         trainer, intake = self._trainer, self._intake
         values = {
             'env_steps': trainer.env_steps,
@@ -104,6 +104,8 @@ class TrainerNode(GraphNode):
             'dropped': self._dropped,
             'queue': self._queue.qsize(),
             'machine': trainer.machine,
+            'alerts': ', '.join(alert.name for alert in trainer.alerts),
+            'rollbacks': trainer.rollbacks,
             **trainer.metrics,
         }
         if self._failure:
@@ -112,6 +114,8 @@ class TrainerNode(GraphNode):
             return ERROR, self._save_failure, values
         if intake.lost or self._dropped:
             return WARN, f'{intake.lost + self._dropped} transitions lost', values
+        if trainer.alerts:
+            return WARN, '; '.join(alert.text for alert in trainer.alerts), values
         return OK, 'warming up' if trainer.random_actions else 'learning', values
 
     # -- events -----------------------------------------------------------------------------------
@@ -144,22 +148,36 @@ class TrainerNode(GraphNode):
     # -- the worker -------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        why = ''
         try:
-            while not self._stopping.is_set():
-                self._take_all(wait=not self._trainer.update_due)
-                if self._trainer.update_due:
-                    self._trainer.update()
-                    if self._trainer.publish_due:
-                        self._publish_weights()
-                    self._publish_status()
-                if self._trainer.checkpoint_due:
-                    self._save()
-            self._take_all(wait=False)
+            why = self._learn()
         except Exception as error:  # the thread's boundary: say why, end visibly
-            self._failure = f'{type(error).__name__}: {error}'
-            self.get_logger().fatal(f'learner stopped: {self._failure}')
-            self.finish(EXIT_FAULT)
-        self._save()
+            why = f'{type(error).__name__}: {error}'
+        if why:
+            self.get_logger().fatal(f'learner stopped: {why}')
+        try:
+            self._save()
+        finally:  # told when it is saved: who hears of it looks for the checkpoint
+            if why:
+                self.finish(EXIT_FAULT)
+                self._failure = why
+                self._publish_status()
+
+    def _learn(self) -> str:
+        """Learn until stopped; return why an alert ended the run, or ''."""
+        while not self._stopping.is_set():
+            self._take_all(wait=not self._trainer.update_due)
+            if self._trainer.halted:  # by an update, or by the account of an episode
+                return f'halted: {self._trainer.halted}'
+            if self._trainer.update_due:
+                self._trainer.update()
+                if self._trainer.publish_due:
+                    self._publish_weights()
+                self._publish_status()
+            if self._trainer.checkpoint_due:
+                self._save()
+        self._take_all(wait=False)
+        return ''
 
     def _save(self) -> str:
         """Write a checkpoint; where that fails, say so and learn on: the next one may succeed."""

@@ -4,17 +4,22 @@ The driving task in one process: the simulator, the observation, the reward, wit
 The same preprocessing, scoring and endings as the graph; only the transport differs.
 """
 
+import math
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
 from av_td3_ros.config import RunConfig
-from av_td3_ros.datatypes import Observation
+from av_td3_ros.datatypes import Control, Observation
 from av_td3_ros.driving import preprocess
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
-from av_td3_ros.driving.episode import Episode, StepResult, SUMMARY
-from av_td3_ros.sim.world import World
+from av_td3_ros.driving.commands import Commands
+from av_td3_ros.driving.episode import Episode, StepResult
+from av_td3_ros.driving.episode_machine import SETTLED_FRAMES
+from av_td3_ros.driving.measures import StepExtras, time_to_collision
+from av_td3_ros.driving.route_set import RouteSet
+from av_td3_ros.sim.world import SCENERY_ID, World
 
 
 class DrivingEnv:
@@ -25,34 +30,46 @@ class DrivingEnv:
     as ``TerminationConfig`` says.
     """
 
-    def __init__(self, config: RunConfig) -> None:
-        """:param config: simulator, observation, episode and gate sections are used."""
+    def __init__(self, config: RunConfig, camera: bool = True) -> None:
+        """
+        Load the map and choose its routes.
+
+        :param config: simulator, observation, episode and gate sections are used.
+        :param camera: whether images are rendered; without, they are black.
+        :raises MapError: where there is no such map, or it has no such routes.
+        """
         self._config = config
         self._period = config.simulator.fixed_delta_seconds
-        self._rng = np.random.default_rng(config.episode_manager.seed)
+        self._seed, self._route_number = config.episode_manager.seed, -1
         self._stack = preprocess.FrameStack(config.observation.spec())
+        self._camera = camera
         self.world = World(config.simulator)
+        self._routes = RouteSet(config.episode_manager, self.world.road_map)
+        self.route_name = ''
         self.episode_id = 0
 
     def reset(self, seed: Optional[int] = None) -> Observation:
         """
-        Put the vehicle at rest on a new random route and return the first observation.
+        Put the vehicle at rest on the next route and return the first observation.
 
         :param seed: of all chance from here on; None goes on with what there is.
         """
         if seed is not None:
-            self._rng = np.random.default_rng(seed)
+            self._seed, self._route_number = seed, -1
             self.world.reseed(seed)
-        limits = self._config.episode_manager
-        route = self.world.road_map.random_route(
-            self._rng, limits.route_length_min, limits.route_length_max
-        )
+        self._route_number += 1
+        self.route_name, route, _ = self._routes.at(self._route_number, self._seed)
         self.world.teleport(route.start)
         self.world.shown_route = route.points
         self.world.set_velocity(0.0, 0.0)
+        # As in the graph, to the bit: the brake is on while everybody gets ready.
+        for _ in range(SETTLED_FRAMES):
+            self.world.tick(Control(brake=1.0))
         self._gate = CommandGate(self._config.policy.gate, self._period)
-        self.episode = Episode(limits, route, self.world.state, self._period)
+        self.episode = Episode(self._config.episode_manager, route, self.world.state, self._period)
         self._tracker = route.tracker()
+        wanted = self._config.observation.command
+        self._commands = Commands(route, self.world.road_map) if wanted else None
         self.episode_id += 1
         return self._observe(0.0, fresh=True)
 
@@ -71,8 +88,8 @@ class DrivingEnv:
             gated[0],
             self.world.road_map.on_road(pose.x, pose.y),
             bool(self.world.collisions),
+            self._extras(),
         )
-        self.episode.lane_invasions += bool(self.world.lane_invasions)
         return self._observe(gated[0], fresh=False), gated, result
 
     def summary(self, result: StepResult) -> Dict[str, Any]:
@@ -84,7 +101,8 @@ class DrivingEnv:
             'outcome': result.outcome.name.lower(),
             'reason': result.reason,
         }
-        row.update({name: getattr(episode, name) for name in SUMMARY})
+        row.update(episode.summary)
+        row['route'] = self.route_name
         row['route_length'] = episode.route.length
         row.update({f'reward_{name}': value for name, value in episode.term_sums.items()})
         return row
@@ -93,10 +111,30 @@ class DrivingEnv:
         """Close the renderer."""
         self.world.close()
 
+    def _extras(self) -> StepExtras:
+        world = self.world
+        in_traffic = bool(world.traffic.bodies)
+        soonest = math.nan
+        if in_traffic:
+            soonest = time_to_collision(world.state, tuple(world.box[3:]), world.others)
+        return StepExtras(
+            any(hit.other_actor_id != SCENERY_ID for hit in world.collisions),
+            bool(world.lane_invasions),
+            in_traffic,
+            soonest,
+        )
+
     def _observe(self, steering: float, fresh: bool) -> Observation:
-        frame = preprocess.grey_frame(self.world.image(), self._config.observation)
+        if self._camera:
+            frame = preprocess.grey_frame(self.world.image(), self._config.observation)
+        else:
+            frame = np.zeros(self._config.observation.spec().frame_shape, np.uint8)
         image = self._stack.reset(frame) if fresh else self._stack.push(frame)
         vector, _ = preprocess.state_vector(
-            self._config.observation, self.world.state, steering, self._tracker
+            self._config.observation,
+            self.world.state,
+            steering,
+            self._tracker,
+            self._commands,
         )
         return Observation(image, vector)

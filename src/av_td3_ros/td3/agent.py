@@ -110,15 +110,16 @@ class TD3:
         self._critic_step, self._actor_step = self._optimisers()
         self._recorder = Recorder(self._device, self.generator)
         self._inputs: Tuple[Tensor, ...] = ()
-        self._names: Dict[bool, Tuple[str, ...]] = {}
+        self._names: Dict[Tuple[bool, bool], Tuple[str, ...]] = {}
 
     # -- learning ---------------------------------------------------------------------------------
 
-    def update(self, batch: Batch) -> Dict[str, float]:
+    def update(self, batch: Batch, account: bool = True) -> Dict[str, float]:
         """
         Do one update of the critics and, every ``policy_delay`` of them, of actor and targets.
 
         :param batch: transitions from the replay.
+        :param account: whether to measure norms of weights and of their change as well.
         :returns: the metrics computed in this update, named as in ``td3/metrics.py``.
         :raises LearnerError: where a loss or a gradient norm is not finite. Parameters never take
             a step along such a gradient.
@@ -126,9 +127,9 @@ class TD3:
         with_actor = (self.updates + 1) % self.config.policy_delay == 0
         self._receive(batch)
         values = self._recorder.call(
-            (with_actor, len(batch.action)), lambda: self._update(with_actor)
+            (with_actor, account, len(batch.action)), lambda: self._update(with_actor, account)
         )
-        metrics = dict(zip(self._names[with_actor], values.tolist()))
+        metrics = dict(zip(self._names[with_actor, account], values.tolist()))
         finite = metrics.pop('finite')
         if not finite:
             self._report_not_finite(metrics)
@@ -159,7 +160,7 @@ class TD3:
         if len(self._td_error) != len(batch.action):
             self._td_error = torch.zeros(len(batch.action), device=self._device)
 
-    def _update(self, with_actor: bool) -> Tensor:
+    def _update(self, with_actor: bool, account: bool) -> Tensor:
         """
         Do one update with what :meth:`_receive` brought, never waiting for the device.
 
@@ -168,12 +169,12 @@ class TD3:
         with record_function('prepare'):
             data = self._augmented(_TensorBatch(*self._inputs))
         with self._training():
-            features, metrics, finite = self._update_critic(data)
+            features, metrics, finite = self._update_critic(data, account)
             if with_actor:
-                more, finite = self._update_actor(data, features, finite)
+                more, finite = self._update_actor(data, features, finite, account)
                 metrics.update(more)
         metrics['finite'] = finite.float()
-        self._names[with_actor] = tuple(metrics)
+        self._names[with_actor, account] = tuple(metrics)
         return torch.stack(list(metrics.values()))
 
     def _move_targets(self) -> None:
@@ -209,7 +210,9 @@ class TD3:
             value = value.clamp(self._bounds[0], self._bounds[1])
         return data.reward + data.discount * value
 
-    def _update_critic(self, data: _TensorBatch) -> Tuple[Tensor, Dict[str, Tensor], Tensor]:
+    def _update_critic(
+        self, data: _TensorBatch, account: bool
+    ) -> Tuple[Tensor, Dict[str, Tensor], Tensor]:
         with record_function('target'):
             target = self._target(data)
         with record_function('critic_forward'):
@@ -217,7 +220,7 @@ class TD3:
             values = self.critic(features, data.vector, data.action)
             each = self._loss(values, target.expand_as(values), reduction='none')
             loss = (each * data.weight).mean(dim=1).sum()
-        step = self._critic_step.step(loss)
+        step = self._critic_step.step(loss, account=account)
         with torch.no_grad(), record_function('metrics'):
             errors = (values - target).abs()
             gap = (values[0] - values[-1]).abs().mean()
@@ -225,12 +228,12 @@ class TD3:
             self._remember(step.finite, gap, target)
             metrics = {
                 'critic_loss': loss,
-                'q_replay_mean': values[0].mean(),
-                'q_replay_max': values[0].max(),
+                **_spread('q_replay', values[0]),
                 'q_target_mean': target.mean(),
                 'q_difference': gap,
                 'td_error': errors[0].mean(),
                 'feature_l2': unbounded.norm(dim=1).mean(),
+                'feature_l2_seen': features.norm(dim=1).mean(),
                 'feature_mean': features.mean(),
                 'feature_std': features.std(dim=0, correction=0).mean(),
                 **step.metrics,
@@ -245,7 +248,7 @@ class TD3:
         self._seen.copy_(torch.where(finite, torch.stack([low, high]), self._seen))
 
     def _update_actor(
-        self, data: _TensorBatch, features: Tensor, allowed: Tensor
+        self, data: _TensorBatch, features: Tensor, allowed: Tensor, account: bool
     ) -> Tuple[Dict[str, Tensor], Tensor]:
         """
         Update the actor.
@@ -261,19 +264,19 @@ class TD3:
                 own, unbounded = self._encode(self.policy.encoder, data.image)
                 pre_tanh, action = self.policy.actor(own, data.vector)
                 metrics['actor_feature_l2'] = unbounded.detach().norm(dim=1).mean()
+                metrics['actor_feature_l2_seen'] = own.detach().norm(dim=1).mean()
                 with torch.no_grad():  # the critics' encoder has moved, and TD3 values by it now
                     features, _ = self._encode(self.critic_encoder, data.image)
             q = self.critic.first(features, data.vector, action)
             bound = self.config.actor_q_clamp
             climbed = q.clamp(-bound, bound) if bound else q
             loss = self.config.pre_tanh_penalty * pre_tanh.square().mean() - climbed.mean()
-        step = self._actor_step.step(loss, allowed)
+        step = self._actor_step.step(loss, allowed, account)
         with torch.no_grad(), record_function('metrics'):
             metrics.update(
                 {
                     'actor_loss': loss,
-                    'q_policy_mean': q.mean(),
-                    'q_policy_max': q.max(),
+                    **_spread('q_policy', q),
                     'tanh_saturation': (pre_tanh.abs() > SATURATED).float().mean(),
                     'action_std': action.std(dim=0, correction=0).mean(),
                     **step.metrics,
@@ -363,3 +366,15 @@ class TD3:
             'critic': self.target_critic,
             'critic_encoder': self.target_critic_encoder,
         }
+
+
+def _spread(name: str, values: Tensor) -> Dict[str, Tensor]:
+    """Return mean, extremes and standard deviation of a batch of values, (B,) float32."""
+    std, mean = torch.std_mean(values, correction=0)
+    low, high = torch.aminmax(values)
+    return {
+        f'{name}_mean': mean,
+        f'{name}_min': low,
+        f'{name}_max': high,
+        f'{name}_std': std,
+    }

@@ -54,10 +54,12 @@ class Optimiser:
         self.name = name
         self.groups = tuple(groups)
         self._kind, self._limit = config.clip, limit
-        self._norms = [f'gradient_norm_{group.name}' for group in groups]
+        self._names = [group.name for group in groups]
+        self._norms = [f'gradient_norm_{name}' for name in self._names]
         self._total, self._largest = f'gradient_norm_{name}_total', f'gradient_max_{name}'
         self._parameters = [list(group.module.parameters()) for group in groups]
         self._all = [parameter for group in self._parameters for parameter in group]
+        self._last = [torch.empty_like(parameter, requires_grad=False) for parameter in self._all]
         self.adam = torch.optim.AdamW(
             [
                 {'params': chosen, 'lr': group.lr, 'weight_decay': decay}
@@ -68,12 +70,13 @@ class Optimiser:
             capturable=device.type == 'cuda',
         )
 
-    def step(self, loss: Tensor, allowed: Optional[Tensor] = None) -> Step:
+    def step(self, loss: Tensor, allowed: Optional[Tensor] = None, account: bool = True) -> Step:
         """
         Move the parameters against the gradient of a loss; no other parameter gets one.
 
         :param loss: () float32.
         :param allowed: () bool; where it is false nothing moves.
+        :param account: whether to measure weights and their change, a pass over memory each.
         """
         self.adam.zero_grad()
         with record_function(f'{self.name}_backward'):
@@ -86,8 +89,24 @@ class Optimiser:
             metrics.update(self._clip(gradients, metrics))
             # Made for loss scaling: where this is 1 the fused kernel changes nothing at all.
             self.adam.found_inf = 1.0 - finite.float()
+            if account:
+                torch._foreach_copy_(self._last, self._all)
             self.adam.step()
+            if account:
+                metrics.update(self._account())
         return Step(metrics, finite)
+
+    def _account(self) -> Dict[str, Tensor]:
+        """Return the norm of each group's weights, and of what the step changed in them."""
+        torch._foreach_sub_(self._last, self._all)
+        weights, changes = torch._foreach_norm(self._all), torch._foreach_norm(self._last)
+        account, begin = {}, 0
+        for name, parameters in zip(self._names, self._parameters):
+            own = slice(begin, begin + len(parameters))
+            account[f'weight_norm_{name}'] = torch.stack(weights[own]).norm()
+            account[f'update_norm_{name}'] = torch.stack(changes[own]).norm()
+            begin = own.stop
+        return account
 
     def _measure(self, gradients: List[List[Tensor]]) -> Dict[str, Tensor]:
         """Return what limits bound: the norm of each group and over all, or the largest entry."""
@@ -100,14 +119,14 @@ class Optimiser:
         return measured
 
     def _clip(self, gradients: List[List[Tensor]], before: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """Apply the limit; return the same quantities after it."""
+        """Apply the limit; return the same quantities after it, and whether it changed any."""
         if self._kind == 'none':
-            after = before
+            after, clipped = before, torch.zeros_like(before[self._total])
         elif self._kind == 'value':
             flat = [gradient for group in gradients for gradient in group]
             torch._foreach_clamp_min_(flat, -self._limit)
             torch._foreach_clamp_max_(flat, self._limit)
-            after = self._measure(gradients)
+            after, clipped = self._measure(gradients), before[self._largest] > self._limit
         else:
             # A norm scales with its vector: no second pass over the gradients is needed.
             limited = [self._total] * len(gradients) if self._kind == 'norm' else self._norms
@@ -116,7 +135,9 @@ class Optimiser:
                 torch._foreach_mul_(own, scale)
             after = {name: before[name] * scale for name, scale in zip(self._norms, scales)}
             after[self._total] = torch.stack(list(after.values())).norm()
-        return {f'{name}_clipped': value for name, value in after.items()}
+            clipped = torch.stack(scales).amin() < 1.0
+        limited = {f'{name}_clipped': value for name, value in after.items()}
+        return {**limited, f'clipped_{self.name}': clipped.float()}
 
 
 def _by_decay(

@@ -82,6 +82,11 @@ class ReplayBuffer:
         return self._ring.capacity
 
     @property
+    def count(self) -> int:
+        """Observations stored so far, overwritten ones too: the index of the next."""
+        return self._ring.count
+
+    @property
     def frames_on_host(self) -> bool:
         """Whether images of batches are NumPy arrays, not tensors on a device."""
         return not isinstance(self._ring.frames, DeviceFrames)

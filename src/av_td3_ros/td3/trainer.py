@@ -6,6 +6,7 @@ transport.
 """
 
 from collections import deque
+import logging
 import math
 import os
 from pathlib import Path
@@ -20,14 +21,18 @@ from av_td3_ros.datatypes import Outcome
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3 import checkpoint, weights
-from av_td3_ros.td3.agent import TD3
+from av_td3_ros.td3.agent import LearnerError, TD3
 from av_td3_ros.td3.arithmetic import Arithmetic, choose, keep_memory
+from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.exploration import Exploration
+from av_td3_ros.td3.health import Alert
+from av_td3_ros.td3.health_guard import Guard, HALTED
+from av_td3_ros.td3.metrics import COLUMNS, Rate, Record, reward_shares
 from av_td3_ros.td3.prefetch import Prefetcher
 from av_td3_ros.td3.replay import ReplayBuffer
 
+LOG = logging.getLogger(__name__)
 RETURNS_KEPT = 20
-RATE_WINDOW = 10.0
 MAX_THREADS = 4
 
 
@@ -63,12 +68,15 @@ class Trainer:
         if config.replay.prefetch:
             self._prefetcher = Prefetcher(self.replay, learner.batch_size, config.device)
         self._run = run
+        self._guard = Guard(config.health, learner, run)
+        self._record = Record()
+        self._begun = time.monotonic()
         self._exploration = Exploration(config.exploration)
         self.env_steps = self.version = 0
         self.episodes = 0
         self.metrics: Dict[str, float] = {}
         self._returns: Deque[float] = deque(maxlen=RETURNS_KEPT)
-        self._steps, self._updates = _Rate(), _Rate()
+        self._steps, self._updates = Rate(), Rate()
         self._published_at = self._saved_at = 0
         self._published_random = True
         if config.resume:
@@ -110,6 +118,7 @@ class Trainer:
         self.replay.add(np.asarray(action, np.float32), float(reward), outcome, frame, vector)
         self.env_steps += 1
         self._steps.count()
+        self._guard.monitor.reward(reward)
 
     def abort(self) -> None:
         """End the running episode at its last good step."""
@@ -119,16 +128,15 @@ class Trainer:
         """Take the account of a finished episode."""
         self.episodes += 1
         self._run.add_episode({'env_step': self.env_steps, **row})
-        if row['outcome'] != 'aborted':
-            self._returns.append(float(row['episode_return']))
-            self._run.add_metrics(
-                {
-                    f'episode/{key}': float(value)
-                    for key, value in row.items()
-                    if isinstance(value, (int, float))
-                },
-                self.env_steps,
-            )
+        if row['outcome'] == 'aborted':
+            return
+        self._returns.append(float(row['episode_return']))
+        numbers = {key: float(x) for key, x in row.items() if isinstance(x, (int, float))}
+        numbers.update({f'share_{term}': x for term, x in reward_shares(row).items()})
+        self._run.add_metrics({f'episode/{key}': x for key, x in numbers.items()}, self.env_steps)
+        # Random actions say nothing of the policy.
+        if self.updates and self._guard.episode(self.env_steps, self.updates, row):
+            self._roll_back()
 
     # -- updates ----------------------------------------------------------------------------------
 
@@ -143,7 +151,8 @@ class Trainer:
         warm = min(self.env_steps, self.config.steps) - self.config.update_after
         rounds = max(warm, 0) // self.config.update_every
         return (
-            len(self.replay) >= self.config.learner.batch_size
+            not self.halted
+            and len(self.replay) >= self.config.learner.batch_size
             and self.updates < rounds * self.config.updates_per_round
         )
 
@@ -158,26 +167,74 @@ class Trainer:
         return min(self.config.update_after + earned, self.config.steps)
 
     def update(self) -> None:
-        """Do one update."""
+        """Do one update, and every ``log_every`` of them record and judge what they did."""
         if self._prefetcher is not None:
             batch = self._prefetcher.next()
         else:
             batch = self.replay.sample(self.config.learner.batch_size)
-        self.metrics.update(self.agent.update(batch))
+        left = self.config.log_every - self.updates % self.config.log_every
+        try:
+            metrics = self.agent.update(batch, left <= self.config.learner.policy_delay)
+        except LearnerError as error:
+            if self._guard.failed(self.env_steps, self.updates, str(error)):
+                self._roll_back()
+            return
+        self._record.add({**metrics, 'replay_age': self.replay.count - float(batch.index.mean())})
+        self.metrics.update(metrics)
         if self.config.replay.prioritised:
             self.replay.update_priorities(batch.index, self.agent.td_error)
         self._updates.count()
         if self.updates % self.config.log_every == 0:
-            self._run.add_metrics(
-                {f'train/{key}': value for key, value in self.metrics.items()}, self.env_steps
-            )
-            self._run.add_metrics(
-                {
-                    'train/update_ratio': self.update_ratio,
-                    'train/exploration_std': self.exploration_std,
-                },
-                self.env_steps,
-            )
+            self._judge()
+
+    def _judge(self) -> None:
+        """Record the metrics since the last record, and let the guard look at them."""
+        record = self._record.take()
+        record.update(
+            update_ratio=self.update_ratio,
+            exploration_std=self.exploration_std,
+            steps_per_second=self.steps_per_second,
+            updates_per_second=self.updates_per_second,
+        )
+        self.metrics.update(record)
+        self._run.add_metrics({f'train/{key}': x for key, x in record.items()}, self.env_steps)
+        row = {'env_step': self.env_steps, 'updates': self.updates, 'seconds': self._seconds}
+        self._run.add_record({**row, **{name: record.get(name, '') for name in COLUMNS}})
+        if self._guard.record(self.env_steps, self.updates, record):
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        """
+        Bring the learner to the newest checkpoint; experience stays, and so do the counters: lost
+        updates are not made up for.
+        """
+        updates = self.updates
+        try:
+            state = checkpoint.load(self._run.path, self.agent, self.spec)
+        except CheckpointError as error:
+            self._guard.stop(f'{self.alerts[-1].text} (no roll-back: {error})')
+            return
+        self.agent.updates = updates
+        self._published_at = updates - self.config.publish_every  # a new version, at once
+        LOG.warning('%s: back to the learner of step %d', self.alerts[-1].text, state.env_step)
+        self._guard.went_back()
+
+    # -- health -----------------------------------------------------------------------------------
+
+    @property
+    def alerts(self) -> Tuple[Alert, ...]:
+        """The alerts that are active now."""
+        return self._guard.alerts
+
+    @property
+    def halted(self) -> str:
+        """Why an alert ended the run, or ''."""
+        return self._guard.halted
+
+    @property
+    def rollbacks(self) -> int:
+        """How often the learner went back to a healthy checkpoint."""
+        return self._guard.rollbacks
 
     # -- behaviour --------------------------------------------------------------------------------
 
@@ -220,7 +277,7 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether the run has all its steps and the updates that belong to them."""
-        return self.env_steps >= self.config.steps and not self.update_due
+        return not self.halted and self.env_steps >= self.config.steps and not self.update_due
 
     @property
     def return_mean(self) -> float:
@@ -248,20 +305,22 @@ class Trainer:
     def checkpoint_due(self) -> bool:
         """
         Whether ``checkpoint_every`` environment steps have gone since the last, or warm-up is
-        over.
+        over. Not while a figure is beyond a limit to halt: the newest checkpoint is a healthy one.
         """
+        if not self._guard.healthy:
+            return False
         first = self._saved_at == 0 and self.updates > 0
         return first or self.env_steps - self._saved_at >= self.config.checkpoint_every
 
     def save(self) -> Path:
         """
-        Write a checkpoint and the summary now.
+        Write a checkpoint and the summary now; the learner of a halted run goes to ``halted/``.
 
         :raises CheckpointError: where it cannot be written; older checkpoints stay.
         """
         self._saved_at = self.env_steps
         path = checkpoint.save(
-            self._run.path,
+            self._run.path / HALTED if self.halted else self._run.path,
             self.agent,
             self.spec,
             env_step=self.env_steps,
@@ -270,8 +329,10 @@ class Trainer:
                 'returns': list(self._returns),
                 'episodes': self.episodes,
                 'arithmetic': self.agent.arithmetic._asdict(),
+                'health': self._guard.state(),
+                'seconds': self._seconds,
             },
-            replay=self.replay,
+            replay=None if self.halted else self.replay,
         )
         self._run.write_summary(
             {
@@ -283,10 +344,18 @@ class Trainer:
                 'return_mean': self.return_mean if self._returns else None,
                 'arithmetic': str(self.agent.arithmetic),
                 'threads': torch.get_num_threads(),
+                'halted': self.halted,
+                'alerts': [alert.name for alert in self.alerts],
+                'rollbacks': self.rollbacks,
                 'metrics': self.metrics,
             }
         )
         return path
+
+    @property
+    def _seconds(self) -> float:
+        """Wall-clock time since the start of the run, in s, without pauses between processes."""
+        return round(time.monotonic() - self._begun, 3)
 
     def _resume(self) -> None:
         state = checkpoint.load(self._run.path, self.agent, self.spec, self.replay)
@@ -298,6 +367,9 @@ class Trainer:
         self.episodes = int(state.extra.get('episodes', 0))
         self._returns.extend(state.extra.get('returns', ()))
         self._published_at, self._saved_at = self.updates, self.env_steps
+        if 'health' in state.extra:  # of older checkpoints nothing is known
+            self._guard.load_state(state.extra['health'])
+            self._begun -= float(state.extra['seconds'])
         if self.config.precision == 'auto':  # measured again it might differ, and so would the run
             self.agent.arithmetic = Arithmetic(**state.extra['arithmetic'])
 
@@ -310,27 +382,3 @@ def default_threads() -> int:
     wait for that process.
     """
     return max(1, min(len(os.sched_getaffinity(0)) - 1, MAX_THREADS))
-
-
-class _Rate:
-    """Events per second over a sliding window."""
-
-    def __init__(self) -> None:
-        self._total = 0
-        self._marks: Deque[Tuple[float, int]] = deque()
-
-    def count(self) -> None:
-        """Count one event."""
-        self._total += 1
-        moment = time.monotonic()
-        if not self._marks or moment - self._marks[-1][0] > 0.2:
-            self._marks.append((moment, self._total))
-            while moment - self._marks[0][0] > RATE_WINDOW:
-                self._marks.popleft()
-
-    def per_second(self) -> float:
-        """Return the rate."""
-        if not self._marks:
-            return 0.0
-        begun, total = self._marks[0]
-        return (self._total - total) / max(time.monotonic() - begun, 1e-3)

@@ -1,0 +1,87 @@
+"""``av-td3 gate``: may this run go on? A table of criteria, GO or NO-GO."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+from av_td3_ros import gates
+from av_td3_ros.report import runs
+
+EXIT_NO_GO = 1
+MARKS = {True: 'pass', False: 'FAIL', None: 'not judged'}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        'gate',
+        help='judge a run: GO or NO-GO',
+        description='Judge a run at a stage, and at the stages before it: each criterion with its '
+        'figure and its limit. Exit code 0 is GO, 1 is NO-GO; what cannot be judged is NO-GO.',
+    )
+    parser.add_argument('run_dir', metavar='RUN', help='run folder')
+    parser.add_argument(
+        '--stage', required=True, metavar='STAGE', help=f'one of {", ".join(gates.STAGES)}'
+    )
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    found = runs.read(options.run_dir)
+    judgement = gates.judge(found.evidence(), options.stage)
+    print(as_json(judgement) if options.json else table(judgement))
+    return 0 if judgement.passed else EXIT_NO_GO
+
+
+def table(judgement: gates.Judgement) -> str:
+    """Return a judgement as aligned text."""
+    rows = [('stage', 'criterion', 'figure', 'limit', '')]
+    rows += [
+        (f.stage, f.criterion, f.figure, f.limit, MARKS[f.passed]) for f in judgement.findings
+    ]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return '\n'.join([*lines, f'{judgement.stage}: {judgement.verdict}'])
+
+
+def as_json(judgement: gates.Judgement) -> str:
+    """Return a judgement as JSON."""
+    return json.dumps(
+        {
+            'stage': judgement.stage,
+            'verdict': judgement.verdict,
+            'criteria': [finding._asdict() for finding in judgement.findings],
+        },
+        indent=2,
+    )
+
+
+class Gatekeeper:
+    """
+    Watches a run that goes on: each stage is judged when it is reached, on the files as they are.
+
+    A run that is resumed beyond a stage is judged at that stage, too.
+    """
+
+    def __init__(self, folder: Path, watches: bool) -> None:
+        """:param folder: of the run. :param watches: false lets everything pass."""
+        self._folder = folder
+        self._left = dict.fromkeys(gates.STAGES if watches else ())
+        self.stopped = False
+
+    def look(self, env_steps: int, tell: Callable[[str], None]) -> None:
+        """
+        Judge the last stage that was reached since the last look.
+
+        :param env_steps: of the run. :param tell: takes the table.
+        """
+        due = [stage for stage in gates.reached(env_steps) if stage in self._left]
+        if due and not self.stopped:
+            for stage in due:
+                del self._left[stage]
+            judgement = gates.judge(runs.read(self._folder).evidence(env_steps), due[-1])
+            self.stopped = not judgement.passed
+            tell(table(judgement))

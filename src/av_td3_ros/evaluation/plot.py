@@ -1,0 +1,82 @@
+"""The picture of an evaluation: a panel per figure, a bar with its interval per policy."""
+
+import math
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+from av_td3_ros.driving.statistics import Estimate
+from av_td3_ros.evaluation.figures import FIGURES, Result
+
+SHOWN = (
+    'success_rate',
+    'route_completion',
+    'driving_score_2.1',
+    'collisions_per_km',
+    'off_road_per_km',
+    'mean_speed',
+    'mean_jerk',
+    'mean_lateral_acceleration',
+    'mean_lateral_deviation',
+    'mean_heading_error',
+    'min_time_to_collision',
+    'completion_time',
+)
+COLUMNS = 4
+PALETTE = ('#1d3557', '#2a9d5c', '#d1495b', '#e9a03b', '#7f8fa6', '#7b4fa3')
+ARROWS = {1: ' (more is better)', -1: ' (less is better)', 0: ''}
+
+
+def draw(path: Path, results: Sequence[Result]) -> Optional[Path]:
+    """
+    Draw the results side by side.
+
+    :param path: of the PNG. :returns: the path, or None where matplotlib is missing.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        return None
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    measured = [result.metrics() for result in results]
+    shown = [name for name in SHOWN if any(math.isfinite(m[name].mean) for m in measured)]
+    rows = max(-(-len(shown) // COLUMNS), 1)
+    figure, axes = plt.subplots(
+        rows, COLUMNS, figsize=(14, 2.9 * rows), squeeze=False, constrained_layout=True
+    )
+    labels = [f'{result.policy}\n{len(result.driven)} episodes' for result in results]
+    for axis, name in zip(axes.flat, shown):
+        _panel(axis, name, [metrics[name] for metrics in measured], labels)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_visible(False)
+    figure.suptitle('evaluation: means and 95 % intervals', x=0.01, ha='left', fontsize=13)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def _panel(axis: Any, name: str, estimates: Sequence[Estimate], labels: Sequence[str]) -> None:
+    kind = FIGURES[name]
+    for place, estimate in enumerate(estimates):
+        if not math.isfinite(estimate.mean):
+            axis.text(
+                place, 0.0, 'not measured', rotation=90, ha='center', va='bottom', fontsize=8
+            )
+            continue
+        value = kind.scale * estimate.mean
+        colour = PALETTE[place % len(PALETTE)]
+        axis.bar(place, value, width=0.6, color=colour, alpha=0.85)
+        if math.isfinite(estimate.low):
+            ends = [
+                [max(value - kind.scale * estimate.low, 0.0)],
+                [max(kind.scale * estimate.high - value, 0.0)],
+            ]
+            axis.errorbar(place, value, yerr=ends, color='black', capsize=4, linewidth=1.2)
+    axis.set_title(f'{kind.title}, {kind.unit}' + ARROWS[kind.better], loc='left', fontsize=9)
+    axis.set_xticks(range(len(labels)), labels, fontsize=8)
+    axis.set_xlim(-0.6, len(labels) - 0.4)
+    if kind.unit == '%':
+        axis.set_ylim(0.0, 100.0)
+    axis.grid(axis='y', alpha=0.25)
+    axis.spines[['top', 'right']].set_visible(False)

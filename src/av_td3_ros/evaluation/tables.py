@@ -1,0 +1,104 @@
+"""What an evaluation leaves behind: a table for people, CSV, JSON and LaTeX."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import List, Sequence
+
+from av_td3_ros.driving.statistics import Estimate
+from av_td3_ros.evaluation.figures import Figure, FIGURES, Result
+from av_td3_ros.run_folder import replace_file
+
+NOT_MEASURED = '-'
+LATEX = {'%': r'\%', 'm/s3': r'm/s$^3$', 'm/s2': r'm/s$^2$', 'deg': r'$^\circ$'}
+SPECIAL = {'_': r'\_', '%': r'\%', '&': r'\&', '#': r'\#', '$': r'\$'}
+
+
+def write(folder: Path, results: Sequence[Result]) -> None:
+    """
+    Write evaluation.json, .csv and .tex, and others.csv where there are several.
+
+    :param folder: made where it is not there. :param results: the first is what it is about.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data = {**results[0].to_dict(), 'others': [result.to_dict() for result in results[1:]]}
+    replace_file(folder / 'evaluation.json', json.dumps(data, indent=2) + '\n')
+    _write_rows(folder / 'evaluation.csv', results[:1])
+    if len(results) > 1:
+        _write_rows(folder / 'others.csv', results[1:])
+    replace_file(folder / 'evaluation.tex', latex(results))
+
+
+def _write_rows(path: Path, results: Sequence[Result]) -> None:
+    rows = [{'policy': result.policy, **row} for result in results for row in result.rows]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open('w', newline='') as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def text(results: Sequence[Result]) -> str:
+    """Return the table for people: a line per figure, a column per policy."""
+    heads = ['', ''] + [result.policy for result in results]
+    counts = ['episodes', ''] + [
+        (
+            f'{len(result.driven)} of {result.wanted}, partial'
+            if result.is_partial
+            else str(len(result.driven))
+        )
+        for result in results
+    ]
+    lines = [heads, counts, ['driven', ''] + [result.via for result in results]]
+    lines += _figures(results, '{mean} [{low}, {high}]')
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+        for line in lines
+    )
+
+
+def latex(results: Sequence[Result]) -> str:
+    """Return a tabular that needs no package."""
+    heads = ' & '.join(['', *(_escaped(result.policy) for result in results)])
+    lines = [
+        rf'\begin{{tabular}}{{l{"r" * len(results)}}}',
+        r'\hline',
+        rf'{heads} \\',
+        ' & '.join(['episodes', *(str(len(result.driven)) for result in results)]) + r' \\',
+        r'\hline',
+    ]
+    for title, unit, *cells in _figures(results, '${mean}$ [${low}$, ${high}$]'):
+        named = f'{title} ({LATEX.get(unit, unit)})' if unit else title
+        lines.append(' & '.join([named, *cells]) + r' \\')
+    return '\n'.join([*lines, r'\hline', r'\end{tabular}']) + '\n'
+
+
+def _figures(results: Sequence[Result], form: str) -> List[List[str]]:
+    """Return title, unit and a cell per policy of every figure that somebody has."""
+    measured = [result.metrics() for result in results]
+    lines = []
+    for name, figure in FIGURES.items():
+        estimates = [metrics[name] for metrics in measured]
+        if any(math.isfinite(estimate.mean) for estimate in estimates):
+            cells = [_cell(estimate, figure, form) for estimate in estimates]
+            lines.append([figure.title, figure.unit, *cells])
+    return lines
+
+
+def _cell(estimate: Estimate, figure: Figure, form: str) -> str:
+    if not math.isfinite(estimate.mean):
+        return NOT_MEASURED
+    shown = Estimate(*(_number(figure.scale * value) for value in estimate))
+    if not math.isfinite(estimate.low):
+        form = form.partition(' [')[0]
+    return form.format(**shown._asdict())
+
+
+def _number(value: float) -> str:
+    return f'{value:.3g}' if abs(value) < 1000.0 else f'{value:.0f}'
+
+
+def _escaped(name: str) -> str:
+    return ''.join(SPECIAL.get(letter, letter) for letter in name)

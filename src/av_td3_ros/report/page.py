@@ -1,0 +1,65 @@
+"""
+The report: one HTML page that needs no network and no script.
+
+The same runs give the same bytes: nothing of the moment or of the order of a set is in it.
+"""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+from av_td3_ros.report import charts, frames, series, tables
+from av_td3_ros.report.runs import read, Run
+
+TEMPLATE = resources.files('av_td3_ros.report')
+
+
+def write(paths: Sequence[Path], output: Path) -> List[Run]:
+    """
+    Write the report of runs.
+
+    :param paths: run folders. :param output: the HTML file.
+    :returns: the runs as they were read.
+    :raises ConfigError: for a path that is no run folder.
+    :raises OSError: where the file cannot be written.
+    """
+    runs = [read(path) for path in paths]
+    text = render(runs)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding='utf-8')
+    return runs
+
+
+def render(runs: Sequence[Run]) -> str:
+    """Return the page of some runs."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string((TEMPLATE / 'page.html').read_text(encoding='utf-8'))
+    style = (TEMPLATE / 'page.css').read_text(encoding='utf-8')
+    return template.render(style=style, **_content(runs))
+
+
+def _content(runs: Sequence[Run]) -> Dict[str, Any]:
+    groups = series.groups(runs)
+    return {
+        'title': ', '.join(run.name for run in runs),
+        'runs': runs,
+        'headlines': [tables.headline(run) for run in runs],
+        'groups': list(zip(groups, charts.palette(len(groups)))),
+        'spread': len(groups) < len(runs),
+        'overview': tables.overview(runs),
+        'driving': charts.curves(charts.DRIVING, groups, series.STEPS),
+        'over_time': charts.curves(charts.OVER_TIME, groups, series.MINUTES),
+        'learning': charts.curves(charts.LEARNING, groups, series.STEPS),
+        'health': [(run, charts.health(run)) for run in runs],
+        'gates': tables.gate_rows(runs),
+        'evaluated': [head for head, _ in tables.evaluated(runs)],
+        'evaluation': tables.evaluation_rows(runs),
+        'shares': charts.reward_shares(runs),
+        'strips': [strip for run in runs for strip in frames.strips(run)],
+        'settings': tables.setting_rows(runs),
+        'environment': tables.environment_rows(runs),
+    }

@@ -1,0 +1,238 @@
+"""
+What a run left behind, as far as it is there: of any age, incomplete, or still being written.
+
+What is missing or broken is told in ``Run.notes``, one sentence each; only a path that is no run
+at all is an error.
+"""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+
+from av_td3_ros import presets
+from av_td3_ros.gates import Columns, Evidence
+from av_td3_ros.options import ConfigError, flatten
+
+# Any of these makes a folder a run.
+SIGNS = ('config.yaml', 'episodes.csv', 'metrics.csv', 'summary.json', 'checkpoints')
+TEXT = ('outcome', 'reason')
+EPISODE_COLUMNS = (
+    'env_step',
+    'outcome',
+    'reason',
+    'length',
+    'episode_return',
+    'route_completion',
+)
+ALERT_COLUMNS = ('env_step', 'name', 'action', 'state', 'text')
+
+
+class Run(NamedTuple):
+    """
+    One run.
+
+    ``metrics``, ``episodes``: columns, empty where there are none. ``alerts``: rows, oldest first.
+    ``settings``: by dotted key. ``notes``: what is missing.
+    """
+
+    path: Path
+    metrics: Columns
+    episodes: Columns
+    alerts: Optional[List[Dict[str, str]]]
+    evaluation: Dict[str, Any]
+    settings: Dict[str, Any]
+    summary: Dict[str, Any]
+    notes: Tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.path.name
+
+    @property
+    def env_steps(self) -> int:
+        """The last step that anything tells of."""
+        told = [0.0, _number(str(self.summary.get('env_steps', 0)))]
+        for columns in (self.metrics, self.episodes):
+            if len(columns.get('env_step', ())):
+                told.append(float(np.nanmax(columns['env_step'])))
+        return int(max(step for step in told if math.isfinite(step)))
+
+    @property
+    def driven(self) -> Columns:
+        """The episodes that were not aborted."""
+        if not self.episodes:
+            return {}
+        kept = self.episodes['outcome'] != 'aborted'
+        return {name: column[kept] for name, column in self.episodes.items()}
+
+    def evidence(self, env_steps: Optional[int] = None) -> Evidence:
+        """
+        Return what the gates judge.
+
+        :param env_steps: of a run that goes on, where it knows; None for the last one told of.
+        """
+        return Evidence(
+            self.env_steps if env_steps is None else env_steps,
+            self.metrics,
+            self.episodes,
+            self.alerts,
+            self.evaluation,
+            self.settings,
+        )
+
+
+def read(path: Union[str, Path]) -> Run:
+    """
+    Read a run.
+
+    :raises ConfigError: for a path that is no run folder.
+    """
+    folder = Path(path).resolve()
+    if not folder.is_dir() or not any((folder / sign).exists() for sign in SIGNS):
+        reason = 'which holds none of' if folder.is_dir() else 'where there is no folder with'
+        raise ConfigError(
+            f'a run folder must be given, got {path}, {reason} {", ".join(SIGNS)}; '
+            '`av-td3 train` makes one'
+        )
+    notes: List[str] = []
+    metrics = _columns(folder / 'metrics.csv', ('env_step',), notes)
+    episodes = _columns(folder / 'episodes.csv', EPISODE_COLUMNS, notes)
+    if episodes and not len(episodes['env_step']):
+        notes.append('No episode has ended yet.')
+        episodes = {}
+    alerts = _alerts(folder / 'alerts.csv', bool(metrics), notes)
+    evaluation = _evaluation(folder / 'evaluation' / 'evaluation.json', notes)
+    settings = _settings(folder / 'config.yaml', notes)
+    return Run(
+        folder,
+        metrics,
+        episodes,
+        alerts,
+        evaluation,
+        settings,
+        _json(folder / 'summary.json', notes),
+        tuple(notes),
+    )
+
+
+def _alerts(path: Path, recorded: bool, notes: List[str]) -> Optional[List[Dict[str, str]]]:
+    """Return the alerts: their file comes with the first of them, where metrics are recorded."""
+    if recorded and not path.exists():
+        return []
+    rows = _rows(path, ALERT_COLUMNS, notes)
+    return rows and [row for row in rows if math.isfinite(_number(row['env_step']))]
+
+
+def _rows(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Optional[List[Dict[str, str]]]:
+    """Return the whole rows of a CSV file; None where it is missing or of another kind."""
+    try:
+        text = path.read_text(errors='replace')
+    except OSError:
+        notes.append(f'There is no {path.name}.')
+        return None
+    whole = text[: text.rfind('\n') + 1]
+    table = list(csv.reader(io.StringIO(whole)))
+    if not table:
+        notes.append(f'{path.name} is empty.')
+        return None
+    head, *lines = table
+    missing = [name for name in needed if name not in head]
+    if missing:
+        notes.append(f'{path.name} has no column {", ".join(missing)}, and is left out.')
+        return None
+    rows = [dict(zip(head, line)) for line in lines if len(line) == len(head)]
+    broken = len(lines) - len(rows)
+    if broken:
+        notes.append(f'{path.name}: {broken} rows do not fit its head, and are left out.')
+    if whole != text:
+        notes.append(f'{path.name} ends within a row: the run is being written, or was killed.')
+    return rows
+
+
+def _columns(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Columns:
+    """Return a CSV file as columns: text as it is, numbers as float64, NaN where empty."""
+    rows = _rows(path, needed, notes)
+    if rows is None:
+        return {}
+    names = list(rows[0]) if rows else needed
+    columns: Columns = {}
+    for name in names:
+        cells = [row[name] for row in rows]
+        columns[name] = np.array(cells if name in TEXT else [_number(cell) for cell in cells])
+    kept = np.isfinite(columns['env_step']) if rows else slice(None)
+    return {name: column[kept] for name, column in columns.items()}
+
+
+def _number(cell: str) -> float:
+    """Return a cell: NaN where it is empty or no number, inf where it was not finite."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return math.nan
+    return math.inf if math.isnan(value) else value
+
+
+def _json(path: Path, notes: List[str]) -> Dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except OSError:
+        return {}
+    except ValueError:
+        notes.append(f'{path.name} is not whole, and is left out.')
+        return {}
+    if not isinstance(data, dict):
+        notes.append(f'{path.name} holds no mapping, and is left out.')
+        return {}
+    return data
+
+
+def _evaluation(path: Path, notes: List[str]) -> Dict[str, Any]:
+    """Return an evaluation, its metrics as mean, low and high; NaN where there is no interval."""
+    data = _json(path, notes)
+    if data and 'metrics' not in data:
+        notes.append(f'{path.name} is of an older version: it has no intervals.')
+        data = {'episodes': data.get('episodes'), 'metrics': dict(data)}
+        data['metrics'].pop('episodes', None)
+    others = data.get('others')
+    return {
+        **_measured(data),
+        'others': [_measured(other) for other in others] if isinstance(others, list) else [],
+    }
+
+
+def _measured(data: Any) -> Dict[str, Any]:
+    """Return what one policy drove, its metrics as intervals."""
+    if not isinstance(data, dict):
+        data = {}
+    given = data.get('metrics')
+    metrics = given if isinstance(given, dict) else {}
+    found = {name: _interval(value) for name, value in metrics.items()}
+    return {
+        **data,
+        'policy': str(data.get('policy', '')),
+        'metrics': {name: value for name, value in found.items() if value},
+    }
+
+
+def _interval(value: Any) -> Dict[str, float]:
+    given = value if isinstance(value, dict) else {'mean': value}
+    found = {}
+    for name in ('mean', 'low', 'high'):
+        number = given.get(name)
+        fits = isinstance(number, (int, float)) and not isinstance(number, bool)
+        found[name] = float(number) if fits else math.nan
+    return found if math.isfinite(found['mean']) else {}
+
+
+def _settings(path: Path, notes: List[str]) -> Dict[str, Any]:
+    try:
+        return flatten(presets.read_yaml(path))
+    except ConfigError:
+        notes.append('There is no config.yaml that can be read.')
+        return {}

@@ -1,0 +1,142 @@
+"""What the policy sees and what it is rewarded for; ``config.py`` puts them into the nodes."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, NamedTuple
+
+from av_td3_ros.datatypes import COMMAND_NAMES, ObsSpec
+from av_td3_ros.options import ConfigError, option
+
+
+@dataclass(frozen=True)
+class ObservationConfig:
+    """What the policy sees. Shared by perception, policy and trainer."""
+
+    height: int = option(84, 'rows of the grey frame', unit='px', low=36, high=512)
+    width: int = option(84, 'columns of the grey frame', unit='px', low=36, high=512)
+    stack: int = option(4, 'frames in a stack, oldest first', low=1, high=16)
+    crop_top: float = option(
+        0.35, 'share of the camera image cut off above (sky)', low=0.0, high=0.9
+    )
+    speed: bool = option(True, 'vector: forward speed, over 15 m/s')
+    last_steering: bool = option(True, 'vector: steering of the last command')
+    lateral_deviation: bool = option(
+        True, 'vector: distance from the route, left positive, over 4 m'
+    )
+    heading_error: bool = option(True, 'vector: angle to the route, left positive, over pi')
+    command: bool = option(
+        False,
+        'vector: what to do at the next junction, one of four entries is 1: follow, left, right, '
+        'straight; needs the map of /carla/world_info',
+    )
+    waypoints: int = option(
+        10,
+        'vector: route points ahead, (x, y) each in the vehicle frame; 0 for none',
+        low=0,
+        high=50,
+    )
+    waypoint_spacing: float = option(
+        2.0, 'distance between those route points', unit='m', low=0.5, high=10.0
+    )
+
+    def spec(self) -> ObsSpec:
+        """Return the observation specification that these settings describe."""
+        names = [
+            name
+            for name in ('speed', 'last_steering', 'lateral_deviation', 'heading_error')
+            if getattr(self, name)
+        ]
+        names += COMMAND_NAMES if self.command else ()
+        names += [f'waypoint_{i}_{axis}' for i in range(self.waypoints) for axis in 'xy']
+        return ObsSpec(self.stack, self.height, self.width, tuple(names))
+
+
+class ObservationPreset(NamedTuple):
+    """A choice of what the policy sees: what it is for, and its settings of ``observation``."""
+
+    description: str
+    values: Dict[str, Any]
+
+
+OBSERVATIONS = {
+    'waypoints': ObservationPreset(
+        'image, speed, last steering, place beside the route and its next 10 points (default)',
+        {
+            'speed': True,
+            'last_steering': True,
+            'lateral_deviation': True,
+            'heading_error': True,
+            'command': False,
+            'waypoints': 10,
+            'waypoint_spacing': 2.0,
+        },
+    ),
+    'camera': ObservationPreset(
+        'image, speed, last steering and what to do at the next junction: the policy must see',
+        {
+            'speed': True,
+            'last_steering': True,
+            'lateral_deviation': False,
+            'heading_error': False,
+            'command': True,
+            'waypoints': 0,
+        },
+    ),
+}
+
+
+def observation_preset(name: str) -> Dict[str, Any]:
+    """
+    Return the settings of a named observation, with keys as in a config file.
+
+    :raises ConfigError: for a name that is not known.
+    """
+    if name not in OBSERVATIONS:
+        raise ConfigError(
+            f"observation must be one of {', '.join(OBSERVATIONS)}, got '{name}'; single entries "
+            'are set as observation.<key>, see docs/parameters.md'
+        )
+    return {f'observation.{key}': value for key, value in OBSERVATIONS[name].values.items()}
+
+
+def _weight(default: float, doc: str) -> float:
+    return option(default, doc, low=0.0, high=100.0)
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Weights of the reward terms (docs/design/task.md); a term of weight 0 is not computed."""
+
+    progress: float = _weight(0.6, 'metres along the route, over those at target speed')
+    lateral_deviation: float = _weight(0.25, 'penalty: |distance from the route| over 2 m')
+    heading_error: float = _weight(0.15, 'penalty: |angle to the route| over pi/2')
+    steering_change: float = _weight(0.05, 'penalty: |change of steering|')
+    overspeed: float = _weight(1.0, 'penalty: excess over the target speed, over that speed')
+    collision: float = _weight(1.0, 'penalty: an ending by collision')
+    lane_exit: float = _weight(1.0, 'penalty: an ending by leaving the lane')
+    off_road: float = _weight(1.0, 'penalty: an ending beside the road')
+    wrong_way: float = _weight(1.0, 'penalty: an ending against the route')
+    standing_still: float = _weight(1.0, 'penalty: an ending by standing still')
+    goal: float = _weight(1.0, 'bonus: the goal is reached')
+    waypoint: float = _weight(0.0, 'bonus: 2 m more of the route are behind the vehicle')
+    goal_distance: float = _weight(0.0, 'potential-based shaping by the way that is left')
+    efficiency: float = _weight(0.0, 'nearness of the speed to the target speed')
+    jerk: float = _weight(0.0, 'penalty: |jerk| over its limit')
+    lateral_acceleration: float = _weight(0.0, 'penalty: |lateral acceleration| over its limit')
+    perot: float = _weight(0.0, 'speed (cos heading error - distance), Perot et al.')
+    potential_field: float = _weight(0.0, 'penalty: edges 2 m beside the route repel within 1 m')
+    roach: float = _weight(0.0, 'the reward of the Roach expert')
+    target_speed: float = option(
+        8.33, 'speed that earns full progress', unit='m/s', low=1.0, high=40.0
+    )
+    jerk_limit: float = option(
+        5.0, 'jerk that costs all of its weight', unit='m/s^3', low=0.1, high=1000.0
+    )
+    lateral_acceleration_limit: float = option(
+        3.0, 'lateral acceleration that costs all of its weight', unit='m/s^2', low=0.1, high=50.0
+    )
+    shaping_discount: float = option(
+        0.97,
+        'discount of goal_distance; that of the learner, or the best policy is another',
+        low=0.0,
+        high=0.9999,
+    )

@@ -1,0 +1,100 @@
+"""
+What an alert does to a run: written down, shown, and, where it must, the end or the way back.
+
+A healthy checkpoint is one that was saved with no figure beyond a limit to halt. A halted run
+keeps its sick state beside the run's checkpoints, in ``halted/``, so that the newest checkpoint
+stays a healthy one.
+"""
+
+from typing import Any, Dict, List, Mapping, Tuple
+
+from av_td3_ros.learning_config import HealthConfig, LearnerConfig
+from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.td3.health import Alert, HALT, Monitor, ROLLBACK
+
+HALTED = 'halted'
+
+
+class Guard:
+    """The monitor of one run, and its account in the run folder."""
+
+    def __init__(self, config: HealthConfig, learner: LearnerConfig, run: RunFolder) -> None:
+        """Begin with no alert."""
+        self.monitor = Monitor(config, learner)
+        self.halted = ''
+        self.alerts: Tuple[Alert, ...] = ()  # replaced as a whole: other threads read it
+        self.rollbacks = 0
+        self._run = run
+        self._moment = (0, 0)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a checkpoint of now would be one to go back to."""
+        return not self.halted and not self.monitor.suspicious
+
+    def record(self, env_step: int, updates: int, metrics: Mapping[str, float]) -> bool:
+        """
+        Judge a record of the learner.
+
+        :returns: whether the learner must go back to a healthy checkpoint.
+        """
+        self._moment = (env_step, updates)
+        back = self._take(self.monitor.record(metrics))
+        self._show()
+        return back
+
+    def episode(self, env_step: int, updates: int, row: Mapping[str, Any]) -> bool:
+        """Judge a finished episode; likewise."""
+        self._moment = (env_step, updates)
+        back = self._take(self.monitor.episode(row))
+        self._show()
+        return back
+
+    def failed(self, env_step: int, updates: int, what: str) -> bool:
+        """Take an update that went wrong; likewise."""
+        self._moment = (env_step, updates)
+        return self._take(self.monitor.failed(what))
+
+    def went_back(self) -> None:
+        """Take that the learner is that of a healthy checkpoint again."""
+        self.rollbacks += 1
+        self._write(self.monitor.forget())
+
+    def stop(self, why: str) -> None:
+        """End the run."""
+        self.halted = self.halted or why
+
+    def state(self) -> Dict[str, Any]:
+        """Return what a resumed run must know, as JSON data."""
+        return {**self.monitor.history.state(), 'rollbacks': self.rollbacks}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with what :meth:`state` returned."""
+        self.monitor.history.load_state(state)
+        self.rollbacks = int(state['rollbacks'])
+
+    def _take(self, changes: List[Alert]) -> bool:
+        spent = self.rollbacks >= self.monitor.config.rollbacks
+        changes = [
+            change._replace(action=HALT) if change.action == ROLLBACK and spent else change
+            for change in changes
+        ]
+        self._write(changes)
+        for change in changes:
+            if change.stops and change.action == HALT:
+                tried = f' (after {self.rollbacks} roll-backs)' if self.rollbacks else ''
+                self.stop(f'{change.text}{tried}')
+        return not self.halted and any(change.stops for change in changes)
+
+    def _write(self, changes: List[Alert]) -> None:
+        env_step, updates = self._moment
+        for change in changes:
+            self._run.add_alert({'env_step': env_step, 'updates': updates, **change._asdict()})
+        self.alerts = tuple(self.monitor.active.values())
+
+    def _show(self) -> None:
+        levels = {name: 0.0 for name in self.monitor.readings}
+        levels.update({alert.name: 2.0 if alert.stops else 1.0 for alert in self.alerts})
+        events = {f'health/{name}': level for name, level in levels.items()}
+        values = {f'health_value/{name}': x for name, x in self.monitor.readings.items()}
+        self._run.add_metrics({**events, **values}, self._moment[0])

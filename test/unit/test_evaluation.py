@@ -1,0 +1,258 @@
+"""``av-td3 evaluate`` in this process: its figures, its files, and what it refuses."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip('carla')
+
+from av_td3_ros.cli import evaluate, evaluate_drive  # noqa: E402
+from av_td3_ros.cli.main import main, parser  # noqa: E402
+from av_td3_ros.driving.episode import SUMMARY  # noqa: E402
+from av_td3_ros.evaluation import tables  # noqa: E402
+from av_td3_ros.evaluation.figures import FIGURES, Result  # noqa: E402
+
+TOWN01 = Path(__file__).resolve().parents[3] / 'shared' / 'maps' / 'Town01.xodr'
+SMALL = {
+    'observation.height': 36,
+    'observation.width': 36,
+    'observation.stack': 2,
+    'trainer.precision': 'fp32',
+    'trainer.threads': 1,
+    'trainer.learner.batch_size': 8,
+    'trainer.learner.network.feature_size': 16,
+    'trainer.learner.network.hidden_1': 16,
+    'trainer.learner.network.hidden_2': 16,
+    'trainer.replay.capacity': 1000,
+    'simulator.image_width': 64,
+    'simulator.image_height': 36,
+    'episode_manager.termination.max_steps': 25,
+}
+FAST = ['--via', 'in-process', '--set', 'episode_manager.termination.max_steps=25']
+
+
+def train(folder, seed=0, **values):
+    settings = [f'--set={key}={value}' for key, value in {**SMALL, **values}.items()]
+    command = ['train', '--in-process', '--steps', '20', '--seed', str(seed)]
+    assert main([*command, '--run-dir', str(folder), *settings]) == 0
+    return folder
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('runs')
+    return train(folder / 'one'), train(folder / 'two', 1)
+
+
+def rows(path):
+    with path.open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def refused(capsys, *arguments):
+    assert main(['evaluate', *map(str, arguments)]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_a_run_and_both_baselines_leave_every_file(runs, tmp_path, capsys):
+    out = tmp_path / 'out'
+    command = ['evaluate', str(runs[0]), '--episodes', '2', '--baselines', 'expert,random']
+    assert main([*command, '--output', str(out), *FAST]) == 0
+    shown = capsys.readouterr().out
+    assert 'one' in shown and 'expert' in shown and 'driving score 2.1' in shown
+    data = json.loads((out / 'evaluation.json').read_text())
+    assert data['version'] == 2 and data['policy'] == 'one' and data['via'] == 'in-process'
+    assert (data['episodes'], data['partial'], data['seed']) == (2, False, 1000)
+    assert data['metrics'].keys() == FIGURES.keys()
+    assert data['metrics']['min_time_to_collision'] == {'mean': None, 'low': None, 'high': None}
+    assert [other['policy'] for other in data['others']] == ['expert', 'random']
+    written = rows(out / 'evaluation.csv')
+    assert [row['route'] for row in written] == ['0', '1']
+    assert set(SUMMARY) <= written[0].keys()
+    assert data['metrics']['mean_speed']['mean'] == pytest.approx(
+        sum(float(row['mean_speed']) for row in written) / 2
+    )
+    others = rows(out / 'others.csv')
+    assert [row['policy'] for row in others] == ['expert'] * 2 + ['random'] * 2
+    assert [row['route_length'] for row in others[:2]] == [row['route_length'] for row in written]
+    tex = (out / 'evaluation.tex').read_text()
+    assert tex.count(r'\begin{tabular}{lrrr}') == 1 and r'success (\%)' in tex
+    assert (out / 'evaluation.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_the_same_command_gives_the_same_figures(runs, tmp_path):
+    texts = []
+    for name in 'ab':
+        command = ['evaluate', str(runs[0]), '--episodes', '2', '--vehicles', '5']
+        assert main([*command, '--output', str(tmp_path / name), *FAST]) == 0
+        texts.append((tmp_path / name / 'evaluation.csv').read_text())
+    assert texts[0] == texts[1]
+    row = rows(tmp_path / 'a' / 'evaluation.csv')[0]
+    assert 0.0 <= float(row['min_time_to_collision']) <= 10.0
+
+
+def test_several_runs_stand_side_by_side(runs, tmp_path):
+    command = ['evaluate', *map(str, runs), '--episodes', '1', '--output', str(tmp_path)]
+    assert main([*command, *FAST]) == 0
+    for name in ('one', 'two'):
+        data = json.loads((tmp_path / name / 'evaluation.json').read_text())
+        assert (data['policy'], data['others']) == (name, [])
+    data = json.loads((tmp_path / 'evaluation.json').read_text())
+    assert data['policy'] == 'one' and [o['policy'] for o in data['others']] == ['two']
+    lengths = {
+        row['route_length']
+        for name in ('evaluation.csv', 'others.csv')
+        for row in rows(tmp_path / name)
+    }
+    assert len(lengths) == 1  # the same route
+
+
+def test_the_expert_alone_needs_no_run(tmp_path):
+    command = ['evaluate', '--baselines', 'expert', '--episodes', '1', '--output', str(tmp_path)]
+    assert main(command) == 0
+    data = json.loads((tmp_path / 'evaluation.json').read_text())
+    assert data['policy'] == 'expert' and data['metrics']['success_rate']['mean'] == 1.0
+
+
+def test_a_frozen_camera_shows_one_image_throughout():
+    class Seen(list):
+        def begin(self, env):
+            self.append([])
+
+        def act(self, env, obs):
+            self[-1].append(obs.image.copy())
+            return 0.0, 1.0
+
+    seen = {}
+    for frozen in (False, True):
+        options = ['evaluate', '--baselines', 'expert', '--episodes', '2', *FAST]
+        plan = evaluate.prepare(parser().parse_args(options))
+        seen[frozen] = Seen()
+        driver = evaluate_drive.Frozen(seen[frozen]) if frozen else seen[frozen]
+        result = Result('seen', 'in-process', 2)
+        evaluate_drive.drive_here(plan.configs[0], driver, result, evaluate_drive.Watch(2))
+        assert len(result.driven) == 2
+    for episode, live in zip(seen[True], seen[False]):
+        assert all((image == episode[0]).all() for image in episode)
+        assert (live[0] == episode[0]).all() and not (live[-1] == live[0]).all()
+    assert not (seen[True][0][0] == seen[True][1][0]).all()
+
+
+def test_what_was_driven_before_ctrl_c_is_kept(runs, tmp_path, monkeypatch, capsys):
+    def stop(self, result):
+        self.stops.append(2)
+
+    monkeypatch.setattr(evaluate_drive.Watch, 'episode', stop)
+    command = ['evaluate', str(runs[0]), '--episodes', '3', '--output', str(tmp_path)]
+    assert main([*command, '--baselines', 'random', *FAST]) == 1
+    assert '1 of 3, partial' in capsys.readouterr().out
+    data = json.loads((tmp_path / 'evaluation.json').read_text())
+    assert data['partial'] and data['episodes'] == 1 and data['others'] == []
+    assert len(rows(tmp_path / 'evaluation.csv')) == 1
+
+
+def test_who_was_trained_on_all_roads_is_told_of(runs, tmp_path, capsys):
+    command = ['--episodes', '1', '--output', str(tmp_path / 'out'), *FAST]
+    main(['evaluate', str(runs[0]), *command])
+    assert 'was trained on routes of all roads' not in capsys.readouterr().out
+    (tmp_path / 'copy').mkdir()
+    written = yaml.safe_load((runs[0] / 'config.yaml').read_text())
+    del written['episode_manager']['routes']  # of an older version
+    (tmp_path / 'copy' / 'config.yaml').write_text(yaml.safe_dump(written))
+    (tmp_path / 'copy' / 'checkpoints').symlink_to(runs[0] / 'checkpoints')
+    main(['evaluate', str(tmp_path / 'copy'), *command])
+    assert 'copy was trained on routes of all roads' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'arguments, sentence',
+    [
+        (['{run}', '--episodes', '0'], '--episodes must be >= 1, got 0'),
+        (['{run}', '--seed', '-1'], '--seed must be >= 0, got -1'),
+        (['{run}', '--baselines', 'ddpg'], '--baselines must be among expert, random, got ddpg'),
+        (['{run}', '--freeze-camera'], '--freeze-camera must be driven in this process'),
+        (['{run}', '{run}'], 'runs must differ'),
+        (['{run}', '--routes', 'no.xml'], 'routes must be in an XML file, got no.xml'),
+        (['{run}', '--set', 'observation.stack=3'], 'cannot drive'),
+        (['nowhere'], 'a checkpoint or run folder must be given'),
+        ([], 'a run folder must be given, got none'),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(runs, capsys, arguments, sentence):
+    given = [text.format(run=runs[0]) for text in arguments]
+    assert sentence in refused(capsys, *given)
+
+
+def test_a_run_without_a_whole_checkpoint_is_refused(runs, tmp_path, capsys):
+    (tmp_path / 'config.yaml').write_text((runs[0] / 'config.yaml').read_text())
+    assert 'a checkpoint or run folder must be given' in refused(capsys, tmp_path)
+    (tmp_path / 'checkpoints' / 'step_20').mkdir(parents=True)
+    assert 'checkpoint' in refused(capsys, tmp_path)
+
+
+def test_the_routes_of_a_file_get_the_time_that_they_need():
+    routes = TOWN01.parent / 'routes_town01.xml'
+    if not routes.exists():
+        pytest.skip(f'{routes} is not there')
+    options = ['evaluate', '--baselines', 'expert', '--map', str(TOWN01), '--routes', str(routes)]
+    plan = evaluate.prepare(parser().parse_args([*options, '--via', 'in-process']))
+    assert plan.episodes == 10
+    assert plan.configs[0].episode_manager.termination.max_steps > 1000
+
+
+def test_the_graph_refuses_a_route_that_the_bridge_would_not_plan(runs, capsys):
+    routes = TOWN01.parent / 'routes_town01.xml'
+    if not routes.exists():
+        pytest.skip(f'{routes} is not there')
+    told = refused(capsys, runs[0], '--map', TOWN01, '--routes', routes)
+    assert 'must be the shortest way to its goal to be driven over the graph' in told
+    assert 'add --via in-process' in told
+
+
+# -- figures --------------------------------------------------------------------------------------
+
+
+def episode(reason='goal', outcome='terminated', **values):
+    row = {name: 0.0 for name in SUMMARY}
+    return {**row, 'distance': 500.0, 'reason': reason, 'outcome': outcome, **values}
+
+
+def test_figures_by_hand():
+    result = Result(
+        'hand',
+        'in-process',
+        5,
+        rows=[
+            episode(duration=20.0, route_completion=1.0),
+            episode(duration=30.0, route_completion=1.0),
+            episode('collision', collisions=1, vehicle_collisions=1, route_completion=0.5),
+            episode('lane_exit', route_completion=0.1),
+            episode('lost frame', 'aborted', route_completion=0.7),
+        ],
+    )
+    found = result.metrics()
+    assert found['success_rate'].mean == 0.5 and found['collision_rate'].mean == 0.25
+    assert found['route_completion'].mean == 0.65
+    assert found['driving_score_1.0'].mean == pytest.approx((2.0 + 0.3 + 0.1) / 4)
+    assert found['driving_score_2.1'].mean == pytest.approx((2.0 + 0.5 / 1.7 + 0.1) / 4)
+    assert found['completion_time'].mean == 25.0
+    assert found['collisions_per_km'].mean == found['off_road_per_km'].mean == 0.5
+    assert found['static_collisions_per_km'].mean == 0.0
+    assert result.is_partial and result.to_dict()['aborted'] == 1
+    assert result.to_dict()['endings'] == {'goal': 2, 'collision': 1, 'lane_exit': 1}
+
+
+def test_what_nobody_measured_is_left_out_of_the_table_and_null_in_the_file():
+    lost = Result('lost', 'graph', 1, rows=[episode('lost frame', 'aborted')])
+    assert all(math.isnan(found.mean) for found in lost.metrics().values())
+    json.dumps(lost.to_dict(), allow_nan=False)
+    hit = Result('a_b', 'graph', 1, rows=[episode('collision', min_time_to_collision=math.nan)])
+    shown = tables.text([hit])
+    assert 'time to collision' not in shown and 'ended by collision' in shown
+    assert r'a\_b' in tables.latex([hit])

@@ -1,0 +1,62 @@
+"""What the command line shows of alerts, and how a halted run ends there."""
+
+import json
+
+import pytest
+
+pytest.importorskip('carla')
+pytest.importorskip('panda3d')
+
+from av_td3_ros.cli import train  # noqa: E402
+from av_td3_ros.cli.main import main  # noqa: E402
+from av_td3_ros.td3 import checkpoint  # noqa: E402
+
+SMALL = {
+    'observation.height': 36,
+    'observation.width': 36,
+    'simulator.image_width': 64,
+    'simulator.image_height': 48,
+    'trainer.learner.batch_size': 8,
+    'trainer.learner.network.hidden_1': 16,
+    'trainer.learner.network.hidden_2': 16,
+    'trainer.learner.network.feature_size': 16,
+    'trainer.precision': 'fp32',
+    'trainer.threads': 1,
+    'trainer.update_after': 40,
+    'trainer.exploration.warmup_steps': 40,
+    'trainer.log_every': 5,
+    'trainer.health.patience': 1,
+    'trainer.health.feature_warn': 1e-6,
+    'episode_manager.termination.max_steps': 30,
+}
+
+
+def run(folder, **values):
+    assignments = {**SMALL, **values}
+    options = [word for key, x in assignments.items() for word in ('--set', f'{key}={x}')]
+    return main(['train', '--in-process', '--steps', '80', '--run-dir', str(folder), *options])
+
+
+def test_a_halted_run_ends_with_a_fault_and_one_line_that_says_why(tmp_path, capsys):
+    assert run(tmp_path, **{'trainer.health.feature_halt': 1e-6}) == train.EXIT_FAULT
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if line.startswith('training halted: ')]
+    assert 'feature_explosion: L2 norm of the features is ' in line and 'limit 1e-06; set ' in line
+    assert any(line.startswith('halted: ') for line in lines)
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert line == f'training halted: {summary["halted"]}'
+    assert summary['env_steps'] < 80 and checkpoint.latest(tmp_path / 'halted') is not None
+
+
+def test_a_warning_is_in_the_progress_and_the_run_goes_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr('av_td3_ros.cli.common.PLAIN_PERIOD', 0.0)
+    assert run(tmp_path) == 0
+    out = capsys.readouterr().out
+    assert 'ALERT feature_explosion | ' in out and 'finished: 80 steps' in out
+    assert 'halted' not in out
+
+
+def test_a_line_without_alerts_says_nothing_of_them():
+    assert 'ALERT' not in train.line(10, 20, 1.0, 5, 1.0, 0.5)
+    line = train.line(10, 20, 1.0, 5, 1.0, 0.5, alerts='q_gap, saturation')
+    assert line.startswith('ALERT q_gap, saturation |     10/20 steps')

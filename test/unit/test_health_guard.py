@@ -1,0 +1,278 @@
+"""What an alert does to a run: its account, the end, the way back, and what is resumed then."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from av_td3_ros.config import TrainerConfig
+from av_td3_ros.datatypes import Outcome
+from av_td3_ros.options import build
+from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.td3 import checkpoint
+from av_td3_ros.td3.metrics import COLUMNS, RECORD_METRICS
+from av_td3_ros.td3.trainer import Trainer
+
+SMALL = {
+    'observation.height': 36,
+    'observation.width': 36,
+    'observation.waypoints': 0,
+    'steps': 200,
+    'precision': 'fp32',
+    'threads': 1,
+    'update_after': 20,
+    'update_every': 1,
+    'updates_per_round': 1,
+    'checkpoint_every': 20,
+    'log_every': 4,
+    'learner.batch_size': 8,
+    'learner.network.feature_size': 16,
+    'learner.network.hidden_1': 16,
+    'learner.network.hidden_2': 16,
+    'replay.capacity': 1000,
+    'replay.prefetch': False,
+    'exploration.warmup_steps': 20,
+}
+EPISODE = {
+    'outcome': 'truncated',
+    'episode_return': 1.0,
+    'mean_speed': 5.0,
+    'route_completion': 0.9,
+    'reward_progress': 3.0,
+    'reward_failure': -1.0,
+}
+SICK = 60  # from this step on the rewards are
+BOUND = {
+    'health.reward_bound': 1.0,
+    'health.patience': 2,
+    'learner.loss': 'mse',
+    'learner.n_step': 1,
+}
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def trainer(**values):
+        config = build(TrainerConfig, {**SMALL, **values}, 'the test')
+        made.append((Trainer(config, RunFolder(tmp_path)), tmp_path))
+        return made[-1][0]
+
+    yield trainer
+    for trainer, _ in made:
+        trainer.close()
+        trainer._run.close()
+
+
+def drive(trainer, steps, reward=lambda step: 0.5, each=lambda: None):
+    """Live through made-up episodes of 15 steps until a step is reached or an alert ends it."""
+    rng = np.random.default_rng(trainer.env_steps)
+
+    def frame():
+        return rng.integers(0, 256, trainer.spec.frame_shape, np.uint8)
+
+    def vector():
+        return rng.random(trainer.spec.vector_size).astype(np.float32)
+
+    trainer.begin(frame(), vector())
+    while trainer.env_steps < steps and not trainer.halted:
+        step = trainer.env_steps
+        ends = step % 15 == 14
+        outcome = Outcome.TRUNCATED if ends else Outcome.CONTINUES
+        trainer.add(rng.uniform(-1, 1, 2), reward(step), outcome, frame(), vector())
+        if ends:
+            trainer.end_episode(EPISODE)
+            trainer.begin(frame(), vector())
+        while trainer.update_due:
+            trainer.update()
+        if trainer.checkpoint_due:
+            trainer.save()
+        each()
+
+
+def blank(trainer):
+    vector = np.zeros(trainer.spec.vector_size, np.float32)
+    return np.zeros(trainer.spec.frame_shape, np.uint8), vector
+
+
+def huge(step):
+    return 0.5 if step < SICK else 1e6
+
+
+def rows(trainer, name):
+    with (trainer._run.path / name).open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def poison(trainer, times=1):
+    """Let the next batches hold a reward that is not a number."""
+    sample, left = trainer.replay.sample, [times]
+
+    def poisoned(size):
+        batch = sample(size)
+        if left[0] > 0:
+            left[0] -= 1
+            batch.reward[0] = np.nan
+        return batch
+
+    trainer.replay.sample = poisoned
+
+
+def test_metrics_are_written_where_they_were_computed(make):
+    trainer = make(**{'learner.policy_delay': 8})
+    drive(trainer, 60)
+    records = rows(trainer, 'metrics.csv')
+    assert list(records[0]) == ['env_step', 'updates', 'seconds', *COLUMNS]
+    assert [int(row['updates']) for row in records] == list(range(4, 41, 4))
+    times = [float(row['seconds']) for row in records]
+    assert times == sorted(times) and times[0] > 0.0
+    for row in records:
+        with_actor = int(row['updates']) % 8 == 0
+        assert (row['actor_loss'] != '') == (row['update_norm_actor'] != '') == with_actor
+        assert all(row[name] for name in RECORD_METRICS)
+        assert row['update_norm_critic'] and row['gradient_norm_critic_total']
+    last = records[-1]
+    assert 0.0 < float(last['replay_age']) < 64.0  # 60 steps, four episodes
+    assert float(last['update_ratio']) == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_share_of_clipped_updates_is_over_all_of_a_record(make):
+    trainer = make(**{'learner.optimiser.critic_clip': 1e-6})
+    drive(trainer, 22)
+    trainer.agent._critic_step._limit = 1e9
+    drive(trainer, 40)
+    shares = [float(row['clipped_critic']) for row in rows(trainer, 'metrics.csv')]
+    assert shares[0] == 0.5 and shares[1:] == [0.0] * len(shares[1:])
+
+
+def test_a_halt_ends_the_run_and_keeps_the_healthy_checkpoint_the_newest(make, tmp_path):
+    trainer = make(**BOUND)
+    drive(trainer, 200, huge)
+    assert SICK < trainer.env_steps < 200 and not trainer.update_due
+    assert trainer.halted.split(':')[0] in ('q_unbounded', 'gradient_explosion')
+    saved = trainer.save()
+    assert saved.parent == tmp_path / 'halted' / 'checkpoints'
+    assert checkpoint.load_policy(tmp_path).env_step <= SICK
+    assert checkpoint.load_policy(saved).env_step == trainer.env_steps
+    last = [row for row in rows(trainer, 'alerts.csv') if row['action'] == 'halt'][-1]
+    expected = ['env_step', 'updates', 'name', 'action', 'state', 'value', 'limit', 'text']
+    assert list(last) == expected
+    assert last['text'] == trainer.halted and last['state'] == 'raised'
+    assert float(last['value']) > float(last['limit'])
+    assert trainer._run.read_summary()['halted'] == trainer.halted
+
+
+def test_a_halted_run_can_be_resumed_from_its_healthy_checkpoint(make):
+    drive(make(**BOUND), 200, huge)
+    trainer = make(**BOUND, resume=True)
+    assert not trainer.halted and not trainer.alerts and trainer.env_steps <= SICK
+    drive(trainer, trainer.env_steps + 20)
+    assert not trainer.halted
+
+
+def test_a_batch_that_is_not_finite_halts(make):
+    trainer = make()
+    drive(trainer, 40)
+    poison(trainer)
+    before = trainer.agent.state_dict()
+    trainer.update()
+    assert 'non_finite: critic_loss must be finite, got nan' in trainer.halted
+    after = trainer.agent.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in after if name != 'generator')
+
+
+def test_a_roll_back_restores_the_learner_keeps_experience_and_makes_a_new_version(make):
+    trainer = make(**{'health.on_halt': 'rollback', 'checkpoint_every': 1000})
+    drive(trainer, 30)
+    saved = trainer.save()
+    kept = trainer.agent.state_dict()
+    drive(trainer, 50)
+    trainer.next_weights()
+    steps, updates, stored = trainer.env_steps, trainer.updates, len(trainer.replay)
+    assert not trainer.publish_due
+    poison(trainer)
+    trainer.update()
+    assert not trainer.halted and trainer.rollbacks == 1 and not trainer.alerts
+    restored = trainer.agent.state_dict()
+    assert all(torch.equal(restored[name], kept[name]) for name in kept if name != 'updates')
+    assert (trainer.env_steps, trainer.updates) == (steps, updates)
+    assert len(trainer.replay) == stored
+    assert trainer.publish_due and trainer.next_weights().version == 2
+    assert [(row['name'], row['state']) for row in rows(trainer, 'alerts.csv')] == [
+        ('non_finite', 'raised'),
+        ('non_finite', 'cleared'),
+    ]
+    assert checkpoint.latest(saved.parents[1]) == saved
+    drive(trainer, 80)
+    assert trainer.updates > updates and not trainer.halted
+
+
+@pytest.mark.parametrize('allowed', [0, 2])
+def test_roll_backs_come_to_an_end(make, allowed):
+    trainer = make(**{'health.on_halt': 'rollback', 'health.rollbacks': allowed})
+    drive(trainer, 40)
+    poison(trainer, times=10)
+    drive(trainer, 60)
+    assert trainer.rollbacks == allowed
+    assert trainer.halted.startswith('non_finite: ')
+    assert trainer.halted.endswith('(after 2 roll-backs)') == bool(allowed)
+    assert rows(trainer, 'alerts.csv')[-1]['action'] == 'halt'
+
+
+def test_without_a_checkpoint_there_is_no_way_back(make):
+    trainer = make(**{'health.on_halt': 'rollback', 'checkpoint_every': 1000})
+    drive(trainer, 20)
+    poison(trainer)
+    trainer.add((0.0, 0.0), 0.5, Outcome.CONTINUES, *blank(trainer))
+    trainer.update()
+    assert 'no roll-back: a whole checkpoint must be in' in trainer.halted
+
+
+def test_warned_only_it_goes_on(make):
+    trainer = make(**BOUND, **{'health.on_halt': 'warn'})
+    drive(trainer, 100, huge)
+    assert trainer.env_steps == 100 and not trainer.halted
+    assert 'gradient_explosion' in {alert.name for alert in trainer.alerts}
+    assert {row['action'] for row in rows(trainer, 'alerts.csv')} == {'warn'}
+
+
+def test_no_checkpoint_is_made_while_a_figure_is_beyond_a_limit_to_halt(make, tmp_path):
+    trainer = make(**{**BOUND, 'health.patience': 1000})
+    drive(trainer, 160, huge)
+    assert not trainer.halted
+    assert checkpoint.load_policy(tmp_path).env_step <= SICK
+    drive(trainer, 170)
+    trainer.save()  # asked for, or at the end: it is made
+    assert checkpoint.load_policy(tmp_path).env_step == 170
+
+
+def test_random_episodes_are_not_judged_and_shares_of_the_reward_are_recorded(make, tmp_path):
+    trainer = make(**{'health.episodes': 2, 'health.standing_speed': 40.0})
+    for _ in range(5):
+        trainer.end_episode(EPISODE)
+    assert not trainer.alerts
+    drive(trainer, 60)
+    assert [alert.name for alert in trainer.alerts] == ['standing_still']
+    trainer._run.close()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path)).Reload()
+    tags = set(events.Tags()['scalars'])
+    assert {'episode/share_progress', 'train/replay_age', 'health_value/q_gap'} <= tags
+    assert events.Scalars('episode/share_progress')[0].value == 0.75
+    assert events.Scalars('health/standing_still')[-1].value == 1.0
+    assert events.Scalars('health/saturation')[-1].value == 0.0
+
+
+def test_what_was_seen_outlives_a_pause(make):
+    trainer = make(**{'health.episodes': 2})
+    drive(trainer, 60, lambda step: 2.5)
+    trainer.save()
+    seconds = trainer._seconds
+    again = make(**{'health.episodes': 2}, resume=True)
+    history = again._guard.monitor.history
+    assert history.largest_reward == 2.5 and history.best == (1.0, 0.0)
+    assert again._seconds >= seconds - 1.0 and math.isfinite(history.q_bound)

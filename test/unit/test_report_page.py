@@ -1,0 +1,187 @@
+"""The page: whole, the same every time, without network or script, and of whatever there is."""
+
+import base64
+import html.parser
+import io
+import json
+import re
+
+import numpy as np
+from PIL import Image
+import pytest
+
+pytest.importorskip('jinja2')
+pytest.importorskip('matplotlib')
+
+from av_td3_ros.report import charts, frames, page, runs, series, tables  # noqa: E402
+from made_runs import evaluation, made, replay  # noqa: E402
+
+ALERTS = [
+    (1500, 'saturation', 'warn', 'raised'),
+    (1800, 'saturation', 'warn', 'cleared'),
+    (9000, 'q_gap', 'halt', 'raised'),
+]
+VOID = {'meta', 'link', 'img', 'br', 'input', 'hr'}
+
+
+class Checker(html.parser.HTMLParser):
+    """Reads a page: every element closed, every id there once, no address to be fetched."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.addresses, self.tags = [], [], [], set()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.handle_startendtag(tag, attributes)
+
+    def handle_startendtag(self, tag, attributes):
+        for name, value in attributes:
+            if name == 'id':
+                self.ids.append(value)
+            if name in ('src', 'href', 'xlink:href', 'action', 'data'):
+                self.addresses.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def checked(text):
+    """Return the checker that has read a page."""
+    checker = Checker()
+    checker.feed(text)
+    assert not checker.open
+    assert len(checker.ids) == len(set(checker.ids))
+    assert all(re.match(r'data:|#', address) for address in checker.addresses)
+    assert not re.search(r'@import|url\((?!#)', text) and 'script' not in checker.tags
+    return checker
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """Return a run folder with everything that a page can show."""
+    path = tmp_path_factory.mktemp('runs') / 'whole'
+    made(path, settings={'trainer.learner.tau': 0.02})
+    replay(path)
+    rows = [f'{step},0,{name},{action},{state},1,2,"a, b"' for step, name, action, state in ALERTS]
+    head = 'env_step,updates,name,action,state,value,limit,text'
+    (path / 'alerts.csv').write_text('\n'.join([head, *rows, '']))
+    (path / 'evaluation').mkdir()
+    random = evaluation(0.1, policy='random')
+    text = json.dumps(evaluation(0.9, others=[random]))
+    (path / 'evaluation' / 'evaluation.json').write_text(text)
+    return path
+
+
+@pytest.fixture(scope='module')
+def text(whole):
+    """Return its page."""
+    return page.render([runs.read(whole)])
+
+
+def test_the_page_holds_every_section(text):
+    checker = checked(text)
+    assert text.count('<svg') == 6 + 3 + 6 + 1 + 1  # driving, clock, learner, health, reward
+    assert text.count('<img') == 2 * frames.PICTURES
+    for words in (
+        'NO-GO</strong> at 10k steps',
+        'q gap',
+        '85 to 93',
+        'random',
+        'trainer.learner.tau',
+    ):
+        assert words in text
+    assert 'fp32' in text and checker.tags >= {'details', 'table', 'main'}
+
+
+def test_the_same_run_gives_the_same_bytes(whole, text):
+    assert page.render([runs.read(whole)]) == text
+
+
+def test_several_runs_stand_side_by_side(tmp_path):
+    found = [runs.read(made(tmp_path / name, 2000, seed)) for seed, name in enumerate('ab')]
+    text = page.render(found)
+    checked(text)
+    assert 'report of 2 runs' in text and 'a, b</li>' in text
+    assert 'from the smallest to the largest' in text
+    assert len(tables.overview(found)[0].cells) == 2
+
+
+def test_names_cannot_break_the_page(tmp_path):
+    path = made(tmp_path / '<b>&"x')
+    (path / 'metrics.csv').unlink()
+    text = page.render([runs.read(path)])
+    checked(text)
+    assert '<b>' not in text
+
+
+@pytest.mark.parametrize('kept', ['config.yaml', 'episodes.csv', 'metrics.csv', 'summary.json'])
+def test_what_can_be_shown_is_shown(tmp_path, kept):
+    path = made(tmp_path / 'run')
+    for file in path.iterdir():
+        if file.name != kept:
+            file.unlink()
+    text = page.render([runs.read(path)])
+    checked(text)
+    assert ('<svg' in text) is kept.endswith('.csv')
+    assert 'NO-GO' in text and 'There is no' in text
+
+
+def test_one_episode_is_enough(tmp_path):
+    text = page.render([runs.read(made(tmp_path / 'run', 100))])
+    checked(text)
+    assert 'holds no frames' in text and '</strong> at 2k steps' in text
+
+
+def test_values_that_are_not_finite_are_not_drawn(tmp_path):
+    path = made(tmp_path / 'run', bad={'critic_loss': float('nan'), 'feature_l2': float('inf')})
+    run = runs.read(path)
+    drawn = charts.curves(charts.LEARNING, series.groups([run]), series.STEPS)
+    assert len(drawn) == len(charts.LEARNING)
+    assert not re.search(r'\b(nan|inf)\b', ''.join(drawn))
+
+
+def pixels(picture):
+    """Return the pixels of a picture of the page."""
+    data = base64.b64decode(picture.source.partition(',')[2])
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_the_pictures_are_those_of_the_episode(whole):
+    best, worst = frames.strips(runs.read(whole))
+    assert 'at step 10,000' in best.text and 'at step 9,500' not in best.text
+    assert [p.step for p in best.pictures] == [0, 14, 29, 43, 57, 71, 86, 100]
+    for picture in best.pictures:
+        assert (pixels(picture) == 255 * picture.step // 100).all()
+    assert worst.text != best.text
+
+
+@pytest.mark.parametrize('storage', ['compressed', 'mapped'])
+def test_frames_that_cannot_be_read_are_left_out(tmp_path, storage):
+    path = made(tmp_path / 'run')
+    replay(path, storage=storage)
+    assert frames.strips(runs.read(path)) == []
+
+
+def test_a_torn_replay_is_left_out(tmp_path):
+    path = made(tmp_path / 'run')
+    replay(path)
+    for file in (path / 'replay').glob('*.npz'):
+        file.write_bytes(file.read_bytes()[:1000])
+    assert frames.strips(runs.read(path)) == []
+
+
+def test_an_alert_stands_until_it_is_cleared(whole):
+    run = runs.read(whole)
+    assert charts.spans(run) == [
+        ('saturation', 'warn', 1500.0, 1800.0),
+        ('q_gap', 'halt', 9000.0, 10_000.0),
+    ]
+
+
+def test_settings_are_those_that_differ(whole):
+    rows = tables.setting_rows([runs.read(whole)])
+    assert [row.head for row in rows] == ['trainer.learner.tau']
+    assert [cell.text for cell in rows[0].cells] == ['0.01', '0.02']

@@ -1,0 +1,151 @@
+"""A run of any age, broken or growing: what is there is read, what is not is told."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from av_td3_ros.options import ConfigError
+from av_td3_ros.report import runs, series
+from made_runs import evaluation, made
+
+
+def test_a_whole_run_is_read_without_a_note(tmp_path):
+    found = runs.read(made(tmp_path / 'whole'))
+    assert found.notes == () and found.alerts == []
+    assert (found.name, found.env_steps) == ('whole', 10_000)
+    assert len(found.metrics['env_step']) == 90 and len(found.episodes['reason']) == 100
+    assert np.isnan(found.metrics['q_policy_mean']).sum() == 45  # empty where not computed
+    assert found.settings['trainer.seed'] == 0
+
+
+@pytest.mark.parametrize('name', ['no/such', 'empty', 'file'])
+def test_what_is_no_run_is_refused(tmp_path, name):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ConfigError, match='a run folder must be given, got .*holds|where there'):
+        runs.read(tmp_path / name)
+
+
+def test_half_a_line_at_the_end_is_left_out_and_told(tmp_path):
+    path = made(tmp_path)
+    for name in ('metrics.csv', 'episodes.csv'):
+        text = (path / name).read_text()
+        (path / name).write_text(text[:-20])
+    found = runs.read(path)
+    assert len(found.metrics['env_step']) == 89 and len(found.episodes['reason']) == 99
+    assert sum('ends within a row' in note for note in found.notes) == 2
+
+
+def test_rows_that_do_not_fit_are_left_out_and_counted(tmp_path):
+    path = made(tmp_path)
+    with (path / 'metrics.csv').open('a') as file:
+        file.write('1,2\n3\n')
+    found = runs.read(path)
+    assert 'metrics.csv: 2 rows do not fit its head, and are left out.' in found.notes
+    assert len(found.metrics['env_step']) == 90
+
+
+def test_what_is_not_finite_is_kept_apart_from_what_is_not_computed(tmp_path):
+    path = made(tmp_path, bad={'critic_loss': math.nan, 'td_error': ''})
+    metrics = runs.read(path).metrics
+    assert np.isinf(metrics['critic_loss'][-1]) and np.isnan(metrics['td_error'][-1])
+
+
+def test_a_run_of_an_older_version_has_no_metrics_and_no_alerts(tmp_path):
+    path = made(tmp_path)
+    (path / 'metrics.csv').unlink()
+    found = runs.read(path)
+    assert found.metrics == {} and found.alerts is None
+    assert 'There is no metrics.csv.' in found.notes and len(found.episodes['reason']) == 100
+
+
+@pytest.mark.parametrize('text', ['', 'env_step,outcome\n', 'x\n1\n'])
+def test_a_table_of_another_kind_is_left_out(tmp_path, text):
+    path = made(tmp_path)
+    (path / 'episodes.csv').write_text(text)
+    found = runs.read(path)
+    assert found.episodes == {} and found.driven == {} and 'episodes.csv' in found.notes[0]
+
+
+def test_a_run_without_episodes_says_so(tmp_path):
+    path = made(tmp_path)
+    head = (path / 'episodes.csv').read_text().splitlines()[0]
+    (path / 'episodes.csv').write_text(head + '\n')
+    found = runs.read(path)
+    assert found.notes == ('No episode has ended yet.',) and found.driven == {}
+
+
+def test_files_that_are_not_whole_are_told(tmp_path):
+    path = made(tmp_path)
+    (path / 'summary.json').write_text('{"env_steps": 10')
+    (path / 'config.yaml').write_text('trainer: {')
+    found = runs.read(path)
+    assert found.settings == {} and found.summary == {} and found.env_steps == 10_000
+    assert 'summary.json is not whole, and is left out.' in found.notes
+    assert 'There is no config.yaml that can be read.' in found.notes
+
+
+@pytest.mark.parametrize(
+    'data, low, note',
+    [
+        (evaluation(0.9), 0.85, ''),
+        ({'episodes': 20, 'route_completion': 0.9}, math.nan, 'older version'),
+        ({'metrics': {'route_completion': {'mean': None}}}, None, ''),
+        ({'metrics': [1]}, None, ''),
+        ([1], None, 'holds no mapping'),
+    ],
+)
+def test_evaluations_of_every_age_are_read(tmp_path, data, low, note):
+    path = made(tmp_path)
+    (path / 'evaluation').mkdir()
+    (path / 'evaluation' / 'evaluation.json').write_text(json.dumps(data))
+    found = runs.read(path)
+    measured = found.evaluation.get('metrics', {}).get('route_completion')
+    assert (
+        (measured is None) if low is None else measured['low'] == pytest.approx(low, nan_ok=True)
+    )
+    assert not note or note in found.notes[0]
+
+
+def test_runs_of_the_same_settings_are_seeds_of_one_group(tmp_path):
+    found = [
+        runs.read(made(tmp_path / name, seed=seed, settings=settings))
+        for name, seed, settings in (
+            ('a', 0, {}),
+            ('b', 1, {}),
+            ('c', 0, {'trainer.learner.tau': 0.02}),
+        )
+    ]
+    groups = series.groups(found)
+    assert [[run.name for run in group.runs] for group in groups] == [['a', 'b'], ['c']]
+    curves = [series.episode_curve(run, 'episode_return', series.STEPS) for run in found[:2]]
+    band = series.band(groups[0], curves)[0]
+    assert (band.high - band.low) == pytest.approx(np.ones(len(band.x)))
+    assert band.mean == pytest.approx((band.low + band.high) / 2)
+
+
+def test_a_band_ends_with_the_shortest_run(tmp_path):
+    found = [runs.read(made(tmp_path / str(steps), steps)) for steps in (2000, 3000)]
+    curves = [series.episode_curve(run, 'length', series.STEPS) for run in found]
+    band = series.band(series.groups(found)[0], curves)[0]
+    assert (band.x[0], band.x[-1]) == (100, 2000)
+
+
+def test_smooth_is_the_mean_of_what_there_was(tmp_path):
+    assert list(series.smooth(np.array([1.0, 3.0, 5.0, 7.0]), 2)) == [1.0, 2.0, 4.0, 6.0]
+
+
+def test_the_clock_is_that_of_the_metrics(tmp_path):
+    run = runs.read(made(tmp_path))  # 0.05 s a step
+    assert series.minutes(run, np.array([600.0, 6000.0])) == pytest.approx([0.5, 5.0])
+    (tmp_path / 'metrics.csv').unlink()
+    assert len(series.minutes(runs.read(tmp_path), np.array([600.0]))) == 0
+
+
+def test_reward_shares_sum_to_a_hundred(tmp_path):
+    steps, terms = series.shares(runs.read(made(tmp_path)))
+    assert len(steps) == 100 and set(terms) == {'progress', 'lateral_deviation'}
+    assert sum(terms.values()) == pytest.approx(np.full(100, 100.0))
+    assert terms['progress'][0] == pytest.approx(100 * 120 / 140)
