@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         report = {
             'machine': machine(),
-            'map': sides[0][2].simulator.map,
+            'map': Path(sides[0][2].simulator.map).stem,
             'rounds': options.rounds,
             'seconds': options.seconds,
             'sim': results,
