@@ -5,7 +5,8 @@ Let the expert drive random routes and write how each of them went.
         [--lengths MIN MAX] [--weather NAME] [--standing TIME]
 
 The world and the scoring are those of the environment; the camera is left out. Route i of seed S
-is the same whatever else is asked for. Exit status 1 where one in ten routes is not completed.
+is the same whatever else is asked for. Rows are written as routes end, also before Ctrl-C. Exit
+status 1 where one in ten routes is not completed.
 """
 
 import argparse
@@ -13,16 +14,18 @@ from collections import Counter
 import csv
 from pathlib import Path
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 import numpy as np
 
-from av_td3_ros.config import EpisodeConfig, SimulatorConfig, TerminationConfig
+from av_td3_ros.cli.main import EXIT_INTERRUPTED, refuse
+from av_td3_ros.config import build_run, EpisodeConfig, RunConfig, TerminationConfig
 from av_td3_ros.datatypes import Outcome
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.episode import Episode
 from av_td3_ros.driving.expert import Expert
 from av_td3_ros.driving.route import Route
+from av_td3_ros.options import ConfigError
 from av_td3_ros.sim.world import World
 
 MAX_STEPS = 10_000
@@ -74,40 +77,54 @@ def drive(world: World, route: Route, period: float, standing_time: float = 4.0)
     }
 
 
-def evaluate(arguments: argparse.Namespace) -> List[Dict[str, Any]]:
-    """Drive all routes."""
-    config = SimulatorConfig(
-        map=arguments.map, vehicles=arguments.vehicles, weather=arguments.weather
-    )
-    world, period = World(config), config.fixed_delta_seconds
-    rows = []
-    for number in range(arguments.routes):
-        rng = np.random.default_rng((arguments.seed, number))
+def checked(arguments: argparse.Namespace) -> RunConfig:
+    """
+    Return the config of a world and its episodes.
+
+    :raises ConfigError: where an option does not fit.
+    """
+    if arguments.routes < 1:
+        raise ConfigError(f'--routes must be >= 1, got {arguments.routes}')
+    values = {
+        'simulator.map': arguments.map,
+        'simulator.vehicles': arguments.vehicles,
+        'simulator.weather': arguments.weather,
+        'episode_manager.seed': arguments.seed,
+        'episode_manager.route_length_min': arguments.lengths[0],
+        'episode_manager.route_length_max': arguments.lengths[1],
+        'episode_manager.termination.standing_time': arguments.standing,
+    }
+    return build_run(values, 'the command line')
+
+
+def evaluate(config: RunConfig, count: int) -> Iterator[Dict[str, Any]]:
+    """Drive so many routes; yield a row after each."""
+    world, period = World(config.simulator), config.simulator.fixed_delta_seconds
+    limits = config.episode_manager
+    for number in range(count):
+        rng = np.random.default_rng((limits.seed, number))
         world.reseed(int(rng.integers(2**31)))
-        route = world.road_map.random_route(rng, *arguments.lengths)
-        rows.append({'route': number, **drive(world, route, period, arguments.standing)})
-    return rows
+        route = world.road_map.random_route(rng, limits.route_length_min, limits.route_length_max)
+        driven = drive(world, route, period, limits.termination.standing_time)
+        yield {'route': number, **driven}
 
 
-def main(arguments: List[str]) -> int:
-    """Evaluate, write, tell."""
-    parser = argparse.ArgumentParser(description='Let the expert drive random routes.')
-    parser.add_argument('out', type=Path, help='CSV file to write')
-    parser.add_argument('--map', default='town', help="'town' or an OpenDRIVE file")
-    parser.add_argument('--vehicles', type=int, default=0, help='others in traffic')
-    parser.add_argument('--routes', type=int, default=100, help='how many')
-    parser.add_argument('--seed', type=int, default=0, help='of routes and traffic')
-    parser.add_argument('--lengths', type=float, nargs=2, default=(80.0, 200.0), help='m')
-    parser.add_argument('--weather', default='clear_noon', help='by name')
-    parser.add_argument('--standing', type=float, default=4.0, help='s that end an episode')
-    given = parser.parse_args(arguments)
-    rows = evaluate(given)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    with given.out.open('w', newline='') as file:
-        writer = csv.DictWriter(file, rows[0])
+def write(rows: Iterator[Dict[str, Any]], path: Path) -> List[Dict[str, Any]]:
+    """Write rows as they come, so that what is driven is kept; return them."""
+    kept = [next(rows)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('w', newline='', buffering=1) as file:
+        writer = csv.DictWriter(file, kept[0])
         writer.writeheader()
+        writer.writerow(_rounded(kept[0]))
         for row in rows:
-            writer.writerow({k: f'{v:.4g}' if isinstance(v, float) else v for k, v in row.items()})
+            writer.writerow(_rounded(row))
+            kept.append(row)
+    return kept
+
+
+def tell(rows: List[Dict[str, Any]]) -> None:
+    """Print the endings, and mean and extremes of every figure."""
     for reason, count in Counter(row['reason'] for row in rows).most_common():
         print(f'{reason:25} {count}')
     for name in rows[0]:
@@ -117,6 +134,39 @@ def main(arguments: List[str]) -> int:
                 f'{name:25} mean {values.mean():8.3f}  least {values.min():8.3f}  '
                 f'most {values.max():8.3f}'
             )
+
+
+def _rounded(row: Dict[str, Any]) -> Dict[str, Any]:
+    return {key: f'{v:.4g}' if isinstance(v, float) else v for key, v in row.items()}
+
+
+def _longest(flags: np.ndarray) -> int:
+    """Return the length of the longest run of True."""
+    ends = np.flatnonzero(~np.concatenate([[False], flags, [False]]))
+    return int(np.diff(ends).max() - 1)
+
+
+def main(arguments: List[str]) -> int:
+    """Evaluate, write, tell; 2 where something is refused, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(description='Let the expert drive random routes.')
+    parser.add_argument('out', type=Path, help='CSV file to write')
+    parser.add_argument(
+        '--map', default='town', help="'town', random_town:SEED or an OpenDRIVE file"
+    )
+    parser.add_argument('--vehicles', type=int, default=0, help='others in traffic')
+    parser.add_argument('--routes', type=int, default=100, help='how many')
+    parser.add_argument('--seed', type=int, default=0, help='of routes and traffic')
+    parser.add_argument('--lengths', type=float, nargs=2, default=(80.0, 200.0), help='m')
+    parser.add_argument('--weather', default='clear_noon', help='by name')
+    parser.add_argument('--standing', type=float, default=4.0, help='s that end an episode')
+    given = parser.parse_args(arguments)
+    try:
+        rows = write(evaluate(checked(given), given.routes), given.out)
+    except (ValueError, OSError, RuntimeError) as error:  # what the core refuses
+        return refuse(error)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    tell(rows)
     goals = sum(row['reason'] == 'goal' for row in rows)
     return 0 if goals >= ENOUGH * len(rows) else 1
 

@@ -153,9 +153,18 @@ class TownEnv(gymnasium.Env):
         """Return what follows the vehicle, (360, 640, 3) uint8 RGB; None without render_mode."""
         if self.render_mode is None:
             return None
+        return self.driving.world.view(VIEW, *VIEW_SIZE)
+
+    @property
+    def driving(self) -> DrivingEnv:
+        """
+        The world and the episode that run now, as an expert needs them.
+
+        :raises gymnasium.error.ResetNeeded: after ``close``.
+        """
         if self._driving is None:
             raise gymnasium.error.ResetNeeded('a world must be open, got none; call reset()')
-        return self._driving.world.view(VIEW, *VIEW_SIZE)
+        return self._driving
 
     def close(self) -> None:
         """Release the world; more than once is fine, and a reset opens it again."""

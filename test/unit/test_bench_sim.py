@@ -2,6 +2,10 @@
 
 import argparse
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -58,6 +62,31 @@ def test_refuses_what_measures_nothing(arguments, text):
     with pytest.raises(ConfigError) as error:
         options.run(options)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('phase', ['loading', 'rounds'])
+def test_a_stop_ends_every_process_and_leaves_nothing(tmp_path, stop, phase):
+    command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'bench', 'sim', '--rounds', '1000']
+    process = subprocess.Popen(
+        [*command, '--camera', '84x84', '--vehicles', '0'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'TMPDIR': str(tmp_path)},
+        start_new_session=True,
+    )
+    while not list(tmp_path.glob('av_td3_bench_*/*')):  # until a side keeps its first lanes
+        assert process.poll() is None
+    while phase == 'rounds' and os.listdir(tmp_path):
+        assert process.poll() is None
+    if stop == signal.SIGINT:
+        os.killpg(process.pid, stop)  # as a terminal does: to all of them
+    else:
+        process.send_signal(stop)
+    _, errors = process.communicate(timeout=20)  # until every process let go of the pipes
+    assert process.returncode == 130 and errors == ''
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_error_in_the_process_of_a_side_is_told(capsys):

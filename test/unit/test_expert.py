@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+import signal
 import subprocess
 import sys
 import time
@@ -224,6 +225,39 @@ def test_the_evaluation_writes_a_row_per_route(tmp_path):
     assert tool.main([str(out), '--routes', '2', '--lengths', '40', '60']) == 0
     assert out.read_text() == first
     assert first.startswith('route,reason,') and len(first.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    'options, text',
+    [
+        (['--routes', '0'], '--routes must be >= 1, got 0'),
+        (['--weather', 'x'], 'simulator.weather must be one of'),
+        (['--vehicles', '-1'], 'simulator.vehicles must be 0 to 100, got -1'),
+        (['--seed', '-1'], 'episode_manager.seed must be >= 0, got -1'),
+        (['--lengths', '500', '100'], 'route_length_min must be <= route_length_max'),
+        (['--map', 'nowhere'], 'got nowhere: No such file'),
+        (['--standing', 'nan'], 'standing_time must be'),
+        (['--lengths', '4000', '4100'], 'must have routes of 4000 to 4100 m'),
+    ],
+)
+def test_the_evaluation_refuses_in_one_sentence(tmp_path, capsys, options, text):
+    out = tmp_path / 'expert.csv'
+    assert evaluation().main([str(out), *options]) == 2
+    told = capsys.readouterr().err
+    assert text in told and len(told.splitlines()) == 1 and not out.exists()
+
+
+def test_the_evaluation_keeps_what_was_driven_before_a_stop(tmp_path):
+    out = tmp_path / 'expert.csv'
+    tool = str(ROOT / 'tools' / 'evaluate_expert.py')
+    command = [sys.executable, tool, str(out), '--routes', '1000', '--lengths', '40', '60']
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not out.exists() or len(out.read_text().splitlines()) < 3:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and errors == ''
+    assert len(out.read_text().splitlines()) >= 3
 
 
 # -- anything at all ------------------------------------------------------------------------------

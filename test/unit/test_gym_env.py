@@ -333,3 +333,18 @@ def test_the_page_describes_what_there_is():
         assert f'| `{reason}` |' in page
     for name in list(inspect.signature(gym_env.TownEnv).parameters)[:-1]:
         assert f'| `{name}` |' in page
+
+
+def test_the_expert_of_the_page_reaches_its_goal(capsys):
+    page = (Path(__file__).parents[2] / 'docs' / 'gymnasium.md').read_text()
+    snippet = page.partition('## Expert')[2].partition('```python\n')[2].partition('```')[0]
+    exec(snippet, {})
+    assert capsys.readouterr().out == 'goal\n'
+
+
+def test_a_closed_environment_shows_no_world(make):
+    env = make().unwrapped
+    assert env.driving.world.others.shape == (0, 6)
+    env.close()
+    with pytest.raises(gymnasium.error.ResetNeeded, match='a world must be open'):
+        env.driving

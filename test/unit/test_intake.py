@@ -5,9 +5,12 @@ from av_td3_ros.td3.intake import Intake, Verdict
 B, A, I, X = Verdict.BEGIN, Verdict.ADD, Verdict.IGNORE, Verdict.BREAK
 
 
-def feed(messages):
-    intake = Intake()
-    return [intake.accept(*message) for message in messages], intake
+FIRST, SECOND = 7, 8
+
+
+def feed(messages, publisher=FIRST, intake=None):
+    intake = intake or Intake()
+    return [intake.accept(publisher, *message) for message in messages], intake
 
 
 def test_a_whole_stream_is_stored_whole():
@@ -46,6 +49,20 @@ def test_a_trainer_that_comes_late_waits_for_the_next_episode():
 
 
 def test_a_restarted_publisher_is_no_loss():
-    verdicts, intake = feed([(1, 1, 0), (2, 1, 1), (1, 1, 0), (2, 1, 1)])
-    assert verdicts == [B, A, B, A]
+    _, intake = feed([(1, 1, 0), (2, 1, 1)])
+    verdicts, _ = feed([(1, 1, 0), (2, 1, 1)], SECOND, intake)
+    assert verdicts == [B, A]
     assert (intake.lost, intake.duplicated) == (0, 0)
+
+
+def test_a_restarted_publisher_whose_first_messages_were_not_heard_is_no_repetition():
+    _, intake = feed([(k, 1, k - 1) for k in range(1, 400)])
+    # By chance it goes on where the other ended; that is another episode all the same.
+    verdicts, _ = feed([(3, 1, 399), (4, 1, 400), (5, 2, 0), (6, 2, 1)], SECOND, intake)
+    assert verdicts == [X, I, B, A]
+    assert (intake.lost, intake.duplicated) == (0, 0)
+
+
+def test_the_first_message_again_is_a_repetition():
+    verdicts, intake = feed([(1, 1, 0), (2, 1, 1), (1, 1, 0)])
+    assert verdicts == [B, A, I] and intake.duplicated == 1

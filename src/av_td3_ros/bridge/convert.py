@@ -267,9 +267,10 @@ def to_image_stack(msg: Observation, spec: ObsSpec) -> Tuple[np.ndarray, np.ndar
     return np.frombuffer(msg.image, np.uint8).reshape(spec.image_shape), vector
 
 
-def to_transition(step: machine.Experience, sequence: int) -> Transition:
+def to_transition(step: machine.Experience, publisher: int, sequence: int) -> Transition:
     """Return one step of experience as a message."""
     msg = Transition(
+        publisher=publisher,
         sequence=sequence,
         episode_id=step.episode_id,
         step_id=step.step_id,

@@ -7,10 +7,12 @@ steps per second of processor time tell what one core can do.
 """
 
 import argparse
+from contextlib import suppress
 import json
 import multiprocessing
 import os
 from pathlib import Path
+import signal
 import statistics
 import tempfile
 import time
@@ -77,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
         for vehicles in (TRAFFIC if options.vehicles is None else options.vehicles)
     ]
     progress = None if options.json else common.Progress()
-    results = measure(sides, options, progress)
+    with common.stops_are_interrupts():
+        results = measure(sides, options, progress)
     if progress:
         progress.end(table(results))
         for row in results:
@@ -161,37 +164,40 @@ class Bench:
         steering = -0.25 * position.lateral_deviation - 1.2 * position.heading_error
         return steering, 0.4 * (CRUISE - self._env.world.state.speed)
 
-    def close(self) -> None:
-        """Release the environment."""
-        self._env.close()
-
 
 def serve(pipe: Any, config: RunConfig) -> None:
-    """Answer what the parent asks until it asks nothing."""
-    try:
-        bench = Bench(config)
-        pipe.send({'load_seconds': bench.load_seconds})
-        for task, amount in iter(pipe.recv, None):
-            if task == 'turn':
-                bench.forget()
-                bench.drive(seconds=amount)
-                pipe.send(
-                    {
-                        'steps_per_second': bench.steps / bench.step_seconds,
-                        'steps_per_core_second': bench.steps / bench.busy_seconds,
-                        'resets': bench.resets,
-                        'reset_seconds': bench.reset_seconds,
-                    }
-                )
-            elif task == 'profile':
-                from av_td3_ros.cli.bench_sim_profile import profile
+    """Answer what the parent asks until it is gone."""
+    with suppress(EOFError, ConnectionError):
+        try:
+            _answer_all(pipe, config)
+        except ConnectionError:
+            raise
+        except (ValueError, OSError, RuntimeError, ImportError) as error:
+            pipe.send(error)
 
-                pipe.send(profile(bench, amount))
-            else:
-                pipe.send(peak_memory())
-        bench.close()
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        pipe.send(error)
+
+def _answer_all(pipe: Any, config: RunConfig) -> None:
+    bench = Bench(config)
+    pipe.send({'load_seconds': bench.load_seconds})
+    while True:
+        task, amount = pipe.recv()
+        if task == 'turn':
+            bench.forget()
+            bench.drive(seconds=amount)
+            pipe.send(
+                {
+                    'steps_per_second': bench.steps / bench.step_seconds,
+                    'steps_per_core_second': bench.steps / bench.busy_seconds,
+                    'resets': bench.resets,
+                    'reset_seconds': bench.reset_seconds,
+                }
+            )
+        elif task == 'profile':
+            from av_td3_ros.cli.bench_sim_profile import profile
+
+            pipe.send(profile(bench, amount))
+        else:
+            pipe.send(peak_memory())
 
 
 def peak_memory() -> int:
@@ -219,17 +225,24 @@ class Side:
         self._pipe, far = context.Pipe()
         before = {key: os.environ.get(key) for key in (*ONE_THREAD, 'AV_TD3_CACHE')}
         os.environ.update({**ONE_THREAD, 'AV_TD3_CACHE': cache})
+        # Ctrl-C reaches all processes of a terminal: this one ends its sides.
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._process = context.Process(target=serve, args=(far, config), daemon=True)
             self._process.start()
         finally:
+            signal.signal(signal.SIGINT, interrupt)
             for key, value in before.items():
                 if value is None:
                     del os.environ[key]
                 else:
                     os.environ[key] = value
         far.close()
-        self.load_seconds = self._answer()['load_seconds']
+        try:
+            self.load_seconds = self._answer()['load_seconds']
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, task: str, amount: float = 0.0) -> Any:
         """Let it do something."""
@@ -237,10 +250,10 @@ class Side:
         return self._answer()
 
     def close(self) -> None:
-        """End it."""
-        if self._process.is_alive():
-            self._pipe.send(None)
+        """End it, whatever it is doing."""
+        self._process.terminate()
         self._process.join()
+        self._pipe.close()
 
     def _answer(self) -> Any:
         try:

@@ -1,13 +1,15 @@
-"""What several commands share: config from all its sources, run folders, a progress line."""
+"""What several commands share: config from all its sources, run folders, progress, stops."""
 
 import argparse
+from contextlib import contextmanager
 from datetime import datetime
 import os
 from pathlib import Path
 import shutil
+import signal
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional
 
 from av_td3_ros import config as conf
 from av_td3_ros import presets
@@ -130,3 +132,18 @@ def clock(seconds: float) -> str:
     if seconds != seconds or seconds > 359999:
         return '-:--'
     return f'{int(seconds) // 60}:{int(seconds) % 60:02d}'
+
+
+@contextmanager
+def stops_are_interrupts() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end this as Ctrl-C does, everything put back."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {n: signal.signal(n, interrupt) for n in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,13 +1,12 @@
 """``av-td3 sim``: drive the embedded simulator by keyboard, watch a driver, or record one."""
 
 import argparse
-from contextlib import contextmanager, ExitStack
+from contextlib import ExitStack
 import importlib.util
 import os
 from pathlib import Path
-import signal
 import sys
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Tuple
 
 from av_td3_ros.cli import common
 from av_td3_ros.config import RunConfig
@@ -68,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
     period = config.simulator.fixed_delta_seconds
     with ExitStack() as stack:
-        stack.enter_context(stops_are_interrupts())
+        stack.enter_context(common.stops_are_interrupts())
         driver = make_driver(options, config)
         env = DrivingEnv(config)
         stack.callback(env.close)
@@ -154,18 +153,3 @@ def make_screen(options: argparse.Namespace, watched: bool) -> Any:
     from av_td3_ros.cli.sim_terminal import Terminal
 
     return Terminal()
-
-
-@contextmanager
-def stops_are_interrupts() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end this as Ctrl-C does, everything put back."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {n: signal.signal(n, interrupt) for n in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -8,6 +8,7 @@ where the trainer is gone.
 """
 
 from collections import deque
+import secrets
 from typing import Any, Deque, List, Optional, Set
 
 from av_td3_msgs.msg import Action, Observation, TrainingStatus
@@ -60,6 +61,7 @@ class EpisodeManagerNode(GraphNode):
         self._trainer_at = -1e9
         self._fault = ''
         self.sent = self.finished = self.unpaced = 0
+        self._publisher_id = secrets.randbits(64)
         self._state_pub = self.publisher('episode_state')
         self._result_pub = self.publisher('episode_result')
         self._transition_pub = self.publisher('transition')
@@ -272,7 +274,9 @@ class EpisodeManagerNode(GraphNode):
                 self._hold_or_publish(effect)
             elif isinstance(effect, machine.Experience):
                 self.sent += 1
-                self._transition_pub.publish(convert.to_transition(effect, self.sent))
+                self._transition_pub.publish(
+                    convert.to_transition(effect, self._publisher_id, self.sent)
+                )
             elif isinstance(effect, machine.Ended):
                 self.finished += 1
                 if effect.outcome == 'aborted':

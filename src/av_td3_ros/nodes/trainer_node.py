@@ -208,7 +208,9 @@ class TrainerNode(GraphNode):
             item.put(self._save())
 
     def _take_transition(self, msg: Transition) -> None:
-        verdict = self._intake.accept(msg.sequence, msg.episode_id, msg.step_id)
+        verdict = self._intake.accept(
+            msg.publisher, msg.sequence, msg.episode_id, msg.step_id
+        )
         if verdict is Verdict.IGNORE:
             return
         if verdict is Verdict.BREAK:

@@ -5,6 +5,7 @@ A gap or a repetition is counted, and the rest of the broken episode is not stor
 """
 
 from enum import Enum
+from typing import Optional
 
 
 class Verdict(Enum):
@@ -22,15 +23,17 @@ class Intake:
     def __init__(self) -> None:
         """Start with nothing received; the first message sets the count."""
         self.last_sequence = 0
+        self._publisher: Optional[int] = None
         self.received = self.stored = self.lost = self.duplicated = self.unusable = 0
         self._episode_id = -1
         self._step_id = -1
         self._open = False
 
-    def accept(self, sequence: int, episode_id: int, step_id: int) -> Verdict:
+    def accept(self, publisher: int, sequence: int, episode_id: int, step_id: int) -> Verdict:
         """
         Judge one message.
 
+        :param publisher: which publisher; another one, as after a restart, counts anew.
         :param sequence: counts the publisher's messages from 1.
         :param episode_id: of the step.
         :param step_id: 0 opens an episode.
@@ -38,18 +41,20 @@ class Intake:
             the episode lost a step; end it at the last good one and do not store this message.
         """
         self.received += 1
-        restarted = sequence == 1 and self.last_sequence > 1
-        if not restarted and sequence <= self.last_sequence:
+        known = publisher == self._publisher
+        if known and sequence <= self.last_sequence:
             self.duplicated += 1
             return Verdict.IGNORE
-        known = self.last_sequence > 0 and not restarted
         gap = sequence - self.last_sequence - 1 if known else 0
         self.lost += gap
-        self.last_sequence = sequence
+        self._publisher, self.last_sequence = publisher, sequence
         if step_id == 0:
             self._open = True
         elif (
-            gap or not self._open or (episode_id, step_id) != (self._episode_id, self._step_id + 1)
+            gap
+            or not known
+            or not self._open
+            or (episode_id, step_id) != (self._episode_id, self._step_id + 1)
         ):
             self.unusable += 1
             was_open, self._open = self._open, False
