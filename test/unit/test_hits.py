@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from av_td3_ros.datatypes import Control, Pose
-from av_td3_ros.sim.boxes import touching, touching_circles
+from av_td3_ros.sim.boxes import box_at, touches
 from av_td3_ros.sim.collisions import Mover
 from av_td3_ros.sim.hits import Obstacle, resolve
 from av_td3_ros.sim.vehicle import Vehicle
@@ -22,15 +22,10 @@ def track(*outlines):
     params = Vehicle().params
 
     def touched(pose):
-        box = np.array((pose.x, pose.y, pose.yaw, params.length, params.width))
-        return [o for o in obstacles if is_touched(box, o.outline)]
+        box = box_at(pose, params.length, params.width)
+        return [o for o in obstacles if touches(box, o.outline)]
 
     return touched
-
-
-def is_touched(box, outline):
-    test = touching_circles if len(outline) == 3 else touching
-    return bool(test(box, outline[None])[0])
 
 
 def moving(pose, speed):

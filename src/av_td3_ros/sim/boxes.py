@@ -8,9 +8,26 @@ convex shapes are apart if and only if a line separates them; for boxes, one alo
 
 import numpy as np
 
+from av_td3_ros.datatypes import Pose
+
 # Front left, rear left, rear right, front right: counter-clockwise.
 AHEAD = np.array([0.5, -0.5, -0.5, 0.5])
 LEFT = np.array([0.5, 0.5, -0.5, -0.5])
+
+
+def box_at(pose: Pose, length: float, width: float) -> np.ndarray:
+    """Return the box whose middle is at a pose: (5,) float64."""
+    return np.array((pose.x, pose.y, pose.yaw, length, width))
+
+
+def touches(box: np.ndarray, outline: np.ndarray) -> bool:
+    """
+    Return whether a box overlaps or touches one outline.
+
+    :param box: (5,) float64. :param outline: (5,) box or (3,) circle.
+    """
+    test = touching_circles if len(outline) == 3 else touching
+    return bool(test(box, outline))
 
 
 def touching(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

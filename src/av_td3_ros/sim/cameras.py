@@ -141,9 +141,7 @@ class Cameras:
 
     def _move(self) -> None:
         traffic, vehicle = self._traffic, self._vehicle
-        pose = vehicle.state.pose
-        box = np.array((*pose[:2], pose.yaw, vehicle.params.length, vehicle.params.width))
-        self._scene.move_vehicles(traffic.boxes, traffic.braking, box, vehicle.is_braking)
+        self._scene.move_vehicles(traffic.boxes, traffic.braking, vehicle.box, vehicle.is_braking)
 
     def _mounted(self) -> Pose:
         pose, ahead = self._vehicle.state.pose, self._config.camera_x

@@ -12,7 +12,7 @@ from typing import List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from av_td3_ros.datatypes import Pose, wrap_angle
-from av_td3_ros.sim.boxes import corners, touching, touching_circles
+from av_td3_ros.sim.boxes import box_at, corners, touches
 
 # Cars crumple: they hardly bounce.
 RESTITUTION = 0.1
@@ -59,12 +59,12 @@ def way_to(before: Pose, after: Pose, size: Vector, obstacle: np.ndarray) -> Opt
     :param obstacle: (5,) box or (3,) circle.
     :returns: the pose, or None where it touches from the beginning.
     """
-    if _touches(before, size, obstacle):
+    if touches(box_at(before, *size), obstacle):
         return None
     free, hit = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = 0.5 * (free + hit)
-        if _touches(between(before, after, middle), size, obstacle):
+        if touches(box_at(between(before, after, middle), *size), obstacle):
             hit = middle
         else:
             free = middle
@@ -105,12 +105,6 @@ def impulse(touch: Contact, one: Mover, other: Mover) -> float:
         1.0 / body.mass + _lever(body, touch) ** 2 / body.inertia for body in (one, other)
     )
     return (1.0 + RESTITUTION) * closing / yielding
-
-
-def _touches(pose: Pose, size: Vector, obstacle: np.ndarray) -> bool:
-    box = np.array((pose.x, pose.y, pose.yaw, *size))
-    test = touching_circles if len(obstacle) == 3 else touching
-    return bool(test(box, obstacle[None])[0])
 
 
 def _at(body: Mover, point: Vector) -> Vector:

@@ -13,7 +13,7 @@ import numpy as np
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.sim.bodies import KINDS
-from av_td3_ros.sim.boxes import touching, touching_circles
+from av_td3_ros.sim.boxes import box_at, touches
 from av_td3_ros.sim.ground_plan import GroundPlan
 from av_td3_ros.sim.strips import floors, Strip
 
@@ -84,6 +84,13 @@ class Item(NamedTuple):
         """Radius of a circle around the footprint, m."""
         return 0.5 * (self.length if self.is_round else math.hypot(self.length, self.width))
 
+    @property
+    def outline(self) -> np.ndarray:
+        """The footprint: a (3,) circle or a (5,) box, as ``boxes.touches`` takes it."""
+        if self.is_round:
+            return np.array((self.x, self.y, self.radius))
+        return np.array((self.x, self.y, self.yaw, self.length, self.width))
+
 
 class Scenery:
     """The things beside the road of one map."""
@@ -117,8 +124,8 @@ class Scenery:
             for j in range(first_j, last_j + 1):
                 for index, item_x, item_y, radius in self._cells.get((i, j), ()):
                     dx, dy, near = item_x - x, item_y - y, reach + radius
-                    if dx * dx + dy * dy < near * near and _touches(
-                        pose, length, width, self.items[index]
+                    if dx * dx + dy * dy < near * near and touches(
+                        box_at(pose, length, width), self.items[index].outline
                     ):
                         yield index
 
@@ -354,10 +361,3 @@ def _outline(item: Item) -> Tuple[np.ndarray, float]:
         [item.x + along * cos - across * sin, item.y + along * sin + across * cos], 1
     )
     return points, perimeter / (OUTLINE_POINTS - 1)
-
-
-def _touches(pose: Pose, length: float, width: float, item: Item) -> bool:
-    box = np.array((pose.x, pose.y, pose.yaw, length, width))
-    if item.is_round:
-        return bool(touching_circles(box, np.array((item.x, item.y, item.radius))))
-    return bool(touching(box, np.array((item.x, item.y, item.yaw, item.length, item.width))))

@@ -6,11 +6,12 @@ integrated by the classical Runge-Kutta method of order 4.
 """
 
 import math
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 
 from av_td3_ros.datatypes import Control, Pose, VehicleState, wrap_angle
+from av_td3_ros.sim.boxes import box_at
 from av_td3_ros.sim.powertrain import REVERSE, follow, steer
 from av_td3_ros.sim.single_track import (
     Derivative,
@@ -68,8 +69,7 @@ class Vehicle:
     @property
     def box(self) -> np.ndarray:
         """Where it is: (5,) float64, x, y, yaw, length, width."""
-        pose, params = self.state.pose, self.params
-        return np.array((pose.x, pose.y, pose.yaw, params.length, params.width))
+        return box_at(self.state.pose, self.params.length, self.params.width)
 
     @property
     def is_braking(self) -> bool:
@@ -244,41 +244,12 @@ def runge_kutta(
     :param pedals: at the beginning, the middle and the end of the step.
     :param dt: s.
     """
-    x, y, yaw, forward, lateral, yaw_rate = motion
     half = 0.5 * dt
     a = derivative(motion, pedals[0], drive, direction)
-    b = derivative(
-        (
-            x,
-            y,
-            yaw + half * a[2],
-            forward + half * a[3],
-            lateral + half * a[4],
-            yaw_rate + half * a[5],
-        ),
-        pedals[1],
-        drive,
-        direction,
-    )
-    c = derivative(
-        (
-            x,
-            y,
-            yaw + half * b[2],
-            forward + half * b[3],
-            lateral + half * b[4],
-            yaw_rate + half * b[5],
-        ),
-        pedals[1],
-        drive,
-        direction,
-    )
-    d = derivative(
-        (x, y, yaw + dt * c[2], forward + dt * c[3], lateral + dt * c[4], yaw_rate + dt * c[5]),
-        pedals[2],
-        drive,
-        direction,
-    )
+    b = derivative(_moved(motion, a, half), pedals[1], drive, direction)
+    c = derivative(_moved(motion, b, half), pedals[1], drive, direction)
+    d = derivative(_moved(motion, c, dt), pedals[2], drive, direction)
+    x, y, yaw, forward, lateral, yaw_rate = motion
     sixth = dt / 6.0
     return Motion(
         x + sixth * (a[0] + 2.0 * (b[0] + c[0]) + d[0]),
@@ -287,4 +258,17 @@ def runge_kutta(
         forward + sixth * (a[3] + 2.0 * (b[3] + c[3]) + d[3]),
         lateral + sixth * (a[4] + 2.0 * (b[4] + c[4]) + d[4]),
         yaw_rate + sixth * (a[5] + 2.0 * (b[5] + c[5]) + d[5]),
+    )
+
+
+def _moved(motion: Motion, slope: Sequence[float], dt: float) -> Tuple[float, ...]:
+    """Return a motion a time later by one slope; its place stays, nothing depends on that."""
+    x, y, yaw, forward, lateral, yaw_rate = motion
+    return (
+        x,
+        y,
+        yaw + dt * slope[2],
+        forward + dt * slope[3],
+        lateral + dt * slope[4],
+        yaw_rate + dt * slope[5],
     )

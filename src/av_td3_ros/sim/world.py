@@ -13,12 +13,12 @@ import numpy as np
 from av_td3_ros.config import SimulatorConfig
 from av_td3_ros.datatypes import Control, Pose, VehicleState, wrap_angle
 from av_td3_ros.driving.road_map import RoadMap
-from av_td3_ros.sim.boxes import touching
+from av_td3_ros.sim.boxes import box_at, touching
 from av_td3_ros.sim.collisions import Mover
 from av_td3_ros.sim.hits import Obstacle, resolve
 from av_td3_ros.sim.lane_watch import LaneWatch
 from av_td3_ros.sim.lens_effects import Lens, random_lens
-from av_td3_ros.sim.scenery import Item, Scenery
+from av_td3_ros.sim.scenery import Scenery
 from av_td3_ros.sim.traffic import FIRST_ID, Traffic
 from av_td3_ros.sim.vehicle import Vehicle
 from av_td3_ros.sim.weather import PRESETS, random_weather, Weather
@@ -214,10 +214,10 @@ class World:
     def _touched(self, pose: Pose) -> List[Obstacle]:
         length, width = self.vehicle.params.length, self.vehicle.params.width
         items = (self.scenery.items[i] for i in self.scenery.touched(pose, length, width))
-        found = [Obstacle(_outline(item), Mover(), SCENERY_ID) for item in items]
+        found = [Obstacle(item.outline, Mover(), SCENERY_ID) for item in items]
         if self.traffic.bodies:
-            box = np.array((pose.x, pose.y, pose.yaw, length, width))
-            for index in np.flatnonzero(touching(box, self.traffic.boxes)).tolist():
+            met = touching(box_at(pose, length, width), self.traffic.boxes)
+            for index in np.flatnonzero(met).tolist():
                 outline = self.traffic.boxes[index].copy()
                 found.append(Obstacle(outline, self._mover(index), self.traffic.ids[index]))
         return found
@@ -228,10 +228,3 @@ class World:
         velocity = speed * math.cos(yaw), speed * math.sin(yaw)
         # It stays on its lane: it does not turn.
         return Mover((x, y), velocity, 0.0, self.traffic.bodies[index].mass)
-
-
-def _outline(item: Item) -> np.ndarray:
-    """The footprint as a (3,) circle or a (5,) box."""
-    if item.is_round:
-        return np.array((item.x, item.y, item.radius))
-    return np.array((item.x, item.y, item.yaw, item.length, item.width))
