@@ -8,6 +8,9 @@ from av_td3_ros.options import build
 from av_td3_ros.td3.replay import Batch
 
 SPEC = ObsSpec(2, 36, 36, ('speed', 'steering'))
+# Without chance in targets and pictures; and with nothing but the actor in motion.
+EXACT = {'target__noise': 0.0, 'shift_pad': 0}
+STILL = {'optimiser__critic_lr': 0.0, 'optimiser__encoder_lr': 0.0}
 TINY = {
     'batch_size': 16,
     'network.feature_size': 16,

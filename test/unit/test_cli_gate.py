@@ -8,6 +8,7 @@ from av_td3_ros import gates
 from av_td3_ros.cli.gate import Gatekeeper
 from av_td3_ros.cli.main import main
 from made_runs import evaluation, made
+from small_runs import SMALL
 
 
 @pytest.mark.parametrize(
@@ -89,19 +90,7 @@ def test_training_stops_at_a_no_go(tmp_path, capsys, monkeypatch):
     pytest.importorskip('carla')
     pytest.importorskip('panda3d')
     monkeypatch.setattr(gates, 'steps', lambda stage: 50 * int(stage.removesuffix('k')))
-    small = {
-        'observation.height': 36,
-        'observation.width': 36,
-        'simulator.image_width': 64,
-        'simulator.image_height': 48,
-        'trainer.learner.batch_size': 8,
-        'trainer.learner.network.hidden_1': 16,
-        'trainer.learner.network.hidden_2': 16,
-        'trainer.learner.network.feature_size': 16,
-        'trainer.precision': 'fp32',
-        'trainer.update_after': 100_000,
-        'trainer.threads': 1,
-    }
+    small = {**SMALL, 'trainer.update_after': 100_000}
     arguments = [text for key, value in small.items() for text in ('--set', f'{key}={value}')]
     code = main(
         ['train', '--in-process', '--gated', '--steps', '300', '--run-dir', str(tmp_path)]

@@ -10,18 +10,10 @@ pytest.importorskip('panda3d')
 from av_td3_ros.cli import train  # noqa: E402
 from av_td3_ros.cli.main import main  # noqa: E402
 from av_td3_ros.td3 import checkpoint  # noqa: E402
+from small_runs import SMALL  # noqa: E402
 
-SMALL = {
-    'observation.height': 36,
-    'observation.width': 36,
-    'simulator.image_width': 64,
-    'simulator.image_height': 48,
-    'trainer.learner.batch_size': 8,
-    'trainer.learner.network.hidden_1': 16,
-    'trainer.learner.network.hidden_2': 16,
-    'trainer.learner.network.feature_size': 16,
-    'trainer.precision': 'fp32',
-    'trainer.threads': 1,
+SETTINGS = {
+    **SMALL,
     'trainer.update_after': 40,
     'trainer.exploration.warmup_steps': 40,
     'trainer.log_every': 5,
@@ -32,7 +24,7 @@ SMALL = {
 
 
 def run(folder, **values):
-    assignments = {**SMALL, **values}
+    assignments = {**SETTINGS, **values}
     options = [word for key, x in assignments.items() for word in ('--set', f'{key}={x}')]
     return main(['train', '--in-process', '--steps', '80', '--run-dir', str(folder), *options])
 

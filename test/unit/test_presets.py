@@ -10,7 +10,7 @@ from av_td3_ros import config as conf
 from av_td3_ros import options as opt
 from av_td3_ros import presets
 from av_td3_ros.cli import common, train
-from av_td3_ros.cli.main import main, parser
+from av_td3_ros.cli.main import parser
 from av_td3_ros.learning_config import HealthConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,29 +45,6 @@ ORIGINALS = {
     'sb3': (256, 1e-3, 0.005, 0.99, 256, 256, 100, 0.0),
     'ddpg': (256, 3e-4, 0.005, 0.99, 256, 256, 25_000, 0.1),
 }
-
-
-@pytest.fixture
-def own(tmp_path):
-    """Write a preset of one's own and return its path."""
-
-    def write(text, name='own.yaml'):
-        path = tmp_path / name
-        path.write_text(text)
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
-def refused(capsys):
-    def check(*arguments):
-        assert main(list(arguments)) == 2
-        out, err = capsys.readouterr()
-        assert out == '' and err.startswith('av-td3: ') and err.count('\n') == 1
-        return err
-
-    return check
 
 
 def contents(name):

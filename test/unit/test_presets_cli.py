@@ -10,29 +10,6 @@ from av_td3_ros.cli.main import main
 NAMES = presets.names()
 
 
-@pytest.fixture
-def own(tmp_path):
-    """Write a preset of one's own and return its path."""
-
-    def write(text, name='own.yaml'):
-        path = tmp_path / name
-        path.write_text(text)
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
-def refused(capsys):
-    def check(*arguments):
-        assert main(list(arguments)) == 2
-        out, err = capsys.readouterr()
-        assert out == '' and err.startswith('av-td3: ') and err.count('\n') == 1
-        return err
-
-    return check
-
-
 def test_the_list_fits_100_columns_and_compares_each(capsys):
     assert main(['presets']) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -14,21 +14,13 @@ from av_td3_ros.options import ConfigError  # noqa: E402
 from av_td3_ros.run_folder import RunFolder  # noqa: E402
 from av_td3_ros.td3 import checkpoint  # noqa: E402
 from av_td3_ros.train import train  # noqa: E402
+from small_runs import SMALL  # noqa: E402
 
-SMALL = {
-    'observation.height': 36,
-    'observation.width': 36,
-    'simulator.image_width': 64,
-    'simulator.image_height': 48,
-    'trainer.learner.batch_size': 8,
-    'trainer.learner.network.hidden_1': 16,
-    'trainer.learner.network.hidden_2': 16,
-    'trainer.learner.network.feature_size': 16,
-    'trainer.precision': 'fp32',
+SETTINGS = {
+    **SMALL,
     'trainer.update_after': 40,
     'trainer.replay.capacity': 1000,
     'trainer.exploration.warmup_steps': 40,
-    'trainer.threads': 1,
     'trainer.steps': 120,
     'trainer.log_every': 5,
     'episode_manager.termination.max_steps': 30,
@@ -36,7 +28,7 @@ SMALL = {
 
 
 def run(folder, stop=lambda: False, progress=lambda trainer: None, **values):
-    config = build_run({**SMALL, 'trainer.run_dir': str(folder), **values}, 'test')
+    config = build_run({**SETTINGS, 'trainer.run_dir': str(folder), **values}, 'test')
     return train(config, RunFolder(folder), progress, stop)
 
 
@@ -107,7 +99,9 @@ def test_a_resumed_learner_has_the_same_bits(tmp_path, options):
     from av_td3_ros.td3.trainer import Trainer
 
     prefix = 'trainer.'
-    values = {k[len(prefix) :]: v for k, v in {**SMALL, **options}.items() if k.startswith(prefix)}
+    values = {
+        k[len(prefix) :]: v for k, v in {**SETTINGS, **options}.items() if k.startswith(prefix)
+    }
 
     def make(folder, **more):
         config = build(TrainerConfig, {**values, **more}, 'the test')

@@ -10,22 +10,8 @@ import pytest
 
 from av_td3_ros.datatypes import Control, Pose
 from av_td3_ros.sim.single_track import GRAVITY, single_track, Drive, Motion
-from av_td3_ros.sim.vehicle import Vehicle, VehicleParams
-
-DT = 0.05
-CAR = VehicleParams()
-
-
-def drive(vehicle, control, seconds):
-    for _ in range(round(seconds / DT)):
-        vehicle.step(control, DT)
-
-
-def moving(speed, pose=Pose(0.0, 0.0)):
-    vehicle = Vehicle()
-    vehicle.place(pose)
-    vehicle.set_velocity(speed, 0.0)
-    return vehicle
+from av_td3_ros.sim.vehicle import Vehicle
+from vehicles import CAR, drive, DT, moving
 
 
 def held(vehicle, speed, steering, seconds):

@@ -1,0 +1,28 @@
+"""Fixtures that several unit tests share."""
+
+import pytest
+
+from av_td3_ros.cli.main import main
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Write a preset of one's own and return its path."""
+
+    def write(text, name='own.yaml'):
+        path = tmp_path / name
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def refused(capsys):
+    def check(*arguments):
+        assert main(list(arguments)) == 2
+        out, err = capsys.readouterr()
+        assert out == '' and err.startswith('av-td3: ') and err.count('\n') == 1
+        return err
+
+    return check
