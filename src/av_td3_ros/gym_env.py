@@ -32,6 +32,7 @@ SEEDS = 2**31
 # What the image alone is trained with: the vector is not even computed.
 NO_VECTOR = {
     'observation.speed': False,
+    'observation.yaw_rate': False,
     'observation.last_steering': False,
     'observation.lateral_deviation': False,
     'observation.heading_error': False,

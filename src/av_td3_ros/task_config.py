@@ -18,6 +18,7 @@ class ObservationConfig:
         0.35, 'share of the camera image cut off above (sky)', low=0.0, high=0.9
     )
     speed: bool = option(True, 'vector: forward speed, over 15 m/s')
+    yaw_rate: bool = option(True, 'vector: yaw rate, left positive, over 0.5 rad/s')
     last_steering: bool = option(True, 'vector: steering of the last command')
     lateral_deviation: bool = option(
         True, 'vector: distance from the route, left positive, over 4 m'
@@ -42,7 +43,13 @@ class ObservationConfig:
         """Return the observation specification that these settings describe."""
         names = [
             name
-            for name in ('speed', 'last_steering', 'lateral_deviation', 'heading_error')
+            for name in (
+                'speed',
+                'yaw_rate',
+                'last_steering',
+                'lateral_deviation',
+                'heading_error',
+            )
             if getattr(self, name)
         ]
         names += COMMAND_NAMES if self.command else ()
@@ -59,9 +66,10 @@ class ObservationPreset(NamedTuple):
 
 OBSERVATIONS = {
     'waypoints': ObservationPreset(
-        'image, speed, last steering, place beside the route and its next 10 points (default)',
+        'image, speed, yaw rate, last steering, place beside the route and its next 10 points (default)',
         {
             'speed': True,
+            'yaw_rate': True,
             'last_steering': True,
             'lateral_deviation': True,
             'heading_error': True,
@@ -74,6 +82,7 @@ OBSERVATIONS = {
         'image, speed, last steering and what to do at the next junction: the policy must see',
         {
             'speed': True,
+            'yaw_rate': False,
             'last_steering': True,
             'lateral_deviation': False,
             'heading_error': False,

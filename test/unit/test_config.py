@@ -133,6 +133,7 @@ def test_every_option_says_what_it_means():
 def test_observation_entries_follow_their_switches():
     spec = conf.ObservationConfig(speed=False, waypoints=2).spec()
     assert spec.vector == (
+        'yaw_rate',
         'last_steering',
         'lateral_deviation',
         'heading_error',

@@ -75,7 +75,7 @@ def test_passes_the_checker_of_stable_baselines3_without_a_warning(make, id):
 def test_spaces_are_the_documented_ones(make):
     both, image = make(), make(gym_env.TOWN_IMAGE)
     assert both.observation_space['image'] == gymnasium.spaces.Box(0, 255, (4, 84, 84), np.uint8)
-    assert both.observation_space['vector'].shape == (24,)
+    assert both.observation_space['vector'].shape == (25,)
     assert image.observation_space == both.observation_space['image']
     assert both.action_space == gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 

@@ -53,11 +53,11 @@ def test_a_stack_begins_full_and_shifts_oldest_first():
 
 def test_the_vector_by_hand():
     route = Route.from_points(np.stack([np.arange(101.0), np.zeros(101)], axis=1))
-    state = VehicleState(Pose(10.0, 1.0, 0.0, math.pi / 2), speed=7.5)
+    state = VehicleState(Pose(10.0, 1.0, 0.0, math.pi / 2), speed=7.5, yaw_rate=0.1)
     config = ObservationConfig(waypoints=2, waypoint_spacing=5.0)
     vector, position = preprocess.state_vector(config, state, -0.25, route.tracker())
     # Facing left: the road ahead lies to the right (-y), one metre behind (-x).
-    expected = [0.5, -0.25, 0.25, 0.5, -1 / 50, -5 / 50, -1 / 50, -10 / 50]
+    expected = [0.5, 0.2, -0.25, 0.25, 0.5, -1 / 50, -5 / 50, -1 / 50, -10 / 50]
     assert vector == pytest.approx(expected, abs=1e-6)
     assert vector.dtype == np.float32 and len(vector) == config.spec().vector_size
     assert position.remaining == pytest.approx(90.0)
@@ -65,7 +65,11 @@ def test_the_vector_by_hand():
 
 def test_entries_can_be_switched_off():
     config = ObservationConfig(
-        last_steering=False, lateral_deviation=False, heading_error=False, waypoints=0
+        yaw_rate=False,
+        last_steering=False,
+        lateral_deviation=False,
+        heading_error=False,
+        waypoints=0,
     )
     vector, _ = preprocess.state_vector(config, VehicleState(Pose(0.0, 0.0), 15.0), 0.0, None)
     assert vector.tolist() == [1.0]

@@ -88,7 +88,7 @@ def bend(steering, throttle, speed, times):
             total.real,
             total.imag / v - r,
             moment / 1791.5995300122856,
-            max(-0.4, min(0.4, (steering * 0.61 - angle) / 0.05)),
+            max(-1.525, min(1.525, (steering * 0.61 - angle) / 0.05)),
             (throttle - pedal) / 0.2,
         )
 

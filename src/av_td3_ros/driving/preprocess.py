@@ -17,6 +17,7 @@ from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.route import RoutePosition, RouteTracker
 
 SPEED_SCALE = 15.0
+YAW_RATE_SCALE = 0.5
 LATERAL_SCALE = 4.0
 WAYPOINT_LOOKAHEAD = 50.0
 
@@ -77,7 +78,7 @@ def state_vector(
     """
     Build the normalised vehicle-state vector, in the order of the specification.
 
-    :param state: pose (m, rad) and speed (m/s).
+    :param state: pose (m, rad), speed (m/s) and yaw rate (rad/s).
     :param last_steering: steering of the last command, [-1, 1], left positive.
     :param tracker: position on the route; may be None where no entry needs it.
     :param commands: of the same route; may be None where there is no entry for it.
@@ -89,6 +90,8 @@ def state_vector(
     values = []
     if config.speed:
         values.append(state.speed / SPEED_SCALE)
+    if config.yaw_rate:
+        values.append(state.yaw_rate / YAW_RATE_SCALE)
     if config.last_steering:
         values.append(last_steering)
     if needs_route(config):

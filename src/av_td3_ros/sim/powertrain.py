@@ -80,13 +80,14 @@ class Actuators:
     """
     How fast the car follows its driver. s, rad/s, rad.
 
-    ``steering_rate``: of the front wheels, CommonRoad vehicle 2. ``steering_lag``,
+    ``steering_rate``: of the front wheels, 2.5 of their range in a second, as CARLA's turn (the
+    steering input rate of Unreal's wheeled vehicles); CommonRoad has 0.4. ``steering_lag``,
     ``throttle_lag``, ``brake_lag``: time constants of a first order: electric steering of 3 Hz, a
     naturally aspirated engine behind a converter, a hydraulic brake with a booster. They are
     usual magnitudes, no one car's.
     """
 
-    steering_rate: float = 0.4
+    steering_rate: float = 1.525
     steering_lag: float = 0.05
     throttle_lag: float = 0.2
     brake_lag: float = 0.1
