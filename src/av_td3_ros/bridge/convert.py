@@ -313,6 +313,7 @@ def to_episode_state(state: machine.FrameState) -> EpisodeState:
 def to_episode_result(ended: machine.Ended, route: str) -> EpisodeResult:
     """Return a finished episode on a route of some name as a message."""
     episode = ended.episode
+    trail = episode.measures.trail.points
     msg = EpisodeResult(
         episode_id=ended.episode_id,
         mode=int(ended.mode),
@@ -322,6 +323,8 @@ def to_episode_result(ended: machine.Ended, route: str) -> EpisodeResult:
         route_length=float(episode.route.length),
         **episode.summary,
         policy_version=ended.policy_version,
+        trail_x=[float(x) for x, _ in trail],
+        trail_y=[float(y) for _, y in trail],
         reward_terms=list(episode.term_sums),
         reward_sums=[float(v) for v in episode.term_sums.values()],
     )
@@ -350,7 +353,7 @@ def exploration(msg: PolicyWeights) -> ExplorationConfig:
 
 
 def result_row(msg: EpisodeResult) -> Dict[str, Any]:
-    """Return a finished episode as a flat row, for ``episodes.csv``."""
+    """Return a finished episode as a row for ``RunFolder.add_episode``."""
     row = {
         name: getattr(msg, name)
         for name in (
@@ -364,6 +367,7 @@ def result_row(msg: EpisodeResult) -> Dict[str, Any]:
             'policy_version',
         )
     }
+    row['trail'] = tuple(zip(msg.trail_x, msg.trail_y))
     row.update({f'reward_{name}': value for name, value in zip(msg.reward_terms, msg.reward_sums)})
     return row
 
