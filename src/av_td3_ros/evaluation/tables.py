@@ -1,14 +1,15 @@
 """What an evaluation leaves behind: a table for people, CSV, JSON and LaTeX."""
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
 from typing import List, Sequence
 
 from av_td3_ros.driving.statistics import Estimate
-from av_td3_ros.evaluation.figures import Figure, FIGURES, Result
-from av_td3_ros.run_folder import replace_file
+from av_td3_ros.evaluation.figures import Figure, FIGURES, Result, Row
+from av_td3_ros.run_folder import replace_file, trajectory, TRAJECTORY
 
 NOT_MEASURED = '-'
 LATEX = {'%': r'\%', 'm/s3': r'm/s$^3$', 'm/s2': r'm/s$^2$', 'deg': r'$^\circ$'}
@@ -17,7 +18,9 @@ SPECIAL = {'_': r'\_', '%': r'\%', '&': r'\&', '#': r'\#', '$': r'\$'}
 
 def write(folder: Path, results: Sequence[Result]) -> None:
     """
-    Write evaluation.json, .csv and .tex, and others.csv where there are several.
+    Write evaluation.json, .csv and .tex, trajectories.csv, and others.csv where there are several.
+
+    A reader sees the old or the new file, never a part of it.
 
     :param folder: made where it is not there. :param results: the first is what it is about.
     """
@@ -28,15 +31,27 @@ def write(folder: Path, results: Sequence[Result]) -> None:
     if len(results) > 1:
         _write_rows(folder / 'others.csv', results[1:])
     replace_file(folder / 'evaluation.tex', latex(results))
+    ways = [
+        trajectory({'policy': result.policy, **row})
+        for result in results
+        for row in result.rows
+        if row.get('trail')
+    ]
+    _write_csv(folder / 'trajectories.csv', [*TRAJECTORY, 'points'], ways)
 
 
 def _write_rows(path: Path, results: Sequence[Result]) -> None:
     rows = [{'policy': result.policy, **row} for result in results for row in result.rows]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open('w', newline='') as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    columns = list(dict.fromkeys(name for row in rows for name in row if name != 'trail'))
+    _write_csv(path, columns, rows)
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    file = io.StringIO(newline='')
+    writer = csv.DictWriter(file, columns, extrasaction='ignore', lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_file(path, file.getvalue())
 
 
 def text(results: Sequence[Result]) -> str:

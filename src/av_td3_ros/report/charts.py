@@ -20,6 +20,15 @@ from av_td3_ros.report.series import Band, Curve, Group
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#7A7A7A', '#333333')
 ACTIONS = {'warn': '#E69F00', 'rollback': '#0072B2', 'halt': '#D55E00'}
 INK, MUTED, GRID = '#24292f', '#57606a', '#d8dee4'
+# What the page calls them, so that it can be bright or dark.
+NAMES = ('blue', 'red', 'green', 'pink', 'orange', 'sky', 'grey', 'dark')
+VARIABLES = {
+    **dict(zip(COLOURS, NAMES)),
+    INK: 'ink',
+    MUTED: 'muted',
+    GRID: 'line',
+    '#ffffff': 'paper',
+}
 SIZE = (5.0, 2.9)  # inches, of 72 units each: a chart on a phone is shown as it is
 STYLE: Dict[str, Any] = {
     'svg.fonttype': 'none',
@@ -122,7 +131,7 @@ def _curves(panel: Panel, bands: Sequence[Tuple[str, Band]], axis: str) -> str:
         if panel.log and all((found.low > 0).all() for _, found in bands):
             _logarithmic(axes)
         if panel.percent:
-            axes.set_ylim(0, 102)
+            axes.set_ylim(-3, 103)
         axes.set_xlabel(axis)
         axes.set_ylabel(panel.unit)
         axes.margins(x=0.01)
@@ -256,6 +265,8 @@ def _inline(file: str, key: str, description: str) -> str:
     for unwanted in (r'<metadata>.*?</metadata>\s*', r'<!--.*?-->\s*', r'<style.*?</style>\s*'):
         body = re.sub(unwanted, '', body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', '<g', body)
+    for colour, name in VARIABLES.items():
+        body = re.sub(rf'(?<=: ){colour}(?=[;"])', f'var(--{name})', body, flags=re.IGNORECASE)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{key}-', body)
     box = re.search(r'viewBox="[^"]*"', body).group()
     label = description.replace('&', '&amp;').replace('<', '&lt;').replace('"', '&quot;')

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from av_td3_ros.report import charts, frames, series, tables
+from av_td3_ros.report import charts, frames, maps, series, tables
 from av_td3_ros.report.runs import read, Run
 
 TEMPLATE = resources.files('av_td3_ros.report')
@@ -48,7 +48,10 @@ def _content(runs: Sequence[Run]) -> Dict[str, Any]:
         'title': ', '.join(run.name for run in runs),
         'runs': runs,
         'headlines': [tables.headline(run) for run in runs],
-        'groups': list(zip(groups, charts.palette(len(groups)))),
+        'groups': [
+            (group, charts.VARIABLES[colour])
+            for group, colour in zip(groups, charts.palette(len(groups)))
+        ],
         'spread': len(groups) < len(runs),
         'overview': tables.overview(runs),
         'driving': charts.curves(charts.DRIVING, groups, series.STEPS),
@@ -58,6 +61,7 @@ def _content(runs: Sequence[Run]) -> Dict[str, Any]:
         'gates': tables.gate_rows(runs),
         'evaluated': [head for head, _ in tables.evaluated(runs)],
         'evaluation': tables.evaluation_rows(runs),
+        'places': maps.places(runs),
         'shares': charts.reward_shares(runs),
         'strips': [strip for run in runs for strip in frames.strips(run)],
         'settings': tables.setting_rows(runs),

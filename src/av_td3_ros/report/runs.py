@@ -17,6 +17,8 @@ import numpy as np
 from av_td3_ros import presets
 from av_td3_ros.gates import Columns, Evidence
 from av_td3_ros.options import ConfigError, flatten
+from av_td3_ros.report import trajectories
+from av_td3_ros.report.trajectories import Trajectory
 
 # Any of these makes a folder a run.
 SIGNS = ('config.yaml', 'episodes.csv', 'metrics.csv', 'summary.json', 'checkpoints')
@@ -37,7 +39,8 @@ class Run(NamedTuple):
     One run.
 
     ``metrics``, ``episodes``: columns, empty where there are none. ``alerts``: rows, oldest first.
-    ``settings``: by dotted key. ``notes``: what is missing.
+    ``settings``: by dotted key. ``notes``: what is missing. ``trained``, ``evaluated``: where the
+    last episodes of training, and those of the evaluation, were driven.
     """
 
     path: Path
@@ -48,6 +51,8 @@ class Run(NamedTuple):
     settings: Dict[str, Any]
     summary: Dict[str, Any]
     notes: Tuple[str, ...]
+    trained: Tuple[Trajectory, ...] = ()
+    evaluated: Tuple[Trajectory, ...] = ()
 
     @property
     def name(self) -> str:
@@ -109,6 +114,8 @@ def read(path: Union[str, Path]) -> Run:
     alerts = _alerts(folder / 'alerts.csv', bool(metrics), notes)
     evaluation = _evaluation(folder / 'evaluation' / 'evaluation.json', notes)
     settings = _settings(folder / 'config.yaml', notes)
+    trained = trajectories.read(folder / 'trajectories.csv', notes)
+    evaluated = trajectories.read(folder / 'evaluation' / 'trajectories.csv', notes)
     return Run(
         folder,
         metrics,
@@ -118,6 +125,8 @@ def read(path: Union[str, Path]) -> Run:
         settings,
         _json(folder / 'summary.json', notes),
         tuple(notes),
+        trained,
+        evaluated,
     )
 
 
