@@ -122,6 +122,17 @@ class PolicyConfig:
     accept_weights: bool = option(
         True, 'adopt weights from the trainer; false: keep the checkpoint'
     )
+    artefact: str = option(
+        '',
+        'file of `av-td3 export` to drive with, instead of a checkpoint; weights from a trainer are '
+        'not listened to then',
+    )
+    engine: str = option(
+        'onnx',
+        'what runs it: ONNX Runtime, which needs no torch, or torch',
+        choices=('onnx', 'torch'),
+    )
+    engine_threads: int = option(1, 'threads of that engine', low=1, high=64)
     lock_step: bool = option(
         True,
         'the simulation waits for one command per frame; false: it runs on, as a vehicle does',
