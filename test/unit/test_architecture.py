@@ -32,6 +32,7 @@ LAYERS = {
     'graph': 3,
     'curves': 3,
     'sim': 4,
+    'deployment': 4,
     'evaluation': 4,
     'train': 5,
     'gym_env': 5,
@@ -42,6 +43,7 @@ LAYERS = {
 CORE = (
     'driving',
     'td3',
+    'deployment',
     'sim',
     'config',
     'datatypes',
