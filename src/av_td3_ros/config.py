@@ -8,6 +8,7 @@ command line and the tables in the docs are all made from these fields.
 from dataclasses import dataclass, fields, replace
 from typing import Any, Dict, Mapping, Tuple, Type
 
+from av_td3_ros.gate_config import GateConfig, VehicleConfig
 from av_td3_ros.learning_config import (
     ExplorationConfig,
     HealthConfig,
@@ -101,18 +102,6 @@ class PerceptionConfig:
 
 
 @dataclass(frozen=True)
-class GateConfig:
-    """The last check before the vehicle bus."""
-
-    max_steering_rate: float = option(
-        20.0, 'largest change of steering', unit='1/s', low=0.5, high=40.0
-    )
-    observation_timeout: float = option(
-        0.9, 'silence of the observation after which the car brakes', unit='s', low=0.1, high=10.0
-    )
-
-
-@dataclass(frozen=True)
 class PolicyConfig:
     """Observation to vehicle command."""
 
@@ -138,6 +127,13 @@ class PolicyConfig:
         'the simulation waits for one command per frame; false: it runs on, as a vehicle does',
     )
     seed: int = option(0, 'seed of the exploration noise', low=0)
+    output: str = option(
+        'carla',
+        "what commands are: carla: the bridge's control; twist: speed and yaw rate; ackermann, "
+        'autoware: speed, acceleration and steering angle',
+        choices=('carla', 'twist', 'ackermann', 'autoware'),
+    )
+    vehicle: VehicleConfig = group(VehicleConfig)
     gate: GateConfig = group(GateConfig)
 
 
