@@ -20,6 +20,7 @@ LAYERS = {
     'datatypes': 0,
     'options': 1,
     'resources': 1,
+    'gate_config': 2,
     'learning_config': 2,
     'config': 2,
     'presets': 2,

@@ -36,6 +36,7 @@ from nav_msgs.msg import Odometry, Path
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Bool, Float32
+from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
 from av_td3_ros.bridge import qos
@@ -182,6 +183,9 @@ TOPICS: Dict[str, Topic] = {
     'diagnostics': Topic(
         '/diagnostics', DiagnosticArray, 'bridge', '1 Hz', 'health of every node'
     ),
+    'cmd_vel': Topic(
+        'cmd_vel', Twist, 'bridge', FRAME, 'speed and yaw rate (policy.output: twist)'
+    ),
     # for people; `~` is the publishing node
     'debug_stack': Topic(
         '~/debug/stack', Image, 'bridge', '<= 10 Hz', 'the stack that the policy sees'
@@ -194,6 +198,7 @@ TOPICS: Dict[str, Topic] = {
 SERVICES: Dict[str, Service] = {
     'save_checkpoint': Service('~/save_checkpoint', SaveCheckpoint, 'write a checkpoint now'),
     'set_paused': Service('~/set_paused', SetPaused, 'pause the world, or let it go on'),
+    'engage': Service('~/engage', SetBool, 'policy: drive, or hand the car over'),
     'set_mode': Service('~/set_mode', SetMode, 'training or evaluation, from the next episode on'),
 }
 
