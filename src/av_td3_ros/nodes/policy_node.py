@@ -14,12 +14,11 @@ from rosgraph_msgs.msg import Clock
 from av_td3_ros.bridge import convert
 from av_td3_ros.config import PolicyConfig
 from av_td3_ros.datatypes import SpecError
+from av_td3_ros.deployment.driver import load_driver
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 from av_td3_ros.options import ConfigError
-from av_td3_ros.td3 import checkpoint, weights
-from av_td3_ros.td3.behaviour import Behaviour
 
 PERIOD = 0.05
 WATCH_PERIOD = 0.1
@@ -34,9 +33,9 @@ class PolicyNode(GraphNode):
     def setup(self) -> None:
         """Load the checkpoint, if one is given, and subscribe."""
         self._spec = self.config.observation.spec()
-        self._behaviour = Behaviour(self.config.seed)
+        self._behaviour, self.version = load_driver(self.config)
         self._gate = CommandGate(self.config.gate, PERIOD)
-        self.version = self.adopted = self.refused = self.commands = self.observations = 0
+        self.adopted = self.refused = self.commands = self.observations = 0
         self._last_refusal = self._fault = ''
         self._latency_sum, self._latency_count = 0.0, 0
         self._newest_stamp = self._commanded_stamp = -1
@@ -45,14 +44,10 @@ class PolicyNode(GraphNode):
         self._running = True
         self._braking = False
         self._observed_at = now()
-        if self.config.checkpoint:
-            loaded = checkpoint.load_policy(self.config.checkpoint, self._spec)
-            self._behaviour.adopt(loaded.policy)
-            self.version = loaded.version
         self._command_pub = self.publisher('vehicle_control_cmd')
         self._action_pub = self.publisher('action')
         self._status_pub = self.publisher('policy_status')
-        if self.config.accept_weights:
+        if self.config.accept_weights and not self.config.artefact:
             self.subscribe_always('policy_weights', self.on_weights)
         self.subscribe('clock', self.on_clock)
         self.subscribe('status', self.on_status)
@@ -110,6 +105,8 @@ class PolicyNode(GraphNode):
         """
         Check weights whole, then adopt them: the next observation is the first that they act on.
         """
+        from av_td3_ros.td3 import weights  # torch: an exported policy drives without
+
         try:
             exploration = convert.exploration(msg)
             policy = weights.unpack(bytes(msg.tensors), msg.sha256, msg.spec, self._spec)
