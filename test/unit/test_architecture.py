@@ -35,6 +35,7 @@ LAYERS = {
     'sim': 4,
     'deployment': 4,
     'evaluation': 4,
+    'recording': 4,
     'train': 5,
     'gym_env': 5,
     'bridge': 6,
@@ -54,6 +55,7 @@ CORE = (
     'curves',
     'gates',
     'evaluation',
+    'recording',
     'report',
 )
 FILES = sorted(SOURCE.rglob('*.py'))

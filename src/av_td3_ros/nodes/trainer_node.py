@@ -15,7 +15,6 @@ import numpy as np
 
 from av_td3_ros.bridge import convert
 from av_td3_ros.config import TrainerConfig
-from av_td3_ros.datatypes import Outcome
 from av_td3_ros.nodes.base import (
     ERROR,
     EXIT_FAULT,
@@ -30,7 +29,8 @@ from av_td3_ros.nodes.base import (
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3.checkpoint import CheckpointError
-from av_td3_ros.td3.intake import Intake, Verdict
+from av_td3_ros.td3.experience import take
+from av_td3_ros.td3.intake import Intake
 from av_td3_ros.td3.trainer import Trainer
 
 QUEUE_SIZE = 10_000
@@ -200,30 +200,12 @@ class TrainerNode(GraphNode):
 
     def _take(self, item: Any) -> None:
         if isinstance(item, Transition):
-            self._take_transition(item)
+            take(item, self._intake, self._trainer, self._trainer.spec.frame_shape)
         elif isinstance(item, EpisodeResult):
             if item.mode == EpisodeState.TRAINING:
                 self._trainer.end_episode(convert.result_row(item))
         else:
             item.put(self._save())
-
-    def _take_transition(self, msg: Transition) -> None:
-        verdict = self._intake.accept(
-            msg.publisher, msg.sequence, msg.episode_id, msg.step_id
-        )
-        if verdict is Verdict.IGNORE:
-            return
-        if verdict is Verdict.BREAK:
-            self._trainer.abort()
-            return
-        height, width = self._trainer.spec.frame_shape
-        frame = np.frombuffer(msg.frame, np.uint8)
-        frame = frame.reshape(height, width) if frame.size == height * width else frame
-        vector = np.frombuffer(msg.vector, np.float32)
-        if verdict is Verdict.BEGIN:
-            self._trainer.begin(frame, vector)
-        else:
-            self._trainer.add(msg.action, msg.reward, Outcome(msg.outcome), frame, vector)
 
     # -- publishing -------------------------------------------------------------------------------
 
