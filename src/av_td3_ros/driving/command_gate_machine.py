@@ -6,69 +6,17 @@ docs/design/gate.md, and a test walks through all of it.
 """
 
 from collections import Counter, deque
-from enum import Enum
 import math
-from typing import Counter as Counts, Deque, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Counter as Counts, Deque, Dict, Optional, Sequence, Tuple
 
-from av_td3_ros.config import GateConfig
 from av_td3_ros.driving.command_gate import CommandGate, Gated
+from av_td3_ros.driving.command_gate_stamps import StampWatch
+from av_td3_ros.driving.command_gate_states import Answer, Reason, State
+from av_td3_ros.gate_config import GateConfig
 
-RATE_WINDOW = 10
-RATE_LEAST = 4  # as many as five observations have between them
 FULL = -1.0
 
 Action = Tuple[float, float]
-
-
-class State(Enum):
-    """Who drives."""
-
-    INACTIVE = 'inactive'  # the node is not active; silent
-    DISENGAGED = 'disengaged'  # somebody else drives; silent until asked
-    MANUAL = 'manual'  # the driver has taken over; silent, and deaf to requests
-    WAITING = 'waiting'  # engaged, nothing seen yet; nothing to brake
-    DRIVING = 'driving'  # the policy drives
-    BRAKING = 'braking'  # engaged, and the policy may not drive
-
-
-class Reason(Enum):
-    """Why the policy does not drive, or why its action was changed."""
-
-    NONE = ''
-    LIFECYCLE = 'the node is not active'
-    REQUEST = 'not engaged'
-    OVERRIDE = 'the driver has taken over'
-    NOTHING_YET = 'nothing seen yet'
-    NO_OBSERVATION = 'no observation'
-    STALE = 'stale observation'
-    CLOCK_FORWARD = 'the clock has jumped forward'
-    CLOCK_BACKWARD = 'the clock has jumped backward'
-    INPUT_RATE = 'observations at another rate'
-    BAD_OBSERVATION = 'bad observation'
-    NO_WEIGHTS = 'no weights yet'
-    REFUSED_WEIGHTS = 'weights refused again and again'
-    HOLD = 'told to wait'
-    NOT_FINITE = 'action not finite'
-    CHANGED = 'action out of bounds or too sudden'
-
-
-ENGAGED = (State.WAITING, State.DRIVING, State.BRAKING)
-# Where the wait is no fault.
-QUIET = (
-    Reason.NONE,
-    Reason.HOLD,
-    Reason.NOTHING_YET,
-    Reason.REQUEST,
-    Reason.OVERRIDE,
-    Reason.LIFECYCLE,
-)
-
-
-class Answer(NamedTuple):
-    """Whether a request was granted, and a sentence."""
-
-    granted: bool
-    text: str
 
 
 class GateMachine:
@@ -228,9 +176,7 @@ class GateMachine:
         Such a one is no sign of life. A clock that was set back is another matter, and so is
         lock-step, which counts frames.
         """
-        if self._lock_step or self._stamp is None:
-            return False
-        return -self._config.clock_jump <= stamp - self._stamp <= 0.0
+        return not self._lock_step and self._stamps.outdated(stamp)
 
     def watch(self, silence: float, now: float) -> bool:
         """
@@ -241,7 +187,7 @@ class GateMachine:
         """
         if silence > self._config.observation_timeout:
             self._good = 0
-            self._window.clear()
+            self._stamps.forget_rate()
             if self.state is State.DRIVING or (self.state is State.WAITING and self._lock_step):
                 self._stop(Reason.NO_OBSERVATION, f'no observation for {silence:.1f} s', now)
             elif self.state is State.BRAKING:
@@ -286,11 +232,10 @@ class GateMachine:
     # -- inside -----------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        self._stamp: Optional[float] = None
+        self._stamps = StampWatch(self._config)
         self._seen_at = -math.inf
         self._last: Tuple[Reason, str] = (Reason.NOTHING_YET, '')
         self._good = 0
-        self._window: Deque[float] = deque(maxlen=RATE_WINDOW)
 
     def _pace(self, now: float) -> None:
         """In real time the limit is one per second, however often commands leave."""
@@ -348,54 +293,15 @@ class GateMachine:
     def _judged(
         self, stamp: float, now: float, clock: Optional[float], blocked: Reason, detail: str
     ) -> Tuple[Reason, str]:
-        jump = self._jumped(stamp, now)
-        self._note(stamp, jump[0] is not Reason.NONE)
+        passed = 0.0 if self._lock_step else max(now - self._seen_at, 0.0)
+        jump = self._stamps.take(stamp, passed)
         if jump[0] is not Reason.NONE:
             return jump
         if self._storm(now):
             return Reason.REFUSED_WEIGHTS, self._storm_text()
-        if blocked is not Reason.NONE:
+        if blocked is not Reason.NONE or self._lock_step:
             return blocked, detail
-        if self._lock_step:
-            return Reason.NONE, ''
-        return self._aged(stamp, clock)
-
-    def _jumped(self, stamp: float, now: float) -> Tuple[Reason, str]:
-        if self._stamp is None:
-            return Reason.NONE, ''
-        step, limit = stamp - self._stamp, self._config.clock_jump
-        if step < -limit:
-            return Reason.CLOCK_BACKWARD, f'the clock has jumped back by {-step:.2f} s'
-        # In real time, time that has passed is no jump.
-        passed = 0.0 if self._lock_step else max(now - self._seen_at, 0.0)
-        if step - passed > limit:
-            return Reason.CLOCK_FORWARD, f'the clock has jumped forward by {step - passed:.2f} s'
-        return Reason.NONE, ''
-
-    def _note(self, stamp: float, jumped: bool) -> None:
-        if jumped or self._stamp is None:
-            self._window.clear()
-            self._stamp = stamp
-        elif stamp > self._stamp:
-            self._window.append(stamp - self._stamp)
-            self._stamp = stamp
-
-    def _aged(self, stamp: float, clock: Optional[float]) -> Tuple[Reason, str]:
-        limit = self._config.max_age
-        if clock is not None and limit > 0.0 and abs(clock - stamp) > limit:
-            return Reason.STALE, (
-                f'the observation must be at most {limit} s old, got {clock - stamp:.2f} s; '
-                'gate.max_age: 0 where its stamps come from another clock'
-            )
-        factor = self._config.rate_factor
-        if factor > 0.0 and len(self._window) >= RATE_LEAST:
-            mean = sum(self._window) / len(self._window)
-            if not self._period / factor <= mean <= self._period * factor:
-                return Reason.INPUT_RATE, (
-                    f'observations must come at {1.0 / self._period:.1f} Hz, give or take a '
-                    f'factor of {factor:g}, got {1.0 / mean:.1f} Hz; check the camera'
-                )
-        return Reason.NONE, ''
+        return self._stamps.judge(clock, self._period)
 
     def _storm(self, now: float) -> bool:
         full = len(self._refusals) == self._config.refusal_storm
