@@ -83,7 +83,9 @@ def text(whole):
 
 def test_the_page_holds_every_section(text):
     checker = checked(text)
-    assert text.count('<svg') == 6 + 3 + 6 + 1 + 1  # driving, clock, learner, health, reward
+    assert (
+        text.count('<svg viewBox') == 6 + 3 + 6 + 1 + 1
+    )  # driving, clock, learner, health, reward
     assert text.count('<img') == 2 * frames.PICTURES
     for words in (
         'NO-GO</strong> at 10k steps',
@@ -91,6 +93,7 @@ def test_the_page_holds_every_section(text):
         '85 to 93',
         'random',
         'trainer.learner.tau',
+        'Training, the last 40 episodes',
     ):
         assert words in text
     assert 'fp32' in text and checker.tags >= {'details', 'table', 'main'}

@@ -5,8 +5,6 @@ What is missing or broken is told in ``Run.notes``, one sentence each; only a pa
 at all is an error.
 """
 
-import csv
-import io
 import json
 import math
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 from av_td3_ros import presets
 from av_td3_ros.gates import Columns, Evidence
 from av_td3_ros.options import ConfigError, flatten
-from av_td3_ros.report import trajectories
+from av_td3_ros.report import csv_rows, trajectories
 from av_td3_ros.report.trajectories import Trajectory
 
 # Any of these makes a folder a run.
@@ -146,7 +144,7 @@ def _rows(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Optional[Lis
         notes.append(f'There is no {path.name}.')
         return None
     whole = text[: text.rfind('\n') + 1]
-    table = list(csv.reader(io.StringIO(whole)))
+    table = csv_rows.lines(whole)
     if not table:
         notes.append(f'{path.name} is empty.')
         return None

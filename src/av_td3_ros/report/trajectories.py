@@ -4,13 +4,13 @@ Where episodes were driven: ``trajectories.csv`` of a run, and of its evaluation
 A long run has thousands of them: of its file only the end is read.
 """
 
-import csv
-import io
 import math
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
+
+from av_td3_ros.report import csv_rows
 
 # Bytes at the end of a file, and episodes of them, that are read.
 TAIL, MOST = 2_000_000, 200
@@ -50,13 +50,13 @@ def read(path: Path, notes: List[str]) -> Tuple[Trajectory, ...]:
             data = file.read()
     except OSError:
         return ()
-    names = next(csv.reader([head.decode(errors='replace')]), [])
+    names = csv_rows.split(head.decode(errors='replace'))
     missing = [name for name in NEEDED if name not in names]
     if missing:
         notes.append(f'{path.name} has no column {", ".join(missing)}, and is left out.')
         return ()
     whole = data[: data.rfind(b'\n') + 1].decode(errors='replace')
-    lines = [line for line in csv.reader(io.StringIO(whole, newline='')) if line]
+    lines = csv_rows.lines(whole)
     found = [
         _trajectory(dict(zip(names, line))) for line in lines[-MOST:] if len(line) == len(names)
     ]
