@@ -7,8 +7,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from av_td3_ros.cli import common
-from av_td3_ros.cli.evaluate import Plan, written_config
+from av_td3_ros.cli.evaluate import Plan
 from av_td3_ros.cli.sim_drivers import Action, ExpertDriver, PolicyDriver
+from av_td3_ros.cli.sources import settings_file
 from av_td3_ros.cli.train import catch_stops
 from av_td3_ros.config import RunConfig
 from av_td3_ros.datatypes import Observation, Outcome
@@ -178,9 +179,9 @@ def _held_out(source: Path, config: RunConfig) -> bool:
     from av_td3_ros.options import flatten
     from av_td3_ros import presets
 
-    written = written_config(source)
-    if written is None:
-        return False
-    trained = flatten(presets.read_yaml(Path(written)))
+    with settings_file(source) as written:
+        if written is None:
+            return False
+        trained = flatten(presets.read_yaml(Path(written)))
     elsewhere = trained.get('simulator.map', config.simulator.map) != config.simulator.map
     return elsewhere or trained.get('episode_manager.routes') == 'training'
