@@ -37,7 +37,9 @@ def add_parser(commands: Any) -> None:
     who = parser.add_mutually_exclusive_group()
     who.add_argument('--expert', action='store_true', help='let the expert drive')
     who.add_argument(
-        '--policy', metavar='RUN', help='let a trained policy drive: run or checkpoint folder, or exported file'
+        '--policy',
+        metavar='RUN',
+        help='let a trained policy drive: run or checkpoint folder, or exported file',
     )
     parser.add_argument(
         '--record', metavar='FILE', help='write a .gif, .mp4, or .png of the last picture'
