@@ -16,7 +16,7 @@ from av_td3_ros.learning_config import (
     ReplayConfig,
 )
 from av_td3_ros.options import build, ConfigError, flatten, group, option, options
-from av_td3_ros.task_config import ObservationConfig, RewardConfig
+from av_td3_ros.task_config import CameraConfig, ObservationConfig, RewardConfig
 
 # Settings of several nodes, given once at the top.
 SHARED = ('role_name', 'observation')
@@ -99,6 +99,7 @@ class PerceptionConfig:
     image_timeout: float = option(
         1.0, 'silence of the camera that counts as a fault', unit='s', low=0.1, high=10.0
     )
+    camera: CameraConfig = group(CameraConfig)
 
 
 @dataclass(frozen=True)
