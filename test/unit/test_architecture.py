@@ -28,6 +28,7 @@ LAYERS = {
     'run_folder': 2,
     'gates': 2,
     'report': 5,
+    'study': 5,
     'driving': 3,
     'td3': 3,
     'graph': 3,
@@ -57,6 +58,7 @@ CORE = (
     'evaluation',
     'recording',
     'report',
+    'study',
 )
 FILES = sorted(SOURCE.rglob('*.py'))
 

@@ -4,9 +4,20 @@ import argparse
 import sys
 from typing import List, Optional
 
-from av_td3_ros.cli import bench, doctor, evaluate, export, gate, presets, report, sim, train
+from av_td3_ros.cli import (
+    bench,
+    doctor,
+    evaluate,
+    export,
+    gate,
+    presets,
+    report,
+    sim,
+    study,
+    train,
+)
 
-COMMANDS = (train, evaluate, gate, report, export, sim, bench, presets, doctor)
+COMMANDS = (train, evaluate, gate, report, export, sim, study, bench, presets, doctor)
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
