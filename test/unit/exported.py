@@ -65,7 +65,7 @@ def observations(spec, count, seed=1):
         yield image, rng.uniform(-1.0, 1.0, spec.vector_size).astype(np.float32)
 
 
-def without_commands(config):
+def without_vector(config):
     """Return a config whose observation has an empty vector."""
     bare = replace(
         config.observation,

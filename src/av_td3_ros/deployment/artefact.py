@@ -77,7 +77,7 @@ def pack(
     :param onnx: the graph.
     :param probe: observations and the actions on them.
     """
-    tensors = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    tensors = {name: np.asarray(array, order='C') for name, array in weights.items()}
     tensors[ONNX] = np.frombuffer(onnx, np.uint8)
     tensors.update({PROBE + name: array for name, array in probe._asdict().items()})
     text = canonical({**raw, 'sha256': NO_HASH})

@@ -174,7 +174,8 @@ def parse(raw: Mapping[str, Any]) -> Description:
         raise ArtefactError(str(error)) from None
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ArtefactError(
-            f'description of the artefact is unreadable: {shown(repr(error))}; export the run again'
+            f'description of the artefact is unreadable: {shown(repr(error))}; export the run '
+            'again'
         ) from None
     ours = vector_entries(found.spec)
     for what, got, expected in (

@@ -11,7 +11,7 @@ def load_driver(config: PolicyConfig) -> Tuple[Any, int]:
     """
     Load what the settings name; torch is imported only where it is needed.
 
-    :returns: what acts (``Runtime`` or ``td3.behaviour.Behaviour``), and the version of its policy.
+    :returns: what acts, a ``Runtime`` or a ``td3.behaviour.Behaviour``, and its version.
     :raises ConfigError: where both an artefact and a checkpoint are named.
     :raises ArtefactError: where the artefact cannot drive here.
     :raises CheckpointError: where the checkpoint cannot drive here.

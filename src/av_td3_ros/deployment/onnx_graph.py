@@ -60,7 +60,8 @@ def to_onnx(policy: Policy, spec: ObsSpec, description: str) -> bytes:
     except torch.onnx.OnnxExporterError as error:
         raise ArtefactError(
             'every part of the policy must have an ONNX form, got '
-            f'{shown(" ".join(str(error).split()))}; choose another trainer.learner.network.encoder'
+            f'{shown(" ".join(str(error).split()))}; choose another '
+            'trainer.learner.network.encoder'
         ) from None
     model = program.model_proto
     _forget_this_machine(model)
