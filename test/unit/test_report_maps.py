@@ -35,7 +35,7 @@ def test_what_a_run_wrote_is_read(tmp_path):
     found, notes = read(wrote(tmp_path, ('goal', 1.0, LINE), ('collision', 0.25, LINE[:1])))
     assert notes == [] and [way.reason for way in found] == ['goal', 'collision']
     assert found[0].points.tolist() == [list(point) for point in LINE]
-    assert maps.told(found[1]) == 'episode 2: collision after 25% of the route'
+    assert maps.told(found[1]) == 'episode 2: collision after 25 % of the route'
 
 
 def test_a_run_of_an_older_version_has_none(tmp_path):

@@ -88,7 +88,7 @@ def test_the_page_holds_every_section(text):
     )  # driving, clock, learner, health, reward
     assert text.count('<img') == 2 * frames.PICTURES
     for words in (
-        'NO-GO</strong> at 10k steps',
+        'NO-GO</strong> at the gate of 10k steps',
         'q gap',
         '85 to 93',
         'random',
@@ -135,7 +135,7 @@ def test_what_can_be_shown_is_shown(tmp_path, kept):
 def test_one_episode_is_enough(tmp_path):
     text = page.render([runs.read(made(tmp_path / 'run', 100))])
     checked(text)
-    assert 'holds no frames' in text and '</strong> at 2k steps' in text
+    assert 'holds no frames' in text and '</strong> at the gate of 2k steps' in text
 
 
 def test_values_that_are_not_finite_are_not_drawn(tmp_path):

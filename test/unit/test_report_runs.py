@@ -126,6 +126,16 @@ def test_runs_of_the_same_settings_are_seeds_of_one_group(tmp_path):
     assert band.mean == pytest.approx((band.low + band.high) / 2)
 
 
+def test_a_setting_that_an_older_version_did_not_have_is_the_default(tmp_path):
+    found = [made(tmp_path / name, 1000, seed) for seed, name in enumerate('abc')]
+    text = (found[1] / 'config.yaml').read_text()
+    assert text.count('    tau: 0.01\n') == 1
+    (found[1] / 'config.yaml').write_text(text.replace('    tau: 0.01\n', ''))
+    (found[2] / 'config.yaml').write_text(text.replace('    tau: 0.01\n', '    tau: 0.02\n'))
+    groups = series.groups([runs.read(path) for path in found])
+    assert [[run.name for run in group.runs] for group in groups] == [['a', 'b'], ['c']]
+
+
 def test_a_band_ends_with_the_shortest_run(tmp_path):
     found = [runs.read(made(tmp_path / str(steps), steps)) for steps in (2000, 3000)]
     curves = [series.episode_curve(run, 'length', series.STEPS) for run in found]

@@ -82,7 +82,7 @@ def _strip(run: Run, title: str, row: int, held: _Held) -> Strip:
     episode = {name: column[row] for name, column in run.driven.items()}
     text = (
         f'at step {episode["env_step"]:,.0f}: return {held.total:.1f}, {held.length} steps, '
-        f'{episode["route_completion"]:.0%} of the route, '
+        f'{100.0 * episode["route_completion"]:.0f} % of the route, '
         f'{str(episode["reason"]).replace("_", " ")}'
     )
     with np.load(held.file, allow_pickle=False) as arrays:

@@ -21,6 +21,8 @@ LAST = 40
 UNITS = 10.0  # decimetres in a metre
 # Around the trajectories, m; and the narrowest picture, as a share of its longer side.
 MARGIN, NARROWEST = 15.0, 0.5
+# The whole map is shown where it is no longer than this, m, or than so many times what was driven.
+WHOLE, TIMES = 600.0, 3.0
 # How far a line may be from the drawn one, m, and the most points of all lanes.
 TOLERANCE, LANE_POINTS = 0.15, 20_000
 # A mark is so much of the longer side of the picture.
@@ -121,7 +123,7 @@ def _lanes(name: str) -> Tuple[List[np.ndarray], str]:
 def _map(
     title: str, run: str, name: str, ways: Sequence[Trajectory], lanes: Sequence[np.ndarray]
 ) -> Map:
-    low, high = _view(ways)
+    low, high = _view(ways, lanes)
     width, height = high - low
     unit = MARK * max(width, height) * UNITS
     order = list(ENDINGS)
@@ -139,9 +141,7 @@ def _map(
     legend = [
         Line(f'{ENDINGS[kind][0]} {counts[kind]}', symbol(kind)) for kind in order if counts[kind]
     ]
-    text = (
-        f'{name or "Unknown map"}, {width:.0f} m from left to right; a ring is where one begins.'
-    )
+    text = f'{name or "unknown map"}, {width:.0f} m from left to right'
     return Map(title, svg, legend, text, [Line(told(way), symbol(_kind(way))) for way in ways])
 
 
@@ -152,7 +152,11 @@ def _kind(way: Trajectory) -> str:
 def told(way: Trajectory) -> str:
     """Return how an episode went, for people."""
     how = way.reason.replace('_', ' ') or 'no reason told'
-    share = f' after {way.completion:.0%} of the route' if np.isfinite(way.completion) else ''
+    share = (
+        f' after {100.0 * way.completion:.0f} % of the route'
+        if np.isfinite(way.completion)
+        else ''
+    )
     return f'episode {way.episode}: {how}{share}'
 
 
@@ -177,9 +181,19 @@ def _way(way: Trajectory, unit: float) -> str:
     )
 
 
-def _view(ways: Sequence[Trajectory]) -> Tuple[np.ndarray, np.ndarray]:
-    """Return the corners of what is shown, (2,) m each: no narrower than half as wide as long."""
+def _view(
+    ways: Sequence[Trajectory], lanes: Sequence[np.ndarray]
+) -> Tuple[np.ndarray, np.ndarray]:
+    """
+    Return the corners of what is shown, (2,) m each: the whole map, or of a large one what was
+    driven; no narrower than half as wide as long.
+    """
     points = np.concatenate([way.points for way in ways])
+    driven = np.ptp(points, axis=0).max()
+    if lanes:
+        everything = np.concatenate([points, *lanes])
+        if np.ptp(everything, axis=0).max() <= max(WHOLE, TIMES * driven):
+            points = everything
     low, high = points.min(axis=0) - MARGIN, points.max(axis=0) + MARGIN
     missing = np.maximum(NARROWEST * (high - low).max() - (high - low), 0.0)
     return low - missing / 2.0, high + missing / 2.0

@@ -4,6 +4,8 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from av_td3_ros.config import RunConfig
+from av_td3_ros.options import to_flat
 from av_td3_ros.report.runs import Run
 
 # Episodes, and records of the metrics, that a curve is averaged over.
@@ -39,17 +41,23 @@ class Band(NamedTuple):
 
 
 def groups(runs: Sequence[Run]) -> List[Group]:
-    """Return the runs by their settings, in the order in which they are given."""
+    """
+    Return the runs by their settings, in the order in which they are given.
+
+    A setting that a run does not tell of, because its version had none, is the default.
+    """
+    default = to_flat(RunConfig())
     found: Dict[Tuple[Any, ...], List[Run]] = {}
     for run in runs:
-        key = tuple(
-            sorted(
-                (k, str(v)) for k, v in run.settings.items() if k.split('.')[-1] not in OF_A_SEED
-            )
-        )
+        given = {**default, **run.settings}
+        key = tuple(sorted((k, str(v)) for k, v in given.items() if not _of_a_seed(k)))
         # Nothing is known of a run without settings, not even which runs it belongs to.
-        found.setdefault(key or (str(run.path),), []).append(run)
+        found.setdefault(key if run.settings else (str(run.path),), []).append(run)
     return [Group(_label(members), tuple(members)) for members in found.values()]
+
+
+def _of_a_seed(key: str) -> bool:
+    return key.split('.')[-1] in OF_A_SEED
 
 
 def _label(runs: Sequence[Run]) -> str:
