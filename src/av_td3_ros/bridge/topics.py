@@ -34,7 +34,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Pose, PoseStamped, Twist
 from nav_msgs.msg import Odometry, Path
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Bool, Float32
 from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
@@ -87,6 +87,13 @@ TOPICS: Dict[str, Topic] = {
         '/carla/actor_list', CarlaActorList, 'bridge', FRAME, 'ids, to classify collisions'
     ),
     'image': Topic(f'{EGO}/rgb_front/image', Image, 'bridge', FRAME, 'front camera, bgra8'),
+    'image_compressed': Topic(
+        f'{EGO}/rgb_front/image/compressed',
+        CompressedImage,
+        'bridge',
+        FRAME,
+        'the same instead, jpeg or png (perception.camera.transport)',
+    ),
     'camera_info': Topic(
         f'{EGO}/rgb_front/camera_info', CameraInfo, 'bridge', FRAME, 'intrinsics'
     ),
