@@ -33,6 +33,7 @@ LAYERS = {
     'td3': 3,
     'graph': 3,
     'curves': 3,
+    'watching': 3,
     'sim': 4,
     'deployment': 4,
     'evaluation': 4,
@@ -58,6 +59,7 @@ CORE = (
     'evaluation',
     'recording',
     'report',
+    'watching',
     'study',
 )
 FILES = sorted(SOURCE.rglob('*.py'))

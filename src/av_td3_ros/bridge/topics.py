@@ -86,6 +86,9 @@ TOPICS: Dict[str, Topic] = {
     'actor_list': Topic(
         '/carla/actor_list', CarlaActorList, 'bridge', FRAME, 'ids, to classify collisions'
     ),
+    'markers': Topic(
+        '/carla/markers', MarkerArray, 'bridge', FRAME, 'a box for every vehicle, where watched'
+    ),
     'image': Topic(f'{EGO}/rgb_front/image', Image, 'bridge', FRAME, 'front camera, bgra8'),
     'image_compressed': Topic(
         f'{EGO}/rgb_front/image/compressed',
@@ -199,6 +202,23 @@ TOPICS: Dict[str, Topic] = {
     ),
     'debug_markers': Topic(
         '~/debug/markers', MarkerArray, 'latched', CHANGE, 'route and goal for rviz'
+    ),
+    # of watch_node, which stands beside the graph
+    'watch_markers': Topic(
+        'watch/markers', MarkerArray, 'bridge', '<= 10 Hz', 'planned control, Q and features'
+    ),
+    'watch_steering': Topic('watch/steering', Float32, 'bridge', '<= 10 Hz', 'to be plotted'),
+    'watch_acceleration': Topic(
+        'watch/acceleration', Float32, 'bridge', '<= 10 Hz', 'to be plotted'
+    ),
+    'watch_q_policy': Topic(
+        'watch/q_policy', Float32, 'bridge', '1 Hz', 'mean Q of what the policy would do'
+    ),
+    'watch_q_replay': Topic(
+        'watch/q_replay', Float32, 'bridge', '1 Hz', 'mean Q of what was done'
+    ),
+    'watch_feature_norm': Topic(
+        'watch/feature_norm', Float32, 'bridge', '1 Hz', 'mean L2 norm of the features'
     ),
 }
 

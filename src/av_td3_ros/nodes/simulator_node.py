@@ -73,6 +73,7 @@ class SimulatorNode(GraphNode):
                 'status',
                 'world_info',
                 'actor_list',
+                'markers',
                 'image',
                 'camera_info',
                 'odometry',
@@ -290,6 +291,8 @@ class SimulatorNode(GraphNode):
         pubs['speedometer'].publish(Float32(data=float(world.state.speed)))
         pubs['vehicle_status'].publish(world_messages.vehicle_status(world, self._control, stamp))
         pubs['actor_list'].publish(world_messages.actor_list(world, role))
+        if pubs['markers'].get_subscription_count():
+            pubs['markers'].publish(world_messages.vehicle_markers(world, stamp))
         self._publish_tf(stamp)
         # Rendering comes last: the episode manager scores the frame meanwhile.
         for kind in self._cameras:

@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from av_td3_ros.datatypes import ObsSpec
-from av_td3_ros.recording.bag_reader import BagReader
+from av_td3_ros.recording.bag_reader import BagMessage, BagReader
 from av_td3_ros.recording.bag_writer import BagError
 from av_td3_ros.td3.experience import take
 from av_td3_ros.td3.intake import Intake
@@ -30,17 +30,53 @@ class Account(NamedTuple):
     cut_off: bool
 
 
-class _Counting:
-    """Hands on to the replay, and counts episodes."""
+class Count:
+    """Counts transitions, and hands them on to where they are to go."""
 
-    def __init__(self, into: Any) -> None:
+    def __init__(self, into: Any = None) -> None:
+        """:param into: what has ``begin``, ``add`` and ``abort`` of the replay; None: count."""
+        self.intake = Intake()
         self.episodes = 0
-        self.begin, self.add, self.abort = self._begin, into.add, into.abort
         self._into = into
 
-    def _begin(self, *observation: Any) -> None:
+    def look(self, message: BagMessage, spec: Optional[ObsSpec] = None) -> None:
+        """
+        Take a message of any type.
+
+        :param spec: what an observation is.
+        """
+        if message.topic.type == TRANSITION:
+            shape = spec.frame_shape if spec is not None else (0, 0)
+            take(message.content, self.intake, self, shape)
+
+    def begin(self, *observation: Any) -> None:
+        """Begin an episode."""
         self.episodes += 1
-        self._into.begin(*observation)
+        if self._into is not None:
+            self._into.begin(*observation)
+
+    def add(self, *step: Any) -> None:
+        """Take a step."""
+        if self._into is not None:
+            self._into.add(*step)
+
+    def abort(self) -> None:
+        """End an episode that was broken."""
+        if self._into is not None:
+            self._into.abort()
+
+    def account(self, cut_off: bool) -> Account:
+        """Return what became of the messages."""
+        intake = self.intake
+        return Account(
+            intake.received,
+            intake.stored,
+            intake.lost,
+            intake.duplicated,
+            intake.unusable,
+            self.episodes,
+            cut_off,
+        )
 
 
 def load_transitions(path: Path, spec: ObsSpec, into: Any) -> Account:
@@ -58,24 +94,16 @@ def load_transitions(path: Path, spec: ObsSpec, into: Any) -> Account:
     :raises BagError: where the bag cannot be read or holds no transitions.
     :raises SpecError: where a transition is of another observation.
     """
-    reader, intake, counted = BagReader(path), Intake(), _Counting(into)
+    reader, count = BagReader(path), Count(into)
     for message in reader.messages({TRANSITION}):
-        take(message.content, intake, counted, spec.frame_shape)
-    counted.abort()
-    if not intake.received:
+        count.look(message, spec)
+    count.abort()
+    if not count.intake.received:
         raise BagError(
             f'{path} must hold messages of type {TRANSITION}, got none; record a graph with an '
             'episode manager, and its topic `transition`'
         )
-    return Account(
-        intake.received,
-        intake.stored,
-        intake.lost,
-        intake.duplicated,
-        intake.unusable,
-        counted.episodes,
-        bool(reader.cut_off),
-    )
+    return count.account(bool(reader.cut_off))
 
 
 def spec_of(path: Path) -> ObsSpec:
