@@ -221,8 +221,11 @@ class GateMachine:
         """
         Return the braking action: comfortable at first, then full; never less than before.
 
-        Full at once in lock-step, and where the policy's action was no number.
+        Full at once in lock-step, and where the policy's action was no number. Where the gate is
+        silent nothing leaves, and the limits go on from what left last.
         """
+        if not self.speaks:
+            return 0.0, FULL
         self._pace(now)
         begun = self.since if self.state is State.BRAKING else now
         if self._lock_step or now - begun >= self._config.comfort_time:

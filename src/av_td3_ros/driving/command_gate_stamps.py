@@ -41,8 +41,8 @@ class StampWatch:
             jump = Reason.CLOCK_BACKWARD, f'the clock has jumped back by {-step:.2f} s'
         elif step - passed > limit:
             jump = Reason.CLOCK_FORWARD, f'the clock has jumped forward by {step - passed:.2f} s'
-        if self._last is None or jump is not FINE:
-            self.forget_rate()
+        if self._last is None or jump is not FINE or step > self._config.observation_timeout:
+            self.forget_rate()  # a gap is no rate
             self._last = stamp
         elif step > 0.0:
             self._steps.append(step)
