@@ -49,23 +49,48 @@ def draw(path: Path, results: Sequence[Result]) -> Optional[Path]:
     figure, axes = plt.subplots(
         rows, COLUMNS, figsize=(14, 2.9 * rows), squeeze=False, constrained_layout=True
     )
-    labels = [_label(result) for result in results]
+    names = [_name(result) for result in results]
+    is_crowded = sum(max(map(len, name.split('\n'))) for name in names) > ROOM
+    labels = [str(number) for number, _ in enumerate(names, 1)] if is_crowded else names
     for axis, name in zip(axes.flat, shown):
         _panel(axis, name, [metrics[name] for metrics in measured], labels)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
-    facts = results[0].facts
-    told = [str(facts[name]) for name in ('map',) if name in facts]
-    told += [f'{facts["routes"]} routes'] if facts.get('routes') in ('held-out', 'random') else []
-    told += [f'{facts["vehicles"]} other vehicles'] if 'vehicles' in facts else []
-    title = ', '.join(['Means and 95 % intervals', *told])
+    if is_crowded:
+        _key(figure, names)
+    title = f'Means and 95 % intervals{_facts(results[0])}'
     figure.suptitle(title, x=0.01, ha='left', fontsize=13, parse_math=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
 
 
-def _label(result: Result) -> str:
+def _facts(result: Result) -> str:
+    """Say where it was driven, as far as it is known."""
+    facts = result.facts
+    told = [Path(facts['map']).stem] if 'map' in facts else []
+    told += [f'{facts["routes"]} routes'] if facts.get('routes') in ('held-out', 'random') else []
+    told += [f'{facts["vehicles"]} other vehicles'] if 'vehicles' in facts else []
+    return ''.join(f', {text}' for text in told)
+
+
+def _key(figure: Any, names: Sequence[str]) -> None:
+    """Say below the panels which number is whom."""
+    from matplotlib.patches import Patch
+
+    key = figure.legend(
+        [Patch(color=PALETTE[place % len(PALETTE)]) for place in range(len(names))],
+        [f'{number}  {name}'.replace('\n', ', ') for number, name in enumerate(names, 1)],
+        loc='outside lower left',
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+    )
+    for text in key.get_texts():
+        text.set_parse_math(False)
+
+
+def _name(result: Result) -> str:
     partial = f' of {result.wanted}' if result.is_partial else ''
     return f'{result.policy}\n{len(result.driven)}{partial} episodes'
 
@@ -97,10 +122,6 @@ def _panel(axis: Any, name: str, estimates: Sequence[Estimate], labels: Sequence
     unit = UNITS.get(kind.unit, kind.unit)
     axis.set_title(f'{kind.title}, {unit}' + ARROWS[kind.better], loc='left', fontsize=9)
     axis.set_xticks(range(len(labels)), labels, fontsize=8, parse_math=False)
-    if sum(max(map(len, label.split('\n'))) for label in labels) > ROOM:
-        axis.tick_params('x', rotation=30)
-        for label in axis.get_xticklabels():
-            label.set(ha='right', rotation_mode='anchor')
     axis.set_xlim(-0.6, len(labels) - 0.4)
     if kind.unit == '%':
         axis.set_ylim(0.0, 104.0)  # no cap of an interval is cut off
