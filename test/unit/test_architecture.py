@@ -29,6 +29,7 @@ LAYERS = {
     'gates': 2,
     'report': 5,
     'study': 5,
+    'bridge_check': 3,
     'driving': 3,
     'td3': 3,
     'graph': 3,
@@ -61,6 +62,7 @@ CORE = (
     'report',
     'watching',
     'study',
+    'bridge_check',
 )
 FILES = sorted(SOURCE.rglob('*.py'))
 

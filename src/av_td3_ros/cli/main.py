@@ -6,6 +6,7 @@ from typing import List, Optional
 
 from av_td3_ros.cli import (
     bench,
+    check,
     doctor,
     evaluate,
     export,
@@ -17,7 +18,7 @@ from av_td3_ros.cli import (
     train,
 )
 
-COMMANDS = (train, evaluate, gate, report, export, sim, study, bench, presets, doctor)
+COMMANDS = (train, evaluate, gate, report, export, sim, study, bench, presets, check, doctor)
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
