@@ -13,12 +13,13 @@ from av_td3_ros.cli import (
     gate,
     presets,
     report,
+    security,
     sim,
     study,
     train,
 )
 
-COMMANDS = (train, evaluate, gate, report, export, sim, study, bench, presets, check, doctor)
+COMMANDS = (train, evaluate, gate, report, export, sim, study, bench, presets, check, security, doctor)
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
