@@ -19,7 +19,20 @@ from av_td3_ros.cli import (
     train,
 )
 
-COMMANDS = (train, evaluate, gate, report, export, sim, study, bench, presets, check, security, doctor)
+COMMANDS = (
+    train,
+    evaluate,
+    gate,
+    report,
+    export,
+    sim,
+    study,
+    bench,
+    presets,
+    check,
+    security,
+    doctor,
+)
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 
