@@ -160,6 +160,12 @@ def test_what_makes_no_camera_is_refused(change, text):
     assert text in str(refused.value)
 
 
+@pytest.mark.parametrize('camera', [ideal(64, 48, 110.0), ideal(800, 600, 90.0)._replace(fx=1e-9)])
+def test_a_camera_too_coarse_to_show_anything_is_refused(camera):
+    with pytest.raises(SpecError, match="0.4 pixels for each of the network's frame, got"):
+        View(camera, TRAINING, OBSERVATION)
+
+
 def test_noughts_behind_the_coefficients_and_no_distortion_at_all_are_fine():
     ideal(800, 600, 90.0)._replace(model='', d=()).check()
     ideal(800, 600, 90.0)._replace(model='unknown', d=(0.0,) * 5).check()

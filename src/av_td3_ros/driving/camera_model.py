@@ -25,6 +25,8 @@ PLUMB_BOB, RATIONAL, EQUIDISTANT = 'plumb_bob', 'rational_polynomial', 'equidist
 COEFFICIENTS = {PLUMB_BOB: 5, RATIONAL: 8, EQUIDISTANT: 4}
 # Deviation, in pixels of the network's frame, below which a camera is the training camera.
 SAME = 0.1
+# Pixels of the image for one of the network's frame, at least; what is coarser shows nothing.
+COARSEST = 0.4
 # Samples across a pixel of the network's frame, in x and in y.
 MOST_SAMPLES = 8
 RADII = 4096
@@ -142,7 +144,6 @@ class View:
         self.camera = camera.check()
         self.training = ideal(training.width, training.height, training.fov_deg)
         self._observation = observation
-        rows, columns = observation.height, observation.width
         column, row, seen = self._where(1, 1)
         self.uncovered = 1.0 - float(np.mean(seen))
         if self.uncovered > training.max_uncovered:
@@ -152,9 +153,16 @@ class View:
                 f'{self.training} below its upper {observation.crop_top:.0%}; use a wider lens, '
                 'or allow camera.max_uncovered in perception.param.yaml'
             )
+        pixel = _spacing(column), _spacing(row)
+        coarsest = min(float(pixel[0].min()), float(pixel[1].min()))
+        if coarsest < COARSEST:
+            raise SpecError(
+                f"the camera must have {COARSEST} pixels for each of the network's frame, got "
+                f'{coarsest:.2g}: camera {self.camera}; use a finer one, or calibrate it'
+            )
         self.is_plain = self._is_plain(column, row)
         if not self.is_plain:
-            self._make_tables(column, row, rows, columns)
+            self._make_tables(*pixel)
 
     def __str__(self) -> str:
         """Say what is done."""
@@ -218,14 +226,16 @@ class View:
             and np.all(np.abs(row - plain_y) <= SAME * pixel_y)
         )
 
-    def _make_tables(self, column: np.ndarray, row: np.ndarray, rows: int, columns: int) -> None:
+    def _make_tables(self, pixel_x: np.ndarray, pixel_y: np.ndarray) -> None:
         """
         Choose what is read of the image, how far it is shrunk first, and where it is sampled.
 
         Shrinking leaves at least three pixels to each of the frame's, so that no sample mixes what
         belongs to others.
+
+        :param pixel_x: how wide each pixel of the frame is in the image, px.
+        :param pixel_y: how high.
         """
-        pixel_x, pixel_y = _spacing(column), _spacing(row)
         shrink = tuple(max(1, int(pixel.min() / 3.0)) for pixel in (pixel_x, pixel_y))
         across, down = (
             min(MOST_SAMPLES, max(1, math.ceil(pixel.max() / by)))
