@@ -57,7 +57,7 @@ def export(source: Union[str, Path], config: RunConfig) -> bytes:
         config.observation,
         TrainingCamera.of(config.simulator),
         network,
-        provenance(source, info, config),
+        provenance(folder.resolve(), info, config),
     )
     weights = {
         name: tensor.detach().cpu().numpy() for name, tensor in loaded.policy.state_dict().items()
@@ -68,19 +68,19 @@ def export(source: Union[str, Path], config: RunConfig) -> bytes:
     return data
 
 
-def provenance(
-    source: Union[str, Path], info: Dict[str, Any], config: RunConfig
-) -> Dict[str, Any]:
+def provenance(folder: Path, info: Dict[str, Any], config: RunConfig) -> Dict[str, Any]:
     """
     Return where a policy comes from.
 
+    :param folder: of its checkpoint, below ``checkpoints/`` of its run.
     :param info: of its checkpoint.
     """
     settings = asdict(config)
     for section, key in PLACES:
         settings[section].pop(key, None)
     return {
-        'run': Path(source).resolve().name,
+        'run': folder.parents[1].name,
+        'checkpoint': folder.name,
         'env_steps': info['env_step'],
         'updates': info['update'],
         'seed': config.trainer.seed,
