@@ -23,6 +23,8 @@ class Frames:
         self.newest = -1
         self.newest_at = 0.0
         self.running = True
+        self._seen = False
+        self._observed_at = 0.0
         self._commanded = -1
         self.set_period(period)
 
@@ -32,9 +34,37 @@ class Frames:
         return self._lock_step and self.newest >= 0
 
     @property
-    def waiting(self) -> bool:
-        """Whether the newest frame has had no command yet."""
-        return self.newest > self._commanded + self._half_tick
+    def needs_command(self) -> bool:
+        """
+        Whether the car waits for one: a frame without its command, or, where none are counted, any
+        time after the first observation: before, the car has not been driven.
+        """
+        if not self.running:
+            return False
+        if self.counted:
+            return self.newest > self._commanded + self._half_tick
+        return self._seen
+
+    def silence(self, now: float) -> float:
+        """Return the seconds that the car has waited for an observation."""
+        if not self.needs_command:
+            return 0.0
+        since = max(self._observed_at, self.newest_at) if self.counted else self._observed_at
+        return now - since
+
+    def start(self, now: float) -> None:
+        """Count silence from here on."""
+        self._observed_at = now
+
+    def observed(self, now: float) -> None:
+        """Take note of an observation."""
+        self._observed_at, self._seen = now, True
+
+    def run(self, running: bool, now: float) -> None:
+        """Take note of whether the world runs; a pause is no silence."""
+        if running and not self.running:
+            self._observed_at = now
+        self.running = running
 
     def set_period(self, period: float) -> None:
         """Set the time of a frame, s."""
@@ -55,9 +85,7 @@ class Frames:
         """
         if not self.counted:
             return False
-        return (
-            stamp <= self._commanded + self._half_tick or stamp < self.newest - self._half_tick
-        )
+        return stamp <= self._commanded + self._half_tick or stamp < self.newest - self._half_tick
 
     def command(self, stamp: int) -> None:
         """Take note of the command for a frame, by its stamp, ns."""
