@@ -95,9 +95,10 @@ class PolicyNode(GraphNode):
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size, and whether the world is paused."""
         self.frames.run(msg.synchronous_mode_running, now())
-        if msg.fixed_delta_seconds > 0.0:
-            self.gate.set_period(msg.fixed_delta_seconds)
-            self.frames.set_period(msg.fixed_delta_seconds)
+        period = convert.tick(msg)
+        if period:
+            self.gate.set_period(period)
+            self.frames.set_period(period)
 
     def on_clock(self, msg: Clock) -> None:
         """Know the newest frame, so that each is commanded once, whoever commands it."""
