@@ -15,7 +15,7 @@ export COLCON_HOME := $(CURDIR)/$(VENV)/colcon
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate test test-unit test-learning bench doctor lint sim tables town pictures clean
+.PHONY: help setup train evaluate test test-unit test-learning bench doctor lint sim viewer tables town pictures clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,6 +48,9 @@ doctor: setup  ## what is installed, what is missing
 
 lint: setup  ## flake8
 	@$(BIN)/python -m flake8 src test tools launch setup.py
+
+viewer: setup  ## fetch Rerun (large) for `av-td3 view`
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt rerun-sdk
 
 tables: setup  ## write config/*.param.yaml and the tables of the docs from the code
 	@$(BIN)/python tools/write_tables.py

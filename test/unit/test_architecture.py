@@ -42,6 +42,7 @@ LAYERS = {
     'recording': 4,
     'train': 5,
     'gym_env': 5,
+    'live_view': 5,
     'bridge': 6,
     'nodes': 7,
     'cli': 8,
@@ -63,6 +64,7 @@ CORE = (
     'recording',
     'report',
     'watching',
+    'live_view',
     'study',
     'bridge_check',
 )

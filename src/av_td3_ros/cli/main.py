@@ -12,11 +12,14 @@ from av_td3_ros.cli import (
     export,
     gate,
     presets,
+    record,
+    replay,
     report,
     security,
     sim,
     study,
     train,
+    view,
 )
 
 COMMANDS = (
@@ -26,6 +29,9 @@ COMMANDS = (
     report,
     export,
     sim,
+    record,
+    replay,
+    view,
     study,
     bench,
     presets,

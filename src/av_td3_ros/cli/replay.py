@@ -43,15 +43,16 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f'--rate must be in (0, {FASTEST:g}], got {options.rate:g}')
     if options.info:
         return _inform(Path(options.bag), options.json)
+    from av_td3_ros.recording.bag_reader import BagReader
+
+    reader = BagReader(Path(options.bag))
     prepare_ros()
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
     from av_td3_ros.nodes.recorder_player import PlayerNode
-    from av_td3_ros.recording.bag_reader import BagReader
 
-    reader = BagReader(Path(options.bag))
     rclpy.init(
         args=['--ros-args', '--disable-external-lib-logs'],
         signal_handler_options=SignalHandlerOptions.NO,

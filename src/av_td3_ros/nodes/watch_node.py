@@ -18,6 +18,7 @@ from std_msgs.msg import Float32, Header
 from av_td3_ros import watching
 from av_td3_ros.bridge import markers
 from av_td3_ros.bridge.topics import topic_name, topic_qos, TOPICS
+from av_td3_ros.graph import NAMESPACE
 from av_td3_ros.nodes.base import now
 
 PERIOD = 0.1
@@ -91,7 +92,7 @@ class WatchNode(Node):
 def main() -> None:
     """Run it until it is stopped."""
     rclpy.init()
-    node = WatchNode()
+    node = WatchNode(namespace=NAMESPACE)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
