@@ -48,6 +48,14 @@ class Checker(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
+def wrote_alerts(path, alerts):
+    rows = [
+        f'{step},0,"{name}",{action},{state},1,2,"a, b"' for step, name, action, state in alerts
+    ]
+    head = 'env_step,updates,name,action,state,value,limit,text'
+    (path / 'alerts.csv').write_text('\n'.join([head, *rows, '']))
+
+
 def checked(text):
     """Return the checker that has read a page."""
     checker = Checker()
@@ -65,9 +73,7 @@ def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp('runs') / 'whole'
     made(path, settings={'trainer.learner.tau': 0.02})
     replay(path)
-    rows = [f'{step},0,{name},{action},{state},1,2,"a, b"' for step, name, action, state in ALERTS]
-    head = 'env_step,updates,name,action,state,value,limit,text'
-    (path / 'alerts.csv').write_text('\n'.join([head, *rows, '']))
+    wrote_alerts(path, ALERTS)
     (path / 'evaluation').mkdir()
     random = evaluation(0.1, policy='random')
     text = json.dumps(evaluation(0.9, others=[random]))
@@ -112,12 +118,47 @@ def test_several_runs_stand_side_by_side(tmp_path):
     assert len(tables.overview(found)[0].cells) == 2
 
 
-def test_names_cannot_break_the_page(tmp_path):
-    path = made(tmp_path / '<b>&"x')
-    (path / 'metrics.csv').unlink()
+@pytest.mark.parametrize('name', ['<b>&"x', '$\\nothing$', 'ä\u202e{{ 1 }}'])
+def test_names_cannot_break_the_page(tmp_path, name):
+    """Of the folder, an alert, a reward term, a policy, a machine, a setting: none is trusted."""
+    path = made(tmp_path / name)
+    wrote_alerts(path, [(1500, name.replace('"', '""'), 'warn', 'raised')])
+    text = (path / 'episodes.csv').read_text()
+    term = 'reward_' + name.replace('"', '')
+    (path / 'episodes.csv').write_text(text.replace('reward_progress', term))
+    (path / 'summary.json').write_text(json.dumps({'machine': {name: name}, 'arithmetic': name}))
+    (path / 'config.yaml').write_text(json.dumps({'simulator': {'map': name, name: name}}))
+    (path / 'evaluation').mkdir()
+    text = json.dumps(evaluation(0.9, policy=name, map=name))
+    (path / 'evaluation' / 'evaluation.json').write_text(text)
     text = page.render([runs.read(path)])
     checked(text)
-    assert '<b>' not in text
+    assert '<b>' not in text and '{ 1 }' not in text.replace('{{ 1 }}', '')
+
+
+def test_a_long_run_has_a_page_of_bounded_size(tmp_path):
+    """Thousands of episodes and alerts: as many points, rows and lines as of a short one."""
+    path = made(tmp_path / 'run', 500_000)
+    wrote_alerts(
+        path,
+        [
+            (step, f'alert_{step % 50}', 'warn', ('raised', 'cleared')[step // 50 % 2])
+            for step in range(1000, 500_000, 50)
+        ],
+    )
+    text = page.render([runs.read(path)])
+    checked(text)
+    assert len(text) < 600_000 and 'The last 100 of 4990; alerts.csv has all' in text
+    assert 'Training, the last 40 episodes' in text
+
+
+def test_a_run_that_was_resumed_is_drawn_once(tmp_path):
+    """Killed at 10,000 and resumed at 5,000: its curve goes through what was driven last."""
+    path = made(tmp_path / 'run')
+    text = (path / 'episodes.csv').read_text().splitlines(keepends=True)
+    (path / 'episodes.csv').write_text(''.join([*text, *text[51:]]))
+    curve = series.episode_curve(runs.read(path), 'length', series.STEPS)
+    assert list(curve.x) == [100.0 * number for number in range(1, 101)]
 
 
 @pytest.mark.parametrize('kept', ['config.yaml', 'episodes.csv', 'metrics.csv', 'summary.json'])
@@ -173,6 +214,17 @@ def test_a_torn_replay_is_left_out(tmp_path):
     replay(path)
     for file in (path / 'replay').glob('*.npz'):
         file.write_bytes(file.read_bytes()[:1000])
+    assert frames.strips(runs.read(path)) == []
+
+
+def test_frames_that_are_broken_are_left_out(tmp_path):
+    path = made(tmp_path / 'run')
+    replay(path)
+    for file in (path / 'replay').glob('*.npz'):
+        data = bytearray(file.read_bytes())
+        at = data.index(b'frame.npy') + 2000
+        data[at] ^= 255
+        file.write_bytes(data)
     assert frames.strips(runs.read(path)) == []
 
 

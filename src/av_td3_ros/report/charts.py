@@ -29,9 +29,12 @@ VARIABLES = {
     GRID: 'line',
     '#ffffff': 'paper',
 }
+# Most rows of a chart of alerts, and the narrowest bar and gap of it, as a share of the run.
+ALERTS, NARROW = 20, 1 / 400
 SIZE = (5.0, 2.9)  # inches, of 72 units each: a chart on a phone is shown as it is
 STYLE: Dict[str, Any] = {
     'svg.fonttype': 'none',
+    'text.parse_math': False,  # names of folders may hold a dollar
     'font.family': 'DejaVu Sans',  # measured with it; the page shows its own
     'font.size': 10.5,
     'text.color': INK,
@@ -182,7 +185,8 @@ def health(run: Run) -> str:
     found = spans(run)
     if not found:
         return ''
-    names = list(dict.fromkeys(name for name, *_ in found))
+    names = list(dict.fromkeys(name for name, *_ in found))[:ALERTS]
+    found = _merged([span for span in found if span[0] in names], NARROW * run.env_steps)
 
     def draw(axes: Any) -> None:
         for name, action, begin, end in found:
@@ -219,6 +223,20 @@ def spans(run: Run) -> List[Tuple[str, str, float, float]]:
             found.append((row['name'], *standing.pop(row['name']), float(row['env_step'])))
     found += [(name, *begun, float(run.env_steps)) for name, begun in standing.items()]
     return sorted(found, key=lambda span: span[2])
+
+
+def _merged(
+    found: List[Tuple[str, str, float, float]], gap: float
+) -> List[Tuple[str, str, float, float]]:
+    """Return spans of which those that nobody could tell apart are one."""
+    merged: Dict[Tuple[str, str], List[List[float]]] = {}
+    for name, action, begin, end in found:
+        known = merged.setdefault((name, action), [])
+        if known and begin - known[-1][1] <= gap:
+            known[-1][1] = max(known[-1][1], end)
+        else:
+            known.append([begin, end])
+    return [(*key, begin, end) for key, known in merged.items() for begin, end in known]
 
 
 def _logarithmic(axes: Any) -> None:

@@ -57,7 +57,13 @@ def strips(run: Run) -> List[Strip]:
     ranked = list(there)
     ends = [('best', ranked[0])] if ranked else []
     ends += [('worst', ranked[-1])] if len(ranked) > 1 else []
-    return [_strip(run, title, row, there[row]) for title, row in ends]
+    found = []
+    for title, row in ends:
+        try:
+            found.append(_strip(run, title, row, there[row]))
+        except BROKEN_FILE:
+            continue  # its rewards could be read, its frames cannot
+    return found
 
 
 def _held(file: Path) -> List[_Held]:

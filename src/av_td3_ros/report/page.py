@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
+import numpy as np
+
 from av_td3_ros.report import charts, frames, maps, series, tables
 from av_td3_ros.report.runs import read, Run
 
@@ -39,7 +41,8 @@ def render(runs: Sequence[Run]) -> str:
     )
     template = environment.from_string((TEMPLATE / 'page.html').read_text(encoding='utf-8'))
     style = (TEMPLATE / 'page.css').read_text(encoding='utf-8')
-    return template.render(style=style, **_content(runs))
+    with np.errstate(all='ignore'):  # what is not finite, or nearly so, is left out
+        return template.render(style=style, **_content(runs))
 
 
 def _content(runs: Sequence[Run]) -> Dict[str, Any]:
@@ -57,7 +60,8 @@ def _content(runs: Sequence[Run]) -> Dict[str, Any]:
         'driving': charts.curves(charts.DRIVING, groups, series.STEPS),
         'over_time': charts.curves(charts.OVER_TIME, groups, series.MINUTES),
         'learning': charts.curves(charts.LEARNING, groups, series.STEPS),
-        'health': [(run, charts.health(run)) for run in runs],
+        'health': [(run, charts.health(run), tables.raised(run)) for run in runs],
+        'most_alerts': tables.ALERTS,
         'gates': tables.gate_rows(runs),
         'evaluated': [head for head, _ in tables.evaluated(runs)],
         'evaluation': tables.evaluation_rows(runs),

@@ -116,11 +116,21 @@ def minutes(run: Run, env_step: np.ndarray) -> np.ndarray:
 
 
 def _curve(run: Run, env_step: np.ndarray, values: np.ndarray, window: int, axis: str) -> Curve:
-    kept = np.isfinite(values) & np.isfinite(env_step)
+    kept = np.isfinite(values) & np.isfinite(env_step) & current(env_step)
     x, y = env_step[kept], smooth(values[kept], window)
     if axis == MINUTES:
         x = minutes(run, x)
     return Curve(x, y) if len(x) else Curve(np.empty(0), np.empty(0))
+
+
+def current(env_step: np.ndarray) -> np.ndarray:
+    """
+    Return which rows no later one goes back to, or before: a run that was resumed drove them again.
+
+    :param env_step: (n,) float64. :returns: (n,) bool.
+    """
+    later = np.minimum.accumulate(env_step[::-1])[::-1]
+    return np.append(env_step[:-1] < later[1:], [True] * min(len(env_step), 1))
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
@@ -147,7 +157,12 @@ def shares(run: Run) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
     names = [name for name in driven if name.startswith('reward_')]
     if not names:
         return np.empty(0), {}
+    kept = current(driven['env_step'])
+    driven = {name: column[kept] for name, column in driven.items()}
     sizes = smooth(np.nan_to_num(np.abs(np.stack([driven[n] for n in names], axis=1))), EPISODES)
     part = 100.0 * sizes / np.maximum(sizes.sum(axis=1, keepdims=True), 1e-12)
     counted = {name.removeprefix('reward_'): part[:, i] for i, name in enumerate(names)}
-    return driven['env_step'], {name: values for name, values in counted.items() if values.any()}
+    few = np.unique(np.linspace(0, len(part) - 1, POINTS).astype(int))
+    return driven['env_step'][few], {
+        name: values[few] for name, values in counted.items() if values.any()
+    }

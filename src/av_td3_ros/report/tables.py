@@ -17,6 +17,8 @@ RECENT = 20
 NONE = '–'
 # What an evaluation says of itself, as far as it does.
 FACTS = ('map', 'routes', 'vehicles', 'weather', 'seed', 'camera', 'via')
+# Alerts in the list, and names of them in the headline, that are shown.
+ALERTS, NAMED = 100, 6
 MARKS = {True: 'pass', False: 'fail', None: 'open'}
 # Of the machine and the place, not of what was tried.
 UNTOLD = ('trainer.run_dir', 'trainer.resume')
@@ -94,11 +96,18 @@ def _mean(values: np.ndarray) -> str:
 def _alerts(run: Run) -> str:
     if run.alerts is None:
         return 'alerts were not recorded'
-    raised = [row['name'] for row in run.alerts if row['state'] == 'raised']
-    if not raised:
+    found = [row['name'].replace('_', ' ') for row in raised(run)]
+    if not found:
         return 'no alert was raised'
-    names = ', '.join(name.replace('_', ' ') for name in dict.fromkeys(raised))
-    return f'{len(raised)} alert{"s" if len(raised) > 1 else ""}: {names}'
+    names = list(dict.fromkeys(found))
+    more = [f'{len(names) - NAMED} more'] if len(names) > NAMED else []
+    told = ', '.join([*names[:NAMED], *more])
+    return f'{len(found)} alert{"s" if len(found) > 1 else ""}: {told}'
+
+
+def raised(run: Run) -> List[Dict[str, str]]:
+    """Return the alerts that were raised, oldest first."""
+    return [row for row in run.alerts or () if row['state'] == 'raised']
 
 
 def overview(runs: Sequence[Run]) -> List[Row]:
@@ -147,7 +156,7 @@ def _returns(run: Run) -> np.ndarray:
 def _raised(run: Run) -> str:
     if run.alerts is None:
         return NONE
-    return str(sum(row['state'] == 'raised' for row in run.alerts))
+    return str(len(raised(run)))
 
 
 def gate_rows(runs: Sequence[Run]) -> List[Row]:
