@@ -125,7 +125,7 @@ def _curve(run: Run, env_step: np.ndarray, values: np.ndarray, window: int, axis
 
 def current(env_step: np.ndarray) -> np.ndarray:
     """
-    Return which rows no later one goes back to, or before: a run that was resumed drove them again.
+    Return which rows no later one goes back to, or before: a resumed run drove those again.
 
     :param env_step: (n,) float64. :returns: (n,) bool.
     """
