@@ -184,6 +184,10 @@ def test_values_that_are_not_finite_are_not_drawn(tmp_path):
     run = runs.read(path)
     drawn = charts.curves(charts.LEARNING, series.groups([run]), series.STEPS)
     assert len(drawn) == len(charts.LEARNING)
+    assert charts.not_finite([run]) == [
+        'run: not finite, and not drawn: Loss of the critics (10 records), Image features '
+        '(10 records).'
+    ]
     assert not re.search(r'\b(nan|inf)\b', ''.join(drawn))
 
 

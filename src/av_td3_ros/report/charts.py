@@ -70,6 +70,7 @@ class Panel(NamedTuple):
     curve: Callable[[Run, str], Curve]
     log: bool = False
     percent: bool = False
+    metric: str = ''
 
 
 def _episodes(title: str, unit: str, name: str, scale: float = 1.0) -> Panel:
@@ -82,7 +83,9 @@ def _episodes(title: str, unit: str, name: str, scale: float = 1.0) -> Panel:
 
 
 def _metric(title: str, name: str, log: bool = False, unit: str = '') -> Panel:
-    return Panel(title, unit, lambda run, axis: series.metric_curve(run, name, axis), log)
+    return Panel(
+        title, unit, lambda run, axis: series.metric_curve(run, name, axis), log, metric=name
+    )
 
 
 DRIVING = (
@@ -121,6 +124,21 @@ def curves(panels: Sequence[Panel], groups: Sequence[Group], axis: str) -> List[
         if bands:
             charts.append(_curves(panel, bands, axis))
     return charts
+
+
+def not_finite(runs: Sequence[Run]) -> List[str]:
+    """Return a sentence for each run that has records of what is drawn that were not finite."""
+    told = []
+    for run in runs:
+        counts = {
+            panel.title: int(np.isinf(run.metrics[panel.metric]).sum())
+            for panel in LEARNING
+            if panel.metric in run.metrics
+        }
+        found = [f'{title} ({count} records)' for title, count in counts.items() if count]
+        if found:
+            told.append(f'{run.name}: not finite, and not drawn: {", ".join(found)}.')
+    return told
 
 
 def _curves(panel: Panel, bands: Sequence[Tuple[str, Band]], axis: str) -> str:

@@ -60,6 +60,8 @@ def _content(runs: Sequence[Run]) -> Dict[str, Any]:
         'driving': charts.curves(charts.DRIVING, groups, series.STEPS),
         'over_time': charts.curves(charts.OVER_TIME, groups, series.MINUTES),
         'learning': charts.curves(charts.LEARNING, groups, series.STEPS),
+        'not_finite': charts.not_finite(runs),
+        'known': any(run.settings for run in runs),
         'health': [(run, charts.health(run), tables.raised(run)) for run in runs],
         'most_alerts': tables.ALERTS,
         'gates': tables.gate_rows(runs),

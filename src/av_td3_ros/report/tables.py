@@ -17,6 +17,8 @@ RECENT = 20
 NONE = '–'
 # What an evaluation says of itself, as far as it does.
 FACTS = ('map', 'routes', 'vehicles', 'weather', 'seed', 'camera', 'via')
+# Minutes that are told as hours.
+LONG = 120.0
 # Alerts in the list, and names of them in the headline, that are shown.
 ALERTS, NAMED = 100, 6
 MARKS = {True: 'pass', False: 'fail', None: 'open'}
@@ -102,7 +104,7 @@ def _alerts(run: Run) -> str:
     names = list(dict.fromkeys(found))
     more = [f'{len(names) - NAMED} more'] if len(names) > NAMED else []
     told = ', '.join([*names[:NAMED], *more])
-    return f'{len(found)} alert{"s" if len(found) > 1 else ""}: {told}'
+    return f'{len(found):,} alert{"s" if len(found) > 1 else ""}: {told}'
 
 
 def raised(run: Run) -> List[Dict[str, str]]:
@@ -141,7 +143,9 @@ def _updates(run: Run) -> str:
 
 def _clock(run: Run) -> str:
     end = series.minutes(run, np.array([float(run.env_steps)]))
-    return f'{end[0]:.1f} min' if len(end) else NONE
+    if not len(end):
+        return NONE
+    return f'{end[0]:.1f} min' if end[0] < LONG else f'{end[0] / 60.0:.1f} h'
 
 
 def _goals(run: Run) -> str:
@@ -156,7 +160,7 @@ def _returns(run: Run) -> np.ndarray:
 def _raised(run: Run) -> str:
     if run.alerts is None:
         return NONE
-    return str(len(raised(run)))
+    return f'{len(raised(run)):,}'
 
 
 def gate_rows(runs: Sequence[Run]) -> List[Row]:
