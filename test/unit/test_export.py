@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from pathlib import Path
 import shutil
 import subprocess
 import sys
@@ -170,3 +171,17 @@ def test_a_damaged_or_unfitting_file_does_not_drive(trained, refused, tmp_path):
     cropped = ['--set', 'observation.crop_top=0.1']
     text = refused('evaluate', str(trained[1]), *FAST, *cropped)
     assert 'the artefact must be shown observation.crop_top 0.35, got 0.1' in text
+
+
+def test_the_program_of_the_docs_drives_it(trained):
+    text = (Path(__file__).parents[2] / 'docs' / 'design' / 'deployment.md').read_text()
+    program = text.split('```python\n')[1].split('```')[0]
+    done = subprocess.run(
+        [sys.executable, '-c', program, str(trained[1])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    action = files.read(trained[1]).probe.action[0]
+    assert done.stdout == 'steering %.4f, acceleration %.4f\n' % tuple(action)

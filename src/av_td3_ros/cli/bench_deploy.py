@@ -28,6 +28,8 @@ SHORTEST, SETTLE = 2.0, 2.0
 PICTURES = 16
 # Time after the last frame in which its command may still come, s.
 LAST = 1.0
+# It ends with this process, however this one ends.
+BUSY = 'import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(10000))'
 PERCENTILES = {'p50_ms': 50.0, 'p99_ms': 99.0, 'p99_9_ms': 99.9}
 
 
@@ -264,7 +266,7 @@ def measure(
                 process.wait()
             executor.shutdown()
             node.destroy_node()
-        result = judge(stack, before, 1.0 / options.rate)
+        result = judge(stack.sent, stack.answers, before, 1.0 / options.rate)
         if result['frames'] and not stack.answers:
             raise GraphError(
                 'the policy must command the frames that it is shown, got no command; perception: '
@@ -279,29 +281,29 @@ def measure(
     }
 
 
-def judge(stack: Stack, skipped: int, period: float) -> Dict[str, Any]:
+def judge(
+    sent: Dict[int, float], answers: Dict[int, List[float]], skipped: int, period: float
+) -> Dict[str, Any]:
     """
     Return figures of the frames after the first ones.
 
-    :param skipped: how many do not count.
+    :param sent: stamps (ns) of all frames, in turn.
+    :param answers: by stamp, how long each of its commands took, s.
+    :param skipped: how many frames do not count.
     :param period: time until the next frame, s, after which a command is missed.
     """
-    stamps = list(stack.sent)[skipped:]
-    first = [stack.answers[stamp][0] for stamp in stamps if stamp in stack.answers]
+    stamps = list(sent)[skipped:]
+    first = [answers[stamp][0] for stamp in stamps if stamp in answers]
     values = np.asarray(first or [np.nan]) * 1e3
     return {
         'frames': len(stamps),
         'commanded': len(first),
         'missed': len(stamps) - int(np.sum(np.asarray(first) < period)),
-        'repeated': sum(len(stack.answers.get(stamp, ())) > 1 for stamp in stamps),
+        'repeated': sum(len(answers.get(stamp, ())) > 1 for stamp in stamps),
         'mean_ms': float(values.mean()),
         **{name: float(np.percentile(values, q)) for name, q in PERCENTILES.items()},
         'max_ms': float(values.max()),
     }
-
-
-# It ends with this process, however this one ends.
-BUSY = 'import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(10000))'
 
 
 def _untrained(config: RunConfig, folder: Path) -> bytes:

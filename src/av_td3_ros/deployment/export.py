@@ -34,6 +34,7 @@ PLACES = (
     ('trainer', 'resume'),
     ('policy', 'checkpoint'),
     ('policy', 'artefact'),
+    ('perception', 'artefact'),
 )
 PACKAGES = ('av_td3_ros', 'torch', 'onnx', 'onnxscript', 'onnxruntime', 'numpy')
 
