@@ -103,7 +103,7 @@ def drive(plan: Plan, folders: Sequence[Path]) -> Tuple[List[Result], str]:
     :param folders: for the logs of each run's graph.
     :returns: a result each, the runs first, of those that were begun; and what went wrong.
     """
-    if plan.via == 'graph':
+    if plan.via == 'graph' and plan.sources:  # baselines are driven in this process
         common.check_middleware()
         from av_td3_ros.cli.evaluate_graph import drive_graph
     watch = Watch(plan.episodes * (len(plan.sources) + len(plan.baselines)))
