@@ -34,7 +34,7 @@ LEARNER = {
     'update_after': 20,
     'steps': 100_000,
 }
-STEPS = 90
+STEPS = 60
 TIMEOUT = 120.0
 EVERY_FRAME = ('clock', 'status', 'image', 'camera_info', 'odometry', 'speedometer', 'actor_list')
 
@@ -57,7 +57,7 @@ class Drive:
         self.trainer = ros.start(TrainerNode, run_dir=str(folder / 'run'), **EYES, **LEARNER)
         self.policy = ros.start(PolicyNode, **EYES)
         self.perception = ros.start(PerceptionNode, **EYES)
-        self.manager = ros.start(EpisodeManagerNode, termination__max_steps=30)
+        self.manager = ros.start(EpisodeManagerNode, termination__max_steps=20)
         self.simulator = ros.start(SimulatorNode, image_width=96, image_height=54, vehicles=3)
 
     def count(self, key):
