@@ -8,6 +8,7 @@ width whatever the size of the picture. Coordinates are whole decimetres, x to t
 from collections import Counter
 import functools
 from html import escape
+from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -30,7 +31,7 @@ MARK = 1 / 75
 # What stands on top comes last; the shape tells what the colour does. Unit coordinates.
 _CROSS = 'M-1-1L1 1M1-1L-1 1'
 ENDINGS: Dict[str, Tuple[str, str]] = {
-    'goal': ('goal', 'M-1 0A1 1 0 0 0 1 0A1 1 0 0 0-1 0Z'),
+    'goal': ('goal', 'M-.8 0A.8 .8 0 0 0 .8 0A.8 .8 0 0 0-.8 0Z'),
     'time_limit': ('time limit', 'M0-1.2V1.2'),
     'standing_still': ('standing still', 'M-.9-.9H.9V.9H-.9Z'),
     'wrong_way': ('wrong way', 'M0-1.3L1.1 0L0 1.3L-1.1 0Z'),
@@ -130,7 +131,8 @@ def _map(
     drawn = sorted(ways, key=lambda way: order.index(_kind(way)))
     roads = ''.join(path(line) for line in lanes if _meets(line, low, high))
     box = f'{low[0] * UNITS:.0f} {-high[1] * UNITS:.0f} {width * UNITS:.0f} {height * UNITS:.0f}'
-    label = escape(f'{title} of {run} on {name}: trajectories by how they ended')
+    shown = Path(name).stem or 'unknown map'
+    label = escape(f'{title} of {run} on {shown}: trajectories by how they ended')
     svg = (
         f'<svg class="map" viewBox="{box}" role="img" aria-label="{label}">'
         + (f'<path class="road" d="{roads}"/><path class="lane" d="{roads}"/>' if roads else '')
@@ -141,7 +143,7 @@ def _map(
     legend = [
         Line(f'{ENDINGS[kind][0]} {counts[kind]}', symbol(kind)) for kind in order if counts[kind]
     ]
-    text = f'{name or "unknown map"}, {width:.0f} m from left to right'
+    text = f'{shown}, {width:.0f} m from left to right'
     return Map(title, svg, legend, text, [Line(told(way), symbol(_kind(way))) for way in ways])
 
 
