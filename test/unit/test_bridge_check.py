@@ -396,3 +396,10 @@ def test_judging_needs_no_more_than_the_standard_library():
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             assert {name.split('.')[0] for name in names} <= allowed, path.name
+
+
+def test_a_glancing_blow_tells_nothing_of_axes():
+    facts = made()
+    facts.collision[0] = facts.collision[0]._replace(impulse=(1.0, 0.2, 0.0))
+    findings = [f for g in judge(facts).values() for f in g if f.check == 'collision impulse']
+    assert [f.state for f in findings] == [NOT_MADE]

@@ -124,8 +124,8 @@ def _shift(facts: Facts, key: str) -> int:
     """Return by how many frames the last stamp differs, after the world has come to rest."""
     messages = getattr(facts, key)
     for one in (key, 'odometry'):
-        if abs(facts.counts.get(one, 0) - facts.drive_ticks) > 2:
-            return 0  # the last may be missing: said by 'rates'
+        if facts.drive_ticks < 10 or abs(facts.counts.get(one, 0) - facts.drive_ticks) > 2:
+            return 0  # not at rest, or the last is missing, which 'rates' says
     if not messages:
         return 0
     return round((messages[-1].stamp - facts.odometry[-1].stamp) / facts.tick_ns)

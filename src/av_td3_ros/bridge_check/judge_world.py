@@ -9,6 +9,8 @@ from av_td3_ros.bridge_check.finding import FAIL, faults_or_ok, Finding, not_mad
 
 # A change of speed in one tick (m/s) that no brake makes: something was hit.
 BLOW = 2.0
+# How much the change of velocity must be along the impulse, either way, to tell its axes.
+ALONG = 0.9
 # Ticks by which an event may come after its frame: the bridge does not wait for event sensors.
 LATE = 2
 # Ticks that a set_transform may take: the bridge applies it before its next tick.
@@ -250,6 +252,8 @@ def impulse(facts: Facts) -> List[Finding]:
     left_handed, right_handed = _along((x, -y), change), _along((x, y), change)
     if abs(left_handed - right_handed) < 0.2:
         return not_made(check, expected, 'the blow came along an axis: both would look the same')
+    if max(left_handed, right_handed) < ALONG:
+        return not_made(check, expected, 'a glancing blow: the tyres turned the vehicle, too')
     return verdict(
         check,
         left_handed > right_handed,

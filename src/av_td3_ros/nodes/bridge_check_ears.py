@@ -29,6 +29,7 @@ class Ears:
         self.facts = facts
         self.heard_at = time.monotonic()
         self.tick_times: List[float] = []
+        self.messages = 0
         self.counts: Dict[str, int] = dict.fromkeys((*PUBLISHED, *OPTIONAL, 'imu'), 0)
         self.paths: List[Path] = []
         self._node = node
@@ -51,12 +52,15 @@ class Ears:
             'waypoints': self.paths.append,
         }
         for key, listener in listeners.items():
-            node.create_subscription(
-                TOPICS[key].type,
-                topic_name(key, role),
-                self._counted(key, listener),
-                topic_qos(key),
-            )
+            try:
+                node.create_subscription(
+                    TOPICS[key].type,
+                    topic_name(key, role),
+                    self._counted(key, listener),
+                    topic_qos(key),
+                )
+            except RuntimeError as error:  # a node of this process gave the name another type
+                node.get_logger().warning(f'{key}: {error}')
         node.create_subscription(
             Imu,
             f'{EGO}/imu'.format(role_name=role),
@@ -117,6 +121,7 @@ class Ears:
     def _counted(self, key: str, listener: Callable[[Any], None]) -> Callable[[Any], None]:
         def take(msg: Any) -> None:
             self.counts[key] += 1
+            self.messages += 1
             if key in EVERY_FRAME:
                 self.heard_at = time.monotonic()
             listener(msg)
