@@ -18,7 +18,7 @@ from av_td3_msgs.msg import (
     Transition,
 )
 from builtin_interfaces.msg import Time
-from carla_msgs.msg import CarlaEgoVehicleControl, CarlaWeatherParameters
+from carla_msgs.msg import CarlaEgoVehicleControl, CarlaStatus, CarlaWeatherParameters
 import geometry_msgs.msg
 from nav_msgs.msg import Odometry, Path
 import numpy as np
@@ -34,6 +34,10 @@ from av_td3_ros.sim.weather import Weather
 
 NANOSECONDS = 1_000_000_000
 ENCODING_CHANNELS = {'bgra8': 4, 'bgr8': 3, 'mono8': 1}
+SHORTEST_TICK = 1e-3
+# What a message may say and be believed: m from the origin of any map, m/s or rad/s, points of a
+# route.
+FARTHEST, FASTEST, MOST_POINTS = 1e8, 1e3, 20_000
 
 
 def to_ns(stamp: Time) -> int:
@@ -42,8 +46,9 @@ def to_ns(stamp: Time) -> int:
 
 
 def from_ns(stamp: int) -> Time:
-    """Return nanoseconds as a stamp."""
-    return Time(sec=stamp // NANOSECONDS, nanosec=stamp % NANOSECONDS)
+    """Return nanoseconds as a stamp, the last or first one where it is beyond."""
+    seconds, rest = divmod(stamp, NANOSECONDS)
+    return Time(sec=min(max(seconds, -(2**31)), 2**31 - 1), nanosec=rest)
 
 
 def to_bytes(values: np.ndarray) -> array.array:
@@ -92,13 +97,21 @@ def from_odometry(msg: Odometry) -> VehicleState:
     """
     Return odometry as a vehicle state; linear velocity is in the body frame.
 
-    :raises SpecError: where a number in it is not finite.
+    :raises SpecError: where a number in it is not finite, or is that of no vehicle.
     """
     state = VehicleState(
         from_pose_msg(msg.pose.pose), msg.twist.twist.linear.x, msg.twist.twist.angular.z
     )
-    if not all(math.isfinite(value) for value in (*state.pose, state.speed, state.yaw_rate)):
-        raise SpecError(f'odometry must be finite, got {state}; check the odometry topic')
+    # Written so that NaN fails, too.
+    if not (
+        all(abs(value) <= FARTHEST for value in state.pose)
+        and abs(state.speed) <= FASTEST
+        and abs(state.yaw_rate) <= FASTEST
+    ):
+        raise SpecError(
+            f'odometry must be finite, within {FARTHEST:g} m of the origin and {FASTEST:g} m/s, '
+            f'got {state}; check the odometry topic'
+        )
     return state
 
 
@@ -197,6 +210,14 @@ def from_control_msg(msg: CarlaEgoVehicleControl) -> Control:
     )
 
 
+# -- time -----------------------------------------------------------------------------------------
+
+
+def tick(msg: CarlaStatus) -> float:
+    """Return the step size of the simulation, s; 0 where it says none that can be believed."""
+    return msg.fixed_delta_seconds if SHORTEST_TICK <= msg.fixed_delta_seconds <= 1.0 else 0.0
+
+
 # -- weather --------------------------------------------------------------------------------------
 
 
@@ -219,14 +240,19 @@ def from_path(msg: Path) -> Route:
     """
     Return a path as a route.
 
-    :raises SpecError: for fewer than two points.
+    :raises SpecError: for fewer than two points, too many, or one that is nowhere.
     """
+    if len(msg.poses) > MOST_POINTS:
+        raise SpecError(
+            f'a route may have {MOST_POINTS} points, got {len(msg.poses)}; check the waypoints topic'
+        )
     points = np.array(
         [(p.pose.position.x, p.pose.position.y) for p in msg.poses], np.float64
     ).reshape(-1, 2)
-    if len(points) < 2 or not np.all(np.isfinite(points)):
+    if len(points) < 2 or not np.all(np.abs(points) <= FARTHEST):
         raise SpecError(
-            f'a route needs at least 2 finite points, got {len(points)}; check the waypoints topic'
+            f'a route needs at least 2 finite points within {FARTHEST:g} m of the origin, got '
+            f'{len(points)}; check the waypoints topic'
         )
     try:
         return Route.from_points(points)

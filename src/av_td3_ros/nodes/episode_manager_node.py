@@ -124,8 +124,8 @@ class EpisodeManagerNode(GraphNode):
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size of the simulation."""
-        if self._period is None and msg.fixed_delta_seconds > 0.0:
-            self._period = round(msg.fixed_delta_seconds, 6)  # what a float32 means
+        if self._period is None and convert.tick(msg):
+            self._period = round(convert.tick(msg), 6)  # what a float32 means
             self._make_machine()
 
     def on_training_status(self, msg: TrainingStatus) -> None:

@@ -81,11 +81,16 @@ class Frames:
         Whether a frame must not be commanded (again).
 
         The watchdog may have braked for it, or the simulation have gone on without a command: a
-        late one would be taken for the next frame's.
+        late one would be taken for the next frame's. One from far ahead of the clock is no frame,
+        and would have all before it taken for answered.
         """
         if not self.counted:
             return False
-        return stamp <= self._commanded + self._half_tick or stamp < self.newest - self._half_tick
+        return (
+            stamp <= self._commanded + self._half_tick
+            or stamp < self.newest - self._half_tick
+            or stamp > self.newest + NANOSECONDS
+        )
 
     def command(self, stamp: int) -> None:
         """Take note of the command for a frame, by its stamp, ns."""
