@@ -46,11 +46,22 @@ def test_a_cure_changes_its_own_settings_alone():
         build_run(item.values, item.name)
 
 
-def test_attempts_change_what_they_say():
-    for item in attempts.configurations():
-        assert item.kind == 'attempt' and item.reason.endswith('.')
-        assert item.changes or 'climbed' in item.name, item.name
+def test_attempts_and_their_cures_change_what_they_say():
+    found = {item.name: item for item in attempts.configurations(cures=True, others=True)}
+    assert [item.name for item in attempts.configurations()] == ['exploding']
+    start = {'diverging': presets.load('diverging'), 'exploding': found['exploding'].values}
+    well = presets.load('recommended')
+    for item in found.values():
+        assert item.reason.endswith('.') and item.fault in ('', *attempts.FAULTS)
+        assert item.changes or item.fault, item.name
+        for key, value in item.values.items():
+            before = start[item.base][key]
+            assert item.changes.get(key, (before, before)) == (before, value), item.name
+            if item.kind == 'cure':
+                assert value in (before, well[key]) and item.fault == found['exploding'].fault
         build_run(item.values, item.name)
+    rates = found['exploding_with_learning_rates'].changes
+    assert rates['trainer.learner.optimiser.encoder_lr'][0] == 0.001
 
 
 @pytest.mark.parametrize('spoiled', (False, True))

@@ -31,6 +31,7 @@ HEALTHY = {
     'action_std': 0.3,
     'gradient_norm_actor': 0.1,
     'gradient_norm_encoder': 1.0,
+    'gradient_norm_actor_encoder': 1.0,
 }
 EPISODE = {
     'outcome': 'terminated',
@@ -88,7 +89,7 @@ def test_a_healthy_run_shows_nothing_and_how_far_it_went(tmp_path):
     assert shown(run) == {} and halting(find(run)) is None
     worst = {finding.symptom: finding.worst for finding in find(run)}
     assert worst['saturation'] == 0.3 and worst['gradient_explosion'] == 1.0
-    assert worst['dead_actor'] == 0.1 and worst['frozen_policy'] == 0.3
+    assert worst['dead_actor'] == 0.1 and math.isnan(worst['frozen_policy'])
     assert worst['q_gap'] == pytest.approx(0.2 / 3.0)
     assert worst['short_episodes'] == 1.0
 
@@ -98,13 +99,14 @@ def test_a_healthy_run_shows_nothing_and_how_far_it_went(tmp_path):
     [
         ({'tanh_saturation': 1.0}, 'saturation', 1.0, False),
         ({'tanh_saturation': 1.0, 'gradient_norm_actor': 0.0}, 'dead_actor', 0.0, True),
-        ({'action_std': 0.001}, 'frozen_policy', 0.001, False),
+        ({'action_std': 0.001, 'tanh_saturation': 0.9}, 'frozen_policy', 0.001, False),
         ({'q_policy_mean': 17.0}, 'q_gap', 5.0, False),
         ({'q_policy_mean': 107.0}, 'q_gap', 35.0, True),
         ({'q_policy_max': 3000.0}, 'q_unbounded', 3000.0 * 0.03, True),
         ({'feature_l2_seen': 200.0}, 'feature_explosion', 200.0, False),
         ({'feature_l2_seen': 7e12}, 'feature_explosion', 7e12, True),
         ({'gradient_norm_encoder': 7e6}, 'gradient_explosion', 7e6, True),
+        ({'gradient_norm_actor_encoder': 309.0}, 'encoder_imbalance', 309.0, False),
     ],
 )
 def test_a_record_that_turns_bad(tmp_path, bad, name, value, halts):
@@ -134,6 +136,10 @@ def test_a_figure_that_halts_later_than_it_warns(tmp_path):
     finding = shown(runs.read(tmp_path))['feature_explosion']
     assert finding.update == BAD_FROM + 3 * EVERY and finding.value == 200.0
     assert finding.halts_at == EVERY * (RECORDS - 10 + 3) and finding.worst == 1e6
+
+
+def test_a_fresh_policy_is_not_frozen(tmp_path):
+    assert shown(made(tmp_path, {'action_std': 0.0001, 'tanh_saturation': 0.0})) == {}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +194,9 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp('study')
     chosen = []
     for name, (kind, bad) in MADE.items():
-        chosen.append(Configuration(name, name, kind, 'A reason.', {}, {'trainer.a': (1, 2)}))
+        base = 'diverging' if kind == 'cure' else ''
+        changes = {'trainer.a': (1, 2)}
+        chosen.append(Configuration(name, name, kind, 'A reason.', {}, changes, base))
         for seed in (0, 1):
             path = folder / 'runs' / f'{name}_seed{seed}'
             # The cure is none of one of two seeds.

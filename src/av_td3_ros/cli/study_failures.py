@@ -18,9 +18,9 @@ def add_parser(parts: Any) -> None:
     parser = parts.add_parser(
         NAME,
         help='which symptoms of failed training appear when, and which cure removes them',
-        description='Train preset diverging, the same with each cure added alone, and preset '
-        'recommended, in-process, with alerts that only warn; tell which symptoms appear after '
-        'how many updates. Writes failures.md, .csv, .json and .png.',
+        description='Train preset diverging, the same with each cure added alone, preset '
+        'recommended and what explodes, in-process, with alerts that only warn; tell which '
+        'symptoms appear after how many updates. Writes failures.md, .csv, .json and .png.',
     )
     study.add_arguments(parser, f'runs/study_{NAME}')
     parser.add_argument(
@@ -39,9 +39,14 @@ def add_parser(parts: Any) -> None:
         help='also recommended with each cure taken away',
     )
     parser.add_argument(
+        '--exploding',
+        action='store_true',
+        help='also each cure alone for what explodes rather than dies',
+    )
+    parser.add_argument(
         '--attempts',
         action='store_true',
-        help='also what might let training explode rather than die',
+        help='also other attempts to let training explode',
     )
     parser.add_argument(
         '--only',
@@ -113,8 +118,9 @@ def configurations(options: argparse.Namespace) -> List[Any]:
     wanted = [name for name in options.only.split(',') if name]
     everything = bool(wanted) or options.list
     found = cures.configurations(options.ablations or everything)
-    if options.attempts or everything:
-        found += attempts.configurations()
+    found += attempts.configurations(
+        options.exploding or everything, options.attempts or everything
+    )
     if not wanted:
         return found
     known = {item.name: item for item in found}

@@ -1,13 +1,12 @@
 """
-Attempts to let training explode rather than die: nothing here is said to do it before it was run.
+Training that explodes rather than dies, and attempts to make it do so by settings alone.
 
 The system that is to be reproduced lost its actor's encoder: its gradient norm grew to 7e6 and its
 features to 7e12, the actor's loss fell to -7.6e6, while the gradient of the actor's MLP stayed at
 1e-4. A saturated actor passes no gradient on, so that one cannot have come by the action. It is
 what follows where the actor's loss reaches the critics' input: -Q(f(s), a(f(s))) falls without end
-by making f larger. This learner gives the critics features that are cut off from the actor's loss,
-so no setting can do that; attempt ``climbed_features`` puts it back, and the others look for an
-explosion by settings alone.
+by making f larger. This learner cuts the critics' features off from the actor's loss, so no
+setting can do that; fault ``climbed_features`` puts it back.
 """
 
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple
@@ -16,44 +15,51 @@ import torch
 from torch import Tensor
 
 from av_td3_ros import presets
-from av_td3_ros.study.cures import Configuration, SICK
+from av_td3_ros.study.cures import Configuration, SICK, with_cures
 from av_td3_ros.td3.agent import TD3
-from av_td3_ros.td3.trainer import Trainer
 
 
 class Attempt(NamedTuple):
-    """``changes``: settings on top of ``diverging``. ``reason``: why they might do it."""
+    """``reason``: why it might. ``changes``: on top of ``diverging``. ``fault``: of ``FAULTS``."""
 
     reason: str
     changes: Dict[str, Any]
+    fault: str = ''
 
 
 _LEARNER = 'trainer.learner.'
 _RATES = tuple(f'{_LEARNER}optimiser.{part}_lr' for part in ('encoder', 'critic', 'actor'))
 NO_CLIP = {f'{_LEARNER}optimiser.clip': 'none'}
 FAR = {f'{_LEARNER}discount': 0.99, f'{_LEARNER}tau': 0.05}
+CLIMBED = 'climbed_features'
+EXPLODING = 'exploding'
 ATTEMPTS: Dict[str, Attempt] = {
-    'climbed_features': Attempt(
-        "The actor's loss raises Q through the features that the critic is given, as well.",
-        {},
+    EXPLODING: Attempt(
+        "The actor's loss raises Q through the features that the critic is given, too, with steps "
+        'that let every layer of the encoder grow.',
+        {f'{_LEARNER}optimiser.encoder_lr': 0.001},
+        CLIMBED,
     ),
-    'climbed_features_far': Attempt(
-        'The same, with values that look 100 steps ahead and targets that follow fast.', FAR
+    'attempt_climbed_features': Attempt('The same, with the small steps.', {}, CLIMBED),
+    'attempt_climbed_features_far': Attempt(
+        'The same, with values that look 100 steps ahead and targets that follow fast.',
+        FAR,
+        CLIMBED,
     ),
-    'no_clip': Attempt('Nothing bounds a gradient.', NO_CLIP),
-    'far_values': Attempt(
+    'attempt_no_clip': Attempt('Nothing bounds a gradient.', NO_CLIP),
+    'attempt_far_values': Attempt(
         'Bootstrapped values feed on themselves: they look 100 steps ahead, targets follow fast.',
         {**NO_CLIP, **FAR},
     ),
-    'huge_steps': Attempt(
+    'attempt_huge_steps': Attempt(
         'Steps so large that Adam throws the features from one end to the other.',
         {**NO_CLIP, **{key: 0.01 for key in _RATES}},
     ),
-    'huge_rewards': Attempt(
+    'attempt_huge_rewards': Attempt(
         'Rewards times 400 make Q, and squared errors of it, that much larger.',
         {**NO_CLIP, **FAR, f'{_LEARNER}reward_scale': 400.0},
     ),
-    'one_critic': Attempt(
+    'attempt_one_critic': Attempt(
         'A single critic, without smoothing, overestimates what the actor then climbs.',
         {
             **NO_CLIP,
@@ -63,38 +69,41 @@ ATTEMPTS: Dict[str, Attempt] = {
             f'{_LEARNER}policy_delay': 1,
         },
     ),
-    'held_slope': Attempt(
+    'attempt_held_slope': Attempt(
         'A small pre-tanh penalty keeps the actor from dying first, so that all else may grow.',
         {**NO_CLIP, **FAR, f'{_LEARNER}pre_tanh_penalty': 0.001},
     ),
 }
 
 
-def configurations() -> List[Configuration]:
-    """Return every attempt as a configuration."""
+def configurations(cures: bool = False, others: bool = False) -> List[Configuration]:
+    """
+    Return the exploding configuration.
+
+    :param cures: also the same with each cure alone.
+    :param others: also the other attempts.
+    """
+    found = []
+    for name, attempt in ATTEMPTS.items():
+        if name == EXPLODING or others:
+            found.append(_configuration(name, attempt))
+        if name == EXPLODING and cures:
+            found += with_cures(found[0], f'{EXPLODING}_with')
+    return found
+
+
+def _configuration(name: str, attempt: Attempt) -> Configuration:
     sick = presets.load(SICK)
-    return [
-        Configuration(
-            f'attempt_{name}',
-            name.replace('_', ' '),
-            'attempt',
-            attempt.reason,
-            {**sick, **attempt.changes},
-            {
-                key: (sick[key], value)
-                for key, value in attempt.changes.items()
-                if sick[key] != value
-            },
-        )
-        for name, attempt in ATTEMPTS.items()
-    ]
-
-
-def fault(name: str) -> Callable[[Trainer], None]:
-    """Return what is done to the learner of a configuration before its first update."""
-    if name.startswith('attempt_climbed_features'):
-        return lambda trainer: climb_through_features(trainer.agent)
-    return lambda trainer: None
+    return Configuration(
+        name,
+        name.removeprefix('attempt_').replace('_', ' '),
+        'attempt',
+        attempt.reason,
+        {**sick, **attempt.changes},
+        {key: (sick[key], value) for key, value in attempt.changes.items() if sick[key] != value},
+        SICK,
+        attempt.fault,
+    )
 
 
 def climb_through_features(agent: TD3) -> None:
@@ -115,3 +124,7 @@ def climb_through_features(agent: TD3) -> None:
         return found
 
     agent._encode = spoiled
+
+
+# What is done to a learner before its first update, by name.
+FAULTS: Dict[str, Callable[[TD3], None]] = {CLIMBED: climb_through_features}

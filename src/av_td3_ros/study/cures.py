@@ -155,7 +155,8 @@ class Configuration(NamedTuple):
     What one or more runs are made of.
 
     ``kind``: preset, cure, ablation or attempt. ``values``: settings of a run, by dotted key.
-    ``changes``: what differs from the preset that it starts from: (from, to) by key.
+    ``changes``: what differs from the one that it starts from: (from, to) by key. ``base``: the
+    name of that one, or ''. ``fault``: what is done to the learner that no setting does, or ''.
     """
 
     name: str
@@ -164,6 +165,8 @@ class Configuration(NamedTuple):
     reason: str
     values: Dict[str, Any]
     changes: Dict[str, Tuple[Any, Any]]
+    base: str = ''
+    fault: str = ''
 
 
 def differences() -> Dict[str, Dict[str, Tuple[Any, Any]]]:
@@ -190,28 +193,44 @@ def configurations(ablations: bool = False) -> List[Configuration]:
 
     :param ablations: also the well preset with each cure taken away.
     """
-    sick, well = presets.load(SICK), presets.load(WELL)
-    changes = differences()
-    found = [Configuration(SICK, SICK, 'preset', presets.description(SICK), sick, {})]
-    for name, pairs in changes.items():
-        cure = CURES[name]
-        cured = {**sick, **{key: pair[1] for key, pair in pairs.items()}}
-        found.append(
-            Configuration(f'with_{name}', f'+ {cure.title}', 'cure', cure.reason, cured, pairs)
-        )
-    found.append(Configuration(WELL, WELL, 'preset', presets.description(WELL), well, {}))
-    for name, pairs in changes.items() if ablations else ():
+    sick, well = (
+        Configuration(name, name, 'preset', presets.description(name), presets.load(name), {})
+        for name in (SICK, WELL)
+    )
+    found = [sick, *with_cures(sick, 'with'), well]
+    for name, pairs in differences().items() if ablations else ():
         cure = CURES[name]
         back = {key: (pair[1], pair[0]) for key, pair in pairs.items()}
-        spoiled = {**well, **{key: pair[1] for key, pair in back.items()}}
+        spoiled = {**well.values, **{key: pair[1] for key, pair in back.items()}}
+        title = f'{WELL} - {cure.title}'
+        found.append(
+            Configuration(f'without_{name}', title, 'ablation', cure.reason, spoiled, back, WELL)
+        )
+    return found
+
+
+def with_cures(sick: Configuration, prefix: str) -> List[Configuration]:
+    """Return a configuration with each cure alone; ``prefix``: of their names."""
+    found = []
+    well = presets.load(WELL)
+    for name in differences():
+        cure = CURES[name]
+        changes = {
+            key: (value, well[key])
+            for key, value in sick.values.items()
+            if cure_of(key) == name and well[key] != value
+        }
+        cured = {**sick.values, **{key: pair[1] for key, pair in changes.items()}}
         found.append(
             Configuration(
-                f'without_{name}',
-                f'recommended - {cure.title}',
-                'ablation',
+                f'{prefix}_{name}',
+                f'+ {cure.title}',
+                'cure',
                 cure.reason,
-                spoiled,
-                back,
+                cured,
+                changes,
+                sick.name,
+                sick.fault,
             )
         )
     return found

@@ -1,7 +1,7 @@
 """The picture of the study of failure: symptoms by configuration, and a few curves beside them."""
 
 from pathlib import Path
-from typing import Any, List, NamedTuple, Optional, Sequence
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -20,19 +20,28 @@ OTHERS, INK = '#b8bec6', '#24292f'
 
 
 class Panel(NamedTuple):
-    """A small chart: its title, the table and column it shows, whether its axis is logarithmic."""
+    """
+    A small chart.
+
+    ``table``, ``columns``: what it shows, the largest of them. ``log``: its axis is logarithmic.
+    """
 
     title: str
     table: str
-    column: str
+    columns: Tuple[str, ...]
     log: bool = False
 
 
 PANELS = (
-    Panel('return of an episode', 'episodes', 'episode_return'),
-    Panel('saturated actions (share)', 'metrics', 'tanh_saturation'),
-    Panel("gradient norm of the actor's MLP", 'metrics', 'gradient_norm_actor', True),
-    Panel('L2 norm of the features, before a head', 'metrics', 'feature_l2', True),
+    Panel('return of an episode', 'episodes', ('episode_return',)),
+    Panel('saturated actions (share)', 'metrics', ('tanh_saturation',)),
+    Panel("gradient norm of the actor's MLP", 'metrics', ('gradient_norm_actor',), True),
+    Panel(
+        'L2 norm of the features, before a head',
+        'metrics',
+        ('feature_l2', 'actor_feature_l2'),
+        True,
+    ),
 )
 
 
@@ -124,7 +133,7 @@ def _curves(axes: Any, panel: Panel, rows: Sequence[Row], folder: Path) -> None:
                 axes.plot(x, y, color=colour, linewidth=width, label=label)
                 label = None
     if panel.log:
-        axes.set_yscale('log')
+        _logarithmic(axes)
     axes.set_title(panel.title, loc='left', fontsize=10)
     axes.tick_params(labelsize=9)
     axes.grid(alpha=0.3)
@@ -132,12 +141,20 @@ def _curves(axes: Any, panel: Panel, rows: Sequence[Row], folder: Path) -> None:
     axes.set_xlabel('environment steps', fontsize=9)
 
 
+def _logarithmic(axes: Any) -> None:
+    from matplotlib.ticker import NullFormatter
+
+    axes.set_yscale('log')
+    axes.yaxis.set_major_formatter(lambda value, _: f'{value:g}')
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _curve(panel: Panel, path: Path) -> List[np.ndarray]:
     run = runs.read(path)
     columns = run.driven if panel.table == 'episodes' else run.metrics
-    if panel.column not in columns:
-        return [np.empty(0), np.empty(0)]
-    y = columns[panel.column]
+    known = [columns[name] for name in panel.columns if name in columns]
+    # fmax: of a number and NaN, the number.
+    y = np.fmax.reduce(known) if known else np.empty(0)
     kept = np.isfinite(y)
     if not kept.any():
         return [np.empty(0), np.empty(0)]

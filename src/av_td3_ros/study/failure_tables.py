@@ -94,7 +94,8 @@ def markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
         '',
         '## What each cure removes',
         '',
-        'Of the symptoms that `diverging` shows in at least half of its seeds.',
+        'Of the symptoms that the configuration without it shows in at least half of its seeds: '
+        '`diverging`, or `exploding` where the name begins so.',
         '',
         '| configuration | removes | keeps | adds |',
         '|---|---|---|---|',

@@ -10,8 +10,8 @@ import numpy as np
 from av_td3_ros.config import build_run
 from av_td3_ros.report import runs
 from av_td3_ros.run_folder import RunFolder
-from av_td3_ros.study import attempts
-from av_td3_ros.study.cures import Configuration
+from av_td3_ros.study.attempts import FAULTS
+from av_td3_ros.study.cures import Configuration, SICK, WELL
 from av_td3_ros.study.jobs import Job, result, Tell
 from av_td3_ros.study.symptoms import find, Finding, halting, LARGEST_REWARD, SYMPTOMS
 from av_td3_ros.td3 import checkpoint
@@ -25,6 +25,7 @@ STUDIED = {
     'trainer.health.on_halt': 'warn',
     'trainer.log_every': 25,
     'trainer.threads': 1,
+    'trainer.precision': 'fp32',
 }
 
 
@@ -69,7 +70,7 @@ def jobs(
                 'trainer.checkpoint_every': max(steps, 10),
             }
             build_run(values, f'configuration {item.name}')
-            facts = {'configuration': item.name, 'values': values}
+            facts = {'configuration': item.name, 'values': values, 'fault': item.fault}
             found.append(Job(name, folder / 'runs' / name, work, facts))
     return found
 
@@ -78,12 +79,13 @@ def work(folder: Path, facts: Dict[str, Any], tell: Tell) -> Dict[str, Any]:
     """Make one run."""
     values = {**facts['values'], 'trainer.run_dir': str(folder)}
     config = build_run(values, f'configuration {facts["configuration"]}')
-    spoil, seen = attempts.fault(facts['configuration']), [0]
+    spoil = FAULTS.get(facts['fault'], lambda agent: None)
+    seen = [0]
     run = RunFolder(folder)
 
     def look(trainer: Trainer) -> None:
         if not seen[0]:
-            spoil(trainer)
+            spoil(trainer.agent)
         seen[0] = trainer.env_steps
 
     trainer = train(config, run, look, lambda: tell(seen[0] / config.trainer.steps))
@@ -141,19 +143,19 @@ def halts(row: Row) -> List[Finding]:
 
 def cured(rows: Sequence[Row]) -> Dict[str, Dict[str, List[str]]]:
     """
-    Return for each cure which symptoms of the sick preset it removes, and which it adds.
+    Return for each cure which symptoms of what it cures it removes, keeps and adds.
 
-    A symptom counts where it appears in at least half of the seeds.
+    A symptom counts where it appears in at least half of the seeds. ``recommended`` is all cures
+    of ``diverging`` at once.
     """
-    sick = next((row for row in rows if row.configuration.name == 'diverging'), None)
-    if sick is None:
-        return {}
-    before = _shows(sick)
+    known = {row.configuration.name: _shows(row) for row in rows}
     told = {}
     for row in rows:
-        if row.configuration.kind in ('cure', 'preset') and row is not sick:
-            now = _shows(row)
-            told[row.configuration.name] = {
+        item = row.configuration
+        base = SICK if item.name == WELL else item.base
+        if base in known and (item.kind == 'cure' or item.name == WELL):
+            before, now = known[base], known[item.name]
+            told[item.name] = {
                 'removes': [name for name in before if name not in now],
                 'keeps': [name for name in before if name in now],
                 'adds': [name for name in now if name not in before],

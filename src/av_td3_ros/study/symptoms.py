@@ -3,7 +3,7 @@ Which symptoms a run shows, from which update on, and how far they go: from its 
 
 Most symptoms are alerts of ``td3/health.py``, and ``alerts.csv`` says when one was raised. The
 same monitor judges the records once more, with the power to halt: that says how far each figure
-went, and where the run would have been halted. Two symptoms have no alert of their own.
+went, and where the run would have been halted. Three symptoms have no alert of their own.
 """
 
 from collections import deque
@@ -13,13 +13,15 @@ from typing import Any, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from av_td3_ros.gates import LIMITS
 from av_td3_ros.learning_config import HealthConfig, LearnerConfig
 from av_td3_ros.options import build
 from av_td3_ros.report.runs import Run
 from av_td3_ros.td3.health import HALT, Monitor, RAISED
 
-# An action that differs by less from image to image is frozen; in [-1, 1].
-FROZEN = 0.01
+# Actions that differ by less from image to image, in [-1, 1], are frozen where more than this
+# share is saturated; a fresh policy makes no difference between images, too, but in the middle.
+FROZEN, AT_THE_END = 0.01, 0.5
 # Episodes have become short where they last less than this share of the longest mean before.
 SHORT = 0.5
 EPISODES = 10
@@ -38,27 +40,32 @@ SYMPTOMS: Dict[str, Symptom] = {
     'dead_actor': Symptom(
         'dead actor',
         'the actor is saturated and its MLP gets no gradient',
-        'gradient norm',
+        'smallest gradient norm',
     ),
     'saturation': Symptom(
         'saturation', 'nearly all actions lie on the flat of the tanh', 'share of actions'
     ),
     'frozen_policy': Symptom(
         'frozen policy',
-        f'actions differ by less than {FROZEN:g} from image to image',
+        f'saturated actions differ by less than {FROZEN:g} from image to image',
         'standard deviation',
     ),
     'q_gap': Symptom(
         'Q gap', 'Q of policy actions leaves Q of replayed ones', 'gap over size of Q'
     ),
     'q_unbounded': Symptom(
-        'Q beyond bound', 'the largest |Q| is more than any policy can earn', 'over the bound'
+        'Q beyond bound', 'the largest Q is more than any policy can earn', 'over the bound'
     ),
     'feature_explosion': Symptom(
         'feature explosion', 'the image features of an encoder are too large', 'L2 norm'
     ),
     'gradient_explosion': Symptom(
         'gradient explosion', 'a gradient norm is too large, before the clip', 'norm'
+    ),
+    'encoder_imbalance': Symptom(
+        'encoders apart',
+        "the actor's own encoder gets gradients more than 10 times those of the critics'",
+        'ratio of norms',
     ),
     'td_error_stuck': Symptom(
         'TD error flat', 'the TD error is as large as Q and does not fall', 'over size of Q'
@@ -129,6 +136,7 @@ def find(run: Run) -> List[Finding]:
                 limit=float(row['limit']),
             )
     found['frozen_policy'] = _frozen_policy(happened)
+    found['encoder_imbalance'] = _encoder_imbalance(happened)
     found['short_episodes'] = _short_episodes(happened)
     return list(found.values())
 
@@ -197,11 +205,25 @@ def _below(run: Run, prefix: str) -> Dict[str, Any]:
 
 
 def _frozen_policy(happened: List[_Record]) -> Finding:
-    """Judge how much actions differ over a batch: three records in a row."""
+    """Judge how much saturated actions differ over a batch: three such records in a row."""
     figures = [
-        (item, item.metrics['action_std']) for item in happened if 'action_std' in item.metrics
+        (item, item.metrics['action_std'])
+        for item in happened
+        if item.metrics.get('tanh_saturation', 0.0) > AT_THE_END and 'action_std' in item.metrics
     ]
     return _first('frozen_policy', figures, FROZEN, HealthConfig().patience)
+
+
+def _encoder_imbalance(happened: List[_Record]) -> Finding:
+    """Judge the gradient norms of both encoders, before the clip: three records in a row."""
+    above, below = 'gradient_norm_actor_encoder', 'gradient_norm_encoder'
+    figures = [
+        (item, item.metrics[above] / max(item.metrics[below], 1e-9))
+        for item in happened
+        if above in item.metrics and below in item.metrics
+    ]
+    name, patience = 'encoder_imbalance', HealthConfig().patience
+    return _first(name, figures, LIMITS['encoder_gradient_ratio'], patience)
 
 
 def _short_episodes(happened: List[_Record]) -> Finding:
@@ -222,12 +244,14 @@ def _short_episodes(happened: List[_Record]) -> Finding:
 def _first(
     name: str, figures: List[Tuple[_Record, float]], limit: float, patience: int
 ) -> Finding:
-    """Return where figures were below a limit so many times in a row."""
-    finding = Finding(name, worst=min((value for _, value in figures), default=math.nan))
-    below = 0
+    """Return where figures were beyond a limit so many times in a row."""
+    worst = min if name in SMALL_IS_BAD else max
+    finding = Finding(name, worst=worst((value for _, value in figures), default=math.nan))
+    beyond = 0
     for item, value in figures:
-        below = below + 1 if value < limit else 0
-        if below == patience:
+        bad = value < limit if name in SMALL_IS_BAD else value > limit
+        beyond = beyond + 1 if bad else 0
+        if beyond == patience:
             return finding._replace(
                 update=int(item.update), env_step=int(item.env_step), value=value, limit=limit
             )
