@@ -171,6 +171,51 @@ def test_another_description_is_refused(change, text):
     assert text in refusal(resealed(change))
 
 
+def places(value, path=()):
+    """Yield the way to every value of JSON data."""
+    if path:
+        yield path
+    pairs = value.items() if isinstance(value, dict) else ()
+    for key, inner in enumerate(value) if isinstance(value, list) else pairs:
+        yield from places(inner, (*path, key))
+
+
+ODD = (
+    None,
+    True,
+    -1,
+    10**400,
+    1e308,
+    float('nan'),
+    '',
+    '\n',
+    'x' * 10_000,
+    [],
+    {},
+    [[]],
+    {'a': 1},
+)
+
+
+@pytest.mark.parametrize('odd', ODD, ids=range(len(ODD)))
+def test_no_odd_value_anywhere_escapes(odd):
+    text = json.dumps(files.unpack(DATA).description.raw)
+    refused = 0
+    for path in places(json.loads(text)):
+        changed = raw = json.loads(text)
+        for key in path[:-1]:
+            changed = changed[key]
+        changed[path[-1]] = odd
+        try:
+            found = parse(raw)
+        except ArtefactError as error:
+            refused += 1
+            assert '\n' not in str(error) and len(str(error)) < 1000
+        else:  # what is not read, or a value that is allowed
+            assert 0 <= found.version < 2**64 and found.spec == CONFIG.observation.spec()
+    assert refused > 50
+
+
 def test_a_missing_part_is_refused():
     found = files.unpack(DATA)
     tensors = {**found.weights, 'onnx': np.frombuffer(found.onnx, np.uint8)}

@@ -160,7 +160,7 @@ def parse(raw: Mapping[str, Any]) -> Description:
     try:
         camera = {key: value for key, value in raw['camera'].items() if key != 'focal_length'}
         found = Description(
-            int(raw['version']),
+            _version(raw['version']),
             build(ObservationConfig, complete(ObservationConfig, raw['observation']), where),
             build(TrainingCamera, camera, where),
             build(NetworkConfig, raw['network'], where),
@@ -171,7 +171,7 @@ def parse(raw: Mapping[str, Any]) -> Description:
         scales = [float(entry['scale']) for entry in raw['observation']['vector']]
         shape = [int(size) for size in raw['observation']['image']['shape']]
     except ConfigError as error:
-        raise ArtefactError(str(error)) from None
+        raise ArtefactError(shown(str(error), 300)) from None
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ArtefactError(
             f'description of the artefact is unreadable: {shown(repr(error))}; export the run '
@@ -190,6 +190,17 @@ def parse(raw: Mapping[str, Any]) -> Description:
                 'again with this version of av_td3_ros'
             )
     return found
+
+
+def _version(value: Any) -> int:
+    """
+    Return a version that fits into the messages.
+
+    :raises ValueError: where it does not.
+    """
+    if type(value) is not int or not 0 <= value < 2**64:
+        raise ValueError(f'version {shown(value)}')
+    return value
 
 
 def complete(cls: Any, observation: Mapping[str, Any]) -> Dict[str, Any]:
