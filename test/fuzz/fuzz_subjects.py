@@ -320,7 +320,7 @@ class Policy(Subject):
         )
 
     def probe(self) -> None:
-        """Let it drive as a person would, then show it a frame; it must get one driving command."""
+        """Let it drive, as a person would; a frame must get one command, which drives."""
         self.say('status', self.good('status'))
         self.say('manual_override', Bool(data=False))
         self.version = self.node.version % 2**63 + 1
@@ -387,7 +387,12 @@ class Trainer(Subject):
         )
 
     def settle(self) -> None:
-        """Wait for the worker, which ends only with a reason."""
+        """
+        Send a step that fits, and wait for the worker, which ends only with a reason: one of them
+        is a whole row of steps that do not fit.
+        """
+        self.sequence = self.node._intake.last_sequence % 2**63
+        self.say('transition', self.step(0))
         worker = self.node._worker
         while worker.is_alive() and not self.node._queue.empty():
             worker.join(0.001)
@@ -395,7 +400,7 @@ class Trainer(Subject):
     def probe(self) -> None:
         """Send it an episode; every step must be stored."""
         self.settle()
-        self.sequence += 1000
+        self.sequence = self.node._intake.last_sequence % 2**63
         stored = self.node._trainer.replay.count
         for number in range(4):
             self.say('transition', self.step(number))

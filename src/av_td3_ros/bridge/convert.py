@@ -18,12 +18,13 @@ from av_td3_msgs.msg import (
     Transition,
 )
 from builtin_interfaces.msg import Time
-from carla_msgs.msg import CarlaEgoVehicleControl, CarlaStatus, CarlaWeatherParameters
+from carla_msgs.msg import CarlaEgoVehicleControl, CarlaWeatherParameters
 import geometry_msgs.msg
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
+from av_td3_ros.bridge import bounds
 from av_td3_ros.datatypes import Control, ObsSpec, Pose, SpecError, VehicleState
 from av_td3_ros.driving import episode_machine as machine
 from av_td3_ros.driving.episode import SUMMARY
@@ -34,10 +35,6 @@ from av_td3_ros.sim.weather import Weather
 
 NANOSECONDS = 1_000_000_000
 ENCODING_CHANNELS = {'bgra8': 4, 'bgr8': 3, 'mono8': 1}
-SHORTEST_TICK = 1e-3
-# What a message may say and be believed: m from the origin of any map, m/s or rad/s, points of a
-# route.
-FARTHEST, FASTEST, MOST_POINTS = 1e8, 1e3, 20_000
 
 
 def to_ns(stamp: Time) -> int:
@@ -102,16 +99,7 @@ def from_odometry(msg: Odometry) -> VehicleState:
     state = VehicleState(
         from_pose_msg(msg.pose.pose), msg.twist.twist.linear.x, msg.twist.twist.angular.z
     )
-    # Written so that NaN fails, too.
-    if not (
-        all(abs(value) <= FARTHEST for value in state.pose)
-        and abs(state.speed) <= FASTEST
-        and abs(state.yaw_rate) <= FASTEST
-    ):
-        raise SpecError(
-            f'odometry must be finite, within {FARTHEST:g} m of the origin and {FASTEST:g} m/s, '
-            f'got {state}; check the odometry topic'
-        )
+    bounds.check_state(state)
     return state
 
 
@@ -210,14 +198,6 @@ def from_control_msg(msg: CarlaEgoVehicleControl) -> Control:
     )
 
 
-# -- time -----------------------------------------------------------------------------------------
-
-
-def tick(msg: CarlaStatus) -> float:
-    """Return the step size of the simulation, s; 0 where it says none that can be believed."""
-    return msg.fixed_delta_seconds if SHORTEST_TICK <= msg.fixed_delta_seconds <= 1.0 else 0.0
-
-
 # -- weather --------------------------------------------------------------------------------------
 
 
@@ -242,18 +222,11 @@ def from_path(msg: Path) -> Route:
 
     :raises SpecError: for fewer than two points, too many, or one that is nowhere.
     """
-    if len(msg.poses) > MOST_POINTS:
-        raise SpecError(
-            f'a route may have {MOST_POINTS} points, got {len(msg.poses)}; check the waypoints topic'
-        )
+    bounds.check_count(msg)
     points = np.array(
         [(p.pose.position.x, p.pose.position.y) for p in msg.poses], np.float64
     ).reshape(-1, 2)
-    if len(points) < 2 or not np.all(np.abs(points) <= FARTHEST):
-        raise SpecError(
-            f'a route needs at least 2 finite points within {FARTHEST:g} m of the origin, got '
-            f'{len(points)}; check the waypoints topic'
-        )
+    bounds.check_points(points)
     try:
         return Route.from_points(points)
     except ValueError as error:
@@ -379,7 +352,12 @@ def exploration(msg: PolicyWeights) -> ExplorationConfig:
 
 
 def result_row(msg: EpisodeResult) -> Dict[str, Any]:
-    """Return a finished episode as a row for ``RunFolder.add_episode``."""
+    """
+    Return a finished episode as a row for ``RunFolder.add_episode``.
+
+    :raises SpecError: where it holds more or other than an episode can have.
+    """
+    bounds.check_result(msg)
     row = {
         name: getattr(msg, name)
         for name in (

@@ -25,7 +25,7 @@ from geometry_msgs.msg import PoseStamped, Twist
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 
-from av_td3_ros.bridge import convert, markers
+from av_td3_ros.bridge import bounds, convert, markers
 from av_td3_ros.config import EpisodeConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving import episode_machine as machine
@@ -124,8 +124,8 @@ class EpisodeManagerNode(GraphNode):
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size of the simulation."""
-        if self._period is None and convert.tick(msg):
-            self._period = round(convert.tick(msg), 6)  # what a float32 means
+        if self._period is None and bounds.tick(msg):
+            self._period = round(bounds.tick(msg), 6)  # what a float32 means
             self._make_machine()
 
     def on_training_status(self, msg: TrainingStatus) -> None:

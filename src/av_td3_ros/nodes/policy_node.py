@@ -17,7 +17,7 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
-from av_td3_ros.bridge import convert, outputs, qos
+from av_td3_ros.bridge import bounds, convert, outputs, qos
 from av_td3_ros.config import PolicyConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment.driver import load_driver
@@ -95,7 +95,7 @@ class PolicyNode(GraphNode):
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size, and whether the world is paused."""
         self.frames.run(msg.synchronous_mode_running, now())
-        period = convert.tick(msg)
+        period = bounds.tick(msg)
         if period:
             self.gate.set_period(period)
             self.frames.set_period(period)
