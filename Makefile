@@ -40,7 +40,7 @@ test-unit: setup  ## the tests of the core, which need no ROS
 test-learning: setup  ## three seeds, minutes each: does the return rise?
 	@$(BIN)/python -m pytest test/learning -m learning $(ARGS)
 
-bench: setup  ## speed on this machine; WHAT=graph, learner, replay or sim
+bench: setup  ## speed on this machine; WHAT=graph, deploy, learner, replay or sim
 	@$(BIN)/av-td3 bench $(or $(WHAT),graph) $(ARGS)
 
 doctor: setup  ## what is installed, what is missing
