@@ -149,5 +149,9 @@ def trajectory(row: Mapping[str, Any]) -> Dict[str, Any]:
 def replace_file(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new one, never a part."""
     part = path.with_name(path.name + '.part')
-    part.write_text(text)
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding='utf-8')
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

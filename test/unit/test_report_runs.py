@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
 
+from av_td3_ros.cli.main import main
 from av_td3_ros.options import ConfigError
 from av_td3_ros.report import runs, series
 from made_runs import evaluation, made
@@ -159,3 +161,32 @@ def test_reward_shares_sum_to_a_hundred(tmp_path):
     assert len(steps) == 100 and set(terms) == {'progress', 'lateral_deviation'}
     assert sum(terms.values()) == pytest.approx(np.full(100, 100.0))
     assert terms['progress'][0] == pytest.approx(100 * 120 / 140)
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path):
+    paths = [made(tmp_path / place / 'run', 200) for place in ('one/a', 'two/a', 'two/b')]
+    assert [run.name for run in runs.read_all(paths)] == ['one/a/run', 'two/a/run', 'b/run']
+    assert [run.name for run in runs.read_all(paths[:1])] == ['run']
+
+
+def test_a_run_that_is_given_twice_is_refused(tmp_path):
+    path = made(tmp_path / 'run', 200)
+    with pytest.raises(ConfigError, match='runs must differ, got'):
+        runs.read_all([path, tmp_path / 'run' / '..' / 'run'])
+
+
+@pytest.mark.parametrize('output', ['', 'file/report.html', 'run'])
+def test_a_page_that_cannot_be_written_is_told_in_one_sentence(tmp_path, capsys, output):
+    path = made(tmp_path / 'run', 200)
+    (tmp_path / 'file').write_text('')
+    assert main(['report', str(path), '--output', str(tmp_path / output)]) == 2
+    told = capsys.readouterr().err
+    assert not list(tmp_path.rglob('*.part'))
+    assert told.count('\n') == 1 and 'must go to a file that can be written, got' in told
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    """Linux takes any bytes."""
+    path = made(tmp_path / os.fsdecode(b'r\xff\xfe'), 1000)
+    assert main(['report', str(path)]) == 0
+    assert 'r??' in (path / 'report.html').read_text()

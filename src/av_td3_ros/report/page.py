@@ -10,8 +10,10 @@ from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
+from av_td3_ros.options import ConfigError
 from av_td3_ros.report import charts, frames, maps, series, tables
-from av_td3_ros.report.runs import read, Run
+from av_td3_ros.report.runs import read_all, Run
+from av_td3_ros.run_folder import replace_file
 
 TEMPLATE = resources.files('av_td3_ros.report')
 
@@ -22,13 +24,19 @@ def write(paths: Sequence[Path], output: Path) -> List[Run]:
 
     :param paths: run folders. :param output: the HTML file.
     :returns: the runs as they were read.
-    :raises ConfigError: for a path that is no run folder.
-    :raises OSError: where the file cannot be written.
+    :raises ConfigError: for a path that is no run folder or is given twice, or where the file
+        cannot be written.
     """
-    runs = [read(path) for path in paths]
+    runs = read_all(paths)
     text = render(runs)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding='utf-8')
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(output, text)
+    except OSError as error:
+        raise ConfigError(
+            f'the report must go to a file that can be written, got {output}: {error.strerror}; '
+            'choose another with --output'
+        ) from None
     return runs
 
 

@@ -8,7 +8,7 @@ at all is an error.
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -51,11 +51,13 @@ class Run(NamedTuple):
     notes: Tuple[str, ...]
     trained: Tuple[Trajectory, ...] = ()
     evaluated: Tuple[Trajectory, ...] = ()
+    parents: int = 0
 
     @property
     def name(self) -> str:
-        """The name of the folder."""
-        return self.path.name
+        """The name of the folder, after those of so many ``parents`` of it."""
+        parts = self.path.parts[-1 - self.parents :]
+        return '/'.join(parts).encode(errors='replace').decode()  # a name may be any bytes
 
     @property
     def env_steps(self) -> int:
@@ -126,6 +128,22 @@ def read(path: Union[str, Path]) -> Run:
         trained,
         evaluated,
     )
+
+
+def read_all(paths: Sequence[Union[str, Path]]) -> List[Run]:
+    """
+    Read runs, and name them so that no two are named alike.
+
+    :raises ConfigError: for a path that is no run folder, or is given twice.
+    """
+    folders = [Path(path).resolve() for path in paths]
+    if len(set(folders)) < len(folders):
+        raise ConfigError(f'runs must differ, got {" ".join(map(str, paths))}')
+    found = [read(path) for path in paths]
+    while len({run.name for run in found}) < len(found):
+        names = [run.name for run in found]
+        found = [run._replace(parents=run.parents + (names.count(run.name) > 1)) for run in found]
+    return found
 
 
 def _alerts(path: Path, recorded: bool, notes: List[str]) -> Optional[List[Dict[str, str]]]:
