@@ -23,7 +23,7 @@ from test_policy_node import observation, packed
 TICK = 50_000_000
 DEPLOYED = {key.replace('.', '__'): value for key, value in graph.DEPLOYED['policy'].items()}
 PATIENCE = 30.0
-ERROR, OK = b'\x02', b'\x00'
+ERROR, WARN, OK = b'\x02', b'\x01', b'\x00'
 
 
 class Deployed:
@@ -75,7 +75,8 @@ class Deployed:
 
     def said(self, key):
         """Return a value of the newest diagnostics."""
-        return {item.key: item.value for item in self.health[-1].status[0].values}[key]
+        values = self.health[-1].status[0].values if self.health else ()
+        return {item.key: item.value for item in values}.get(key, '')
 
 
 @pytest.fixture(scope='module')
@@ -111,7 +112,9 @@ def test_it_is_silent_until_somebody_asks_and_says_what_is_missing(car):
     car.see(4)
     answer = car.ask(True)
     assert not answer.success and '4 good observations in a row, 5 are needed' in answer.message
+    car.until(lambda: '5 are needed' in car.said('gate_could_engage'))
     car.see()
+    car.until(lambda: car.said('gate_could_engage') == 'yes')
     assert not car.commands and not any(action.drive for action in car.actions)
     assert car.node.health()[:2] == (OK, 'disengaged: not engaged')
     answer = car.ask(True)
@@ -197,6 +200,14 @@ def test_an_observation_that_comes_late_is_stale_and_one_that_comes_twice_is_not
     driving.ros.spin(0.2)
     assert driving.node.observations == known + 1
     assert 'must be at most 0.5 s old, got 0.95 s' in driving.node.health()[1]
+
+
+def test_told_to_wait_it_brakes_and_refers_to_who_said_so(driving):
+    driving.see(drive=False)
+    assert driving.commands[-1].brake > 0.0
+    assert driving.node.health()[:2] == (WARN, 'told to wait: braking; perception says why')
+    driving.see(5)
+    assert driving.commands[-1].throttle > 0.1
 
 
 def test_a_storm_of_refused_weights_brakes_and_good_ones_end_it(ros, talker, folder):

@@ -31,7 +31,7 @@ class GateMachine:
         :param lock_step: whether a simulation waits for every command. Its time stands still
             meanwhile: the brake is full at once, and stamps say nothing about age or rate.
         """
-        self._config, self._period, self._lock_step = config, period, lock_step
+        self._config, self._period, self.lock_step = config, period, lock_step
         self._gate = CommandGate(config, period)
         self.state, self.reason, self.detail = State.INACTIVE, Reason.LIFECYCLE, ''
         self.since = -math.inf
@@ -54,7 +54,7 @@ class GateMachine:
     def speaks(self) -> bool:
         """Whether commands may go onto the bus at all."""
         return self.state in (State.DRIVING, State.BRAKING) or (
-            self.state is State.WAITING and self._lock_step
+            self.state is State.WAITING and self.lock_step
         )
 
     @property
@@ -69,6 +69,7 @@ class GateMachine:
             'gate_reason': self.why,
             'gate_for': f'{now - self.since:.1f} s' if math.isfinite(self.since) else '',
             'gate_interventions': self.interventions,
+            'gate_could_engage': self._unfit(now)[1] or self._unfit(now)[0].value or 'yes',
         }
         for reason, count in sorted(self.counts.items(), key=lambda item: item[0].name):
             values[f'gate_count_{reason.name.lower()}'] = count
@@ -176,7 +177,7 @@ class GateMachine:
         Such a one is no sign of life. A clock that was set back is another matter, and so is
         lock-step, which counts frames.
         """
-        return not self._lock_step and self._stamps.outdated(stamp)
+        return not self.lock_step and self._stamps.outdated(stamp)
 
     def watch(self, silence: float, now: float) -> bool:
         """
@@ -188,7 +189,7 @@ class GateMachine:
         if silence > self._config.observation_timeout:
             self._good = 0
             self._stamps.forget_rate()
-            if self.state is State.DRIVING or (self.state is State.WAITING and self._lock_step):
+            if self.state is State.DRIVING or (self.state is State.WAITING and self.lock_step):
                 self._stop(Reason.NO_OBSERVATION, f'no observation for {silence:.1f} s', now)
             elif self.state is State.BRAKING:
                 self._explain(Reason.NO_OBSERVATION, f'no observation for {silence:.1f} s')
@@ -228,7 +229,7 @@ class GateMachine:
             return 0.0, FULL
         self._pace(now)
         begun = self.since if self.state is State.BRAKING else now
-        if self._lock_step or now - begun >= self._config.comfort_time:
+        if self.lock_step or now - begun >= self._config.comfort_time:
             self._full = True
         return self._gate.brake(FULL if self._full else -self._config.comfort_brake)
 
@@ -242,7 +243,7 @@ class GateMachine:
 
     def _pace(self, now: float) -> None:
         """In real time the limit is one per second, however often commands leave."""
-        if self._lock_step:
+        if self.lock_step:
             return
         elapsed = self._period if self._commanded_at is None else now - self._commanded_at
         self._gate.set_period(min(max(elapsed, 0.0), self._period))
@@ -296,13 +297,13 @@ class GateMachine:
     def _judged(
         self, stamp: float, now: float, clock: Optional[float], blocked: Reason, detail: str
     ) -> Tuple[Reason, str]:
-        passed = 0.0 if self._lock_step else max(now - self._seen_at, 0.0)
+        passed = 0.0 if self.lock_step else max(now - self._seen_at, 0.0)
         jump = self._stamps.take(stamp, passed)
         if jump[0] is not Reason.NONE:
             return jump
         if self._storm(now):
             return Reason.REFUSED_WEIGHTS, self._storm_text()
-        if blocked is not Reason.NONE or self._lock_step:
+        if blocked is not Reason.NONE or self.lock_step:
             return blocked, detail
         return self._stamps.judge(clock, self._period)
 

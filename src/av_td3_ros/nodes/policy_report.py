@@ -8,8 +8,11 @@ from av_td3_ros.driving.command_gate_machine import GateMachine
 from av_td3_ros.driving.command_gate_states import QUIET, Reason, State
 from av_td3_ros.nodes.base import ERROR, OK, WARN
 
-# Comes and goes with every episode: nothing to say.
-EVERYDAY = (Reason.NONE, Reason.HOLD, Reason.NOTHING_YET)
+
+def everyday(gate: GateMachine) -> Tuple[Reason, ...]:
+    """Return what comes and goes without a word; in training the waits between episodes, too."""
+    wait = (Reason.HOLD,) if gate.lock_step else ()
+    return (Reason.NONE, Reason.NOTHING_YET, *wait)
 
 
 def judge(gate: GateMachine, ready: bool, refusal: str, version: int) -> Tuple[bytes, str]:
@@ -27,6 +30,8 @@ def judge(gate: GateMachine, ready: bool, refusal: str, version: int) -> Tuple[b
         return WARN, f'weights refused: {refusal}'
     if not ready:
         return WARN, 'waiting for weights: braking'
+    if gate.reason is Reason.HOLD and not gate.lock_step:
+        return WARN, 'told to wait: braking; perception says why'
     if gate.state in (State.DISENGAGED, State.MANUAL):
         return OK, f'{gate.state.value}: {gate.why}'
     return OK, 'inactive' if gate.state is State.INACTIVE else f'driving with version {version}'
@@ -50,13 +55,14 @@ class Announcer:
         """Call after every event."""
         state, reason = self._gate.state, self._gate.reason
         before, self._said = self._said, (state, reason)
-        if before == self._said or (before[1] in EVERYDAY and reason in EVERYDAY):
+        usual = everyday(self._gate)
+        if before == self._said or (before[1] in usual and reason in usual):
             return
         text = f'{state.value}: {self._gate.why}' if self._gate.why else state.value
-        if reason in QUIET:
-            self._log.info(text, throttle_duration_sec=1.0)
-        elif reason is Reason.NO_WEIGHTS:
+        if reason in (Reason.NO_WEIGHTS, Reason.HOLD):
             self._log.warning(text, throttle_duration_sec=5.0)
+        elif reason in QUIET:
+            self._log.info(text, throttle_duration_sec=1.0)
         else:
             self._log.error(text, throttle_duration_sec=1.0)
         self._diagnose()
