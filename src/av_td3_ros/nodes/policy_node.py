@@ -45,7 +45,7 @@ class PolicyNode(GraphNode):
         self.gate = GateMachine(self.config.gate, PERIOD, self.config.lock_step)
         self.frames = Frames(self.config.lock_step, PERIOD)
         self.adopted = self.refused = self.commands = self.observations = 0
-        self.last_refusal = ''
+        self.last_refusal = self._sha256 = ''
         self._announce = Announcer(self.gate, self.get_logger(), self.diagnose)
         self._latency = Latency()
         self._speed = 0.0
@@ -132,7 +132,10 @@ class PolicyNode(GraphNode):
         """
         from av_td3_ros.td3 import weights  # torch: an exported policy drives without
 
+        if (msg.version, msg.sha256) == (self.version, self._sha256):
+            return  # doubled on the way
         try:
+            weights.admit(msg.version, self.version, len(msg.tensors), len(msg.spec))
             exploration = convert.exploration(msg)
             policy = weights.unpack(bytes(msg.tensors), msg.sha256, msg.spec, self._spec)
         except (weights.WeightsError, ConfigError) as error:
@@ -147,7 +150,7 @@ class PolicyNode(GraphNode):
         else:
             self._behaviour.adopt(policy)
             self._behaviour.explore(msg.exploration_std, msg.random_actions, exploration)
-            self.version = msg.version
+            self.version, self._sha256 = msg.version, msg.sha256
             self.adopted += 1
             self.last_refusal = ''
             self.gate.weights_adopted()
