@@ -15,7 +15,7 @@ export COLCON_HOME := $(CURDIR)/$(VENV)/colcon
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate test test-unit test-learning bench doctor lint sim viewer tables town pictures clean
+.PHONY: help setup train evaluate test test-unit test-learning bench study doctor lint sim viewer tables town pictures clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,10 @@ test-learning: setup  ## three seeds, minutes each: does the return rise?
 
 bench: setup  ## speed on this machine; WHAT=graph, deploy, learner, replay or sim
 	@$(BIN)/av-td3 bench $(or $(WHAT),graph) $(ARGS)
+
+study: setup  ## hours: WHAT=failures (default) or peer; SEEDS=n STEPS=n MINUTES=n ARGS='...'
+	@$(BIN)/av-td3 study $(or $(WHAT),failures) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(RUN_OPTIONS)
 
 doctor: setup  ## what is installed, what is missing
 	@$(BIN)/av-td3 doctor

@@ -7,15 +7,16 @@ import numpy as np
 
 from av_td3_ros.report import runs
 from av_td3_ros.report.series import smooth
+from av_td3_ros.study.attempts import EXPLODING
 from av_td3_ros.study.cures import SICK, WELL
 from av_td3_ros.study.failures import first_update, Row, shown
 from av_td3_ros.study.symptoms import SYMPTOMS
 
 WIDTH, DPI = 12.8, 100  # inches and dots of each: 1280 pixels
-ROW_HEIGHT = 0.3
+ROW_HEIGHT = 0.34
 WINDOW = 5
 SMALLEST = 1e-8
-COLOURS = {SICK: '#D55E00', WELL: '#0072B2'}
+COLOURS = {SICK: '#D55E00', EXPLODING: '#CC79A7', WELL: '#0072B2'}
 OTHERS, INK = '#b8bec6', '#24292f'
 
 
@@ -90,7 +91,7 @@ def _grid(axes: Any, rows: Sequence[Row]) -> None:
         for x, name in enumerate(SYMPTOMS):
             if np.isfinite(updates[y, x]):
                 count = len(shown(row, name))
-                partly = f' ({count})' if count < len(row.told) else ''
+                partly = f'\n{count} of {len(row.told)}' if count < len(row.told) else ''
                 dark = updates[y, x] < 0.35 * latest
                 axes.text(
                     x,
@@ -98,7 +99,8 @@ def _grid(axes: Any, rows: Sequence[Row]) -> None:
                     f'{updates[y, x]:.0f}{partly}',
                     ha='center',
                     va='center',
-                    fontsize=8.5,
+                    fontsize=7.5 if partly else 9,
+                    linespacing=0.95,
                     color='white' if dark else INK,
                 )
     titles = [symptom.title for symptom in SYMPTOMS.values()]
@@ -106,7 +108,7 @@ def _grid(axes: Any, rows: Sequence[Row]) -> None:
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(rows)), [row.configuration.title for row in rows], fontsize=9.5)
     for label, row in zip(axes.get_yticklabels(), rows):
-        if row.configuration.kind == 'preset':
+        if row.configuration.name in COLOURS:
             label.set_fontweight('bold')
     axes.set_xticks(np.arange(len(titles)) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(rows)) + 0.5, minor=True)
@@ -114,14 +116,14 @@ def _grid(axes: Any, rows: Sequence[Row]) -> None:
     axes.tick_params(which='both', length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel(
-        'update at which a symptom first appears (median of the seeds; in brackets how many show '
-        'it, where not all do)',
+        'update at which a symptom first appears: the median of the seeds that show it, and how '
+        'many do where not all do',
         fontsize=9.5,
     )
 
 
 def _curves(axes: Any, panel: Panel, rows: Sequence[Row], folder: Path) -> None:
-    """Draw one line per run: thick those of the presets."""
+    """Draw one line per run: thick those that others are compared with."""
     for row in sorted(rows, key=lambda row: row.configuration.name in COLOURS):
         name = row.configuration.name
         colour = COLOURS.get(name, OTHERS)
