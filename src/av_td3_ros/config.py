@@ -100,6 +100,11 @@ class PerceptionConfig:
         1.0, 'silence of the camera that counts as a fault', unit='s', low=0.1, high=10.0
     )
     camera: CameraConfig = group(CameraConfig)
+    artefact: str = option(
+        '',
+        'file of `av-td3 export` that the policy drives with; its camera holds instead of that of '
+        'camera.width, height, fov_deg and rate',
+    )
 
 
 @dataclass(frozen=True)
