@@ -2,7 +2,13 @@
 
 import math
 
-from av_td3_ros.bridge_check.contract import EVERY_FRAME, OPTIONAL, PUBLISHED, SUBSCRIBED
+from av_td3_ros.bridge_check.contract import (
+    EVERY_FRAME,
+    OPTIONAL,
+    PUBLISHED,
+    STAMPED,
+    SUBSCRIBED,
+)
 from av_td3_ros.bridge_check.facts import (
     Actor,
     Crossing,
@@ -124,6 +130,8 @@ def made():
     facts.pause = Pause(0, (1, 1), 1, (True, True))
     drive(facts)
     facts.speeds['steer'] = (-0.3, -0.3)
+    last = facts.odometry[facts.spans['stop'][1] - 1].stamp
+    facts.rest = dict.fromkeys(('odometry', *STAMPED), last)
     place = (20.0, 30.0, 0.7)
     facts.reset = Reset(place, (60.0, 60.0, 0.7), (20.1, 30.1, 0.7), 1, 3.1, 3.0, 0.0)
     facts.thrown = Thrown(5.0, ((4.9, 0.0), (4.8, 0.0)))

@@ -110,9 +110,22 @@ DEVIATIONS = {
     'clock backwards': (lambda f: f.clock.insert(50, 0), {'clock'}),
     'clock too fast': (lambda f: put(clock=[2 * c for c in f.clock])(f), {'clock'}),
     'a second ticker': (each('ticks', frame=lambda m: 2 * m.frame), {'frame numbers'}),
-    'image stamps a frame late': (each('image', stamp=lambda m: m.stamp + TICK), {'stamps'}),
+    'image stamps a frame late': (
+        lambda f: [
+            each('image', stamp=lambda m: m.stamp + TICK)(f),
+            put(rest={**f.rest, 'image': f.rest['image'] + TICK})(f),
+        ],
+        {'stamps'},
+    ),
     'status stamps off': (
-        each('vehicle_status', stamp=lambda m: m.stamp + TICK * 7 // 10),
+        lambda f: [
+            each('vehicle_status', stamp=lambda m: m.stamp + TICK * 7 // 10)(f),
+            put(rest={**f.rest, 'vehicle_status': f.rest['odometry'] + TICK * 7 // 10})(f),
+        ],
+        {'stamps'},
+    ),
+    'image stamps of another clock': (
+        each('image', stamp=lambda m: m.stamp + 10**15),
         {'stamps'},
     ),
     'does not wait': (one('silence', ticks=50, shortest_gap=0.05), {'waits for a command'}),
@@ -403,3 +416,13 @@ def test_a_glancing_blow_tells_nothing_of_axes():
     facts.collision[0] = facts.collision[0]._replace(impulse=(1.0, 0.2, 0.0))
     findings = [f for g in judge(facts).values() for f in g if f.check == 'collision impulse']
     assert [f.state for f in findings] == [NOT_MADE]
+
+
+def test_a_drive_that_hit_something_tells_nothing_of_signs():
+    facts = made()
+    facts.spans, facts.speeds = {'off_road': facts.spans['off_road']}, {}
+    facts.unmade['drive'] = 'it hit something'
+    groups = judge(facts)
+    assert failed(groups) == []
+    why = {f.check: f.found for f in groups['vehicle'] if f.state == NOT_MADE}
+    assert why['steering sign'] == why['throttle'] == 'it hit something'

@@ -252,7 +252,13 @@ class Route(NamedTuple):
 
 @dataclass
 class Facts:
-    """All of it. What is None or empty was not seen; ``unmade`` says why an experiment was not."""
+    """
+    All of it. What is None or empty was not seen.
+
+    ``counts``: messages of each topic in the ``drive_ticks`` frames of the drive. ``spans``: its
+    parts, as places in the odometry. ``rest``: the last stamps (ns) once it had come to rest.
+    ``speeds``: pairs to compare. ``unmade``: why an experiment was not made.
+    """
 
     expected: Expected = Expected()
     topics: Dict[str, Topic] = field(default_factory=dict)
@@ -278,6 +284,7 @@ class Facts:
     drive_ticks: int = 0
     spans: Dict[str, Tuple[int, int]] = field(default_factory=dict)
     speeds: Dict[str, Tuple[float, float]] = field(default_factory=dict)
+    rest: Dict[str, int] = field(default_factory=dict)
     silence: Optional[Silence] = None
     handshake: Optional[Handshake] = None
     override: Optional[Override] = None

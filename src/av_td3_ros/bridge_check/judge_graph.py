@@ -128,8 +128,8 @@ def role_name(facts: Facts) -> List[Finding]:
         holds,
         wanted,
         ', '.join(f'{key}: {value}' for key, value in found.items()),
-        "start the bridge with ego_vehicle_role_name:=\"['NAME']\" (a list; a plain text is matched "
-        'by its parts) and spawn one vehicle of that id; here: --role-name',
+        "start the bridge with ego_vehicle_role_name:=\"['NAME']\" (a list; a plain text is "
+        'matched by its parts) and spawn one vehicle of that id; here: --role-name',
     )
 
 

@@ -121,14 +121,11 @@ def stamps(facts: Facts) -> List[Finding]:
 
 
 def _shift(facts: Facts, key: str) -> int:
-    """Return by how many frames the last stamp differs, after the world has come to rest."""
-    messages = getattr(facts, key)
+    """Return by how many frames the last stamp differs, when the world had come to rest."""
     for one in (key, 'odometry'):
-        if facts.drive_ticks < 10 or abs(facts.counts.get(one, 0) - facts.drive_ticks) > 2:
-            return 0  # not at rest, or the last is missing, which 'rates' says
-    if not messages:
-        return 0
-    return round((messages[-1].stamp - facts.odometry[-1].stamp) / facts.tick_ns)
+        if one not in facts.rest or abs(facts.counts.get(one, 0) - facts.drive_ticks) > 2:
+            return 0  # not driven, or the last is missing, which 'rates' says
+    return round((facts.rest[key] - facts.rest['odometry']) / facts.tick_ns)
 
 
 def _near(known: List[int], stamp: int) -> List[int]:

@@ -10,7 +10,7 @@ from av_td3_ros.bridge_check.finding import FAIL, faults_or_ok, Finding, not_mad
 # A change of speed in one tick (m/s) that no brake makes: something was hit.
 BLOW = 2.0
 # How much the change of velocity must be along the impulse, either way, to tell its axes.
-ALONG = 0.9
+ALONG = 0.95
 # Ticks by which an event may come after its frame: the bridge does not wait for event sensors.
 LATE = 2
 # Ticks that a set_transform may take: the bridge applies it before its next tick.
@@ -246,9 +246,10 @@ def impulse(facts: Facts) -> List[Finding]:
     blow = _blow(facts)
     if blow is None or not facts.collision:
         return not_made(check, expected, facts.unmade.get('collision', 'nothing was hit'))
-    change = blow[1]
-    hit = min(facts.collision, key=lambda one: abs(one.stamp - blow[0].stamp))
-    x, y, _ = hit.impulse
+    change, pushes = _around(facts, blow[0])
+    if not pushes:
+        return not_made(check, expected, 'no event is of the blow: see collision timing')
+    x, y = (sum(axis) for axis in zip(*pushes))
     left_handed, right_handed = _along((x, -y), change), _along((x, y), change)
     if abs(left_handed - right_handed) < 0.2:
         return not_made(check, expected, 'the blow came along an axis: both would look the same')
@@ -322,6 +323,22 @@ def _blow(facts: Facts) -> Optional[Tuple[Motion, Tuple[float, float]]]:
         if math.hypot(*change) > worst:
             worst, found = math.hypot(*change), (after, change)
     return found
+
+
+def _around(facts: Facts, motion: Motion) -> Tuple[Tuple[float, float], List[Tuple[float, float]]]:
+    """
+    Return the change of velocity (m/s, map) from before to after the ticks around a blow, and the
+    impulses (N s, x and y) of the events in them.
+    """
+    span, step = facts.span('off_road'), facts.expected.fixed_delta_seconds
+    place = span.index(motion)
+    points = [span[min(max(k, 0), len(span) - 1)] for k in range(place - 3, place + 2)]
+    change = (
+        (points[4].x - points[3].x - points[1].x + points[0].x) / step,
+        (points[4].y - points[3].y - points[1].y + points[0].y) / step,
+    )
+    near = [hit for hit in facts.collision if abs(hit.stamp - motion.stamp) <= 1.5 * facts.tick_ns]
+    return change, [hit.impulse[:2] for hit in near]
 
 
 def _along(one: Tuple[float, float], other: Tuple[float, float]) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from carla_msgs.msg import CarlaControl
 
 from av_td3_ros.bridge_check import facts as seen
-from av_td3_ros.bridge_check.contract import EVERY_FRAME
+from av_td3_ros.bridge_check.contract import EVERY_FRAME, STAMPED
 from av_td3_ros.datatypes import Control, Pose
 from av_td3_ros.nodes.bridge_check_probe import BRAKE, Probe, Silent
 
@@ -199,7 +199,7 @@ class Session:
         self._stop()
         probe.settle()
         self._start = facts.odometry[-1]
-        ticks, counts = probe.ticks, dict(probe.ears.counts)
+        ticks, counts, hits = probe.ticks, dict(probe.ears.counts), len(facts.collision)
         self._span('ahead', Control(throttle=0.6), DRIVE_FRAMES, lambda: self._speed() > 5.0)
         probe.settle()
         if facts.speedometer:
@@ -211,11 +211,19 @@ class Session:
         self._span('right', Control(throttle=0.3, steering=-STEER), 2 * TURN_FRAMES)
         self._span('stop', BRAKE, 60, lambda: self._speed() < 0.05)
         probe.settle()
+        facts.rest = {
+            key: getattr(facts, key)[-1].stamp
+            for key in (*STAMPED, 'odometry')
+            if getattr(facts, key)
+        }
         facts.drive_ticks = probe.ticks - ticks
         facts.counts = {
             key: probe.ears.counts[key] - counts[key]
             for key in (*EVERY_FRAME, 'segmentation', 'depth', 'imu')
         }
+        if len(facts.collision) > hits:
+            facts.spans, facts.speeds = {}, {}
+            return 'it hit something on the way: begin on an open road'
         return None
 
     def _reset(self) -> Optional[str]:
