@@ -173,6 +173,13 @@ def test_what_can_be_shown_is_shown(tmp_path, kept):
     assert 'NO-GO' in text and 'There is no' in text
 
 
+def test_why_a_run_was_halted_is_told_first(tmp_path):
+    path = made(tmp_path / 'run', 1000)
+    (path / 'summary.json').write_text('{"halted": "dead_actor: it never moves again <b>"}')
+    text = page.render([runs.read(path)])
+    assert 'halted: dead_actor: it never moves again &lt;b&gt;' in text.partition('<main>')[0]
+
+
 def test_one_episode_is_enough(tmp_path):
     text = page.render([runs.read(made(tmp_path / 'run', 100))])
     checked(text)
