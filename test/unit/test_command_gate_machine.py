@@ -354,6 +354,14 @@ def test_the_brake_is_comfortable_then_full_and_never_less_again():
     assert car.gate.brake(car.now)[1] == -0.4  # another stop, from the beginning
 
 
+def test_silence_before_the_first_observation_brakes_in_lock_step_alone():
+    for lock_step in (True, False):
+        car = Car(lock_step=lock_step)
+        car.gate.activate(car.now)
+        assert car.gate.watch(TIMEOUT + 0.1, car.now) is lock_step
+        assert (car.gate.reason is Reason.NO_OBSERVATION) is lock_step
+
+
 def test_in_lock_step_the_brake_is_full_at_once():
     car = Car(lock_step=True)
     car.gate.activate(car.now)
