@@ -61,6 +61,8 @@ def test_failures_from_runs_to_table_and_picture(tmp_path, capsys):
     assert '`with_feature_head`' in (tmp_path / 'failures.md').read_text()
     assert (tmp_path / 'failures.png').stat().st_size > 10_000
     assert not list(tmp_path.glob('runs/*/replay'))
+    summary = json.loads((tmp_path / 'runs' / 'diverging_seed0' / 'summary.json').read_text())
+    assert 0.0 < summary['largest_reward'] < 10.0
 
     # What is finished is not run again, and not mixed with anything else.
     seen = {path: path.stat().st_mtime_ns for path in tmp_path.glob('runs/*/done.json')}

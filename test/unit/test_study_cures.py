@@ -1,5 +1,7 @@
 """Cures make `recommended` of `diverging`, whatever the presets say; every attempt is a config."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -77,3 +79,14 @@ def test_only_the_spoiled_actor_climbs_through_its_features(spoiled):
     metrics = agent.update(make_batch())
     assert (metrics['gradient_norm_actor_encoder'] > 0.0) is spoiled
     assert metrics['gradient_norm_encoder'] > 0.0
+
+
+def test_the_page_names_every_cure_and_attempt():
+    page = Path(__file__).resolve().parents[2] / 'docs' / 'design' / 'study.md'
+    rows = {line.split('`')[1]: line for line in page.read_text().splitlines() if '| `' in line}
+    for name, cure in cures.CURES.items():
+        assert cure.reason in rows[name] and all(f'`{key}`' in rows[name] for key in cure.keys)
+    for name, attempt in attempts.ATTEMPTS.items():
+        assert attempt.reason in rows[name]
+        for key, value in attempt.changes.items():
+            assert f'`{key.removeprefix(presets.PREFIX)}={value}`' in rows[name], key
