@@ -238,6 +238,13 @@ def test_an_image_of_another_size_than_its_camera_info_is_refused(ros, stack):
     ros.until(lambda: 'image of 640x480 must have the size in CameraInfo' in node.health()[1], 60)
 
 
+def test_camera_info_that_was_said_once_and_latched_is_heard(ros, stack):
+    say = stack.node.create_publisher(CameraInfo, INFO, qos.PROFILES['latched'])
+    say.publish(info(ideal(800, 600, 90.0)))
+    node = started(ros)
+    ros.until(lambda: node._camera._view is not None, 60.0)
+
+
 def test_camera_info_can_be_required_or_ignored(ros, stack):
     node = started(ros, camera__info='required')
     stack.say(IMAGE, grey_image(scene(256, 144), 1.0))

@@ -12,12 +12,13 @@ from typing import Any, Callable, Dict, List, Optional
 
 import cv2
 import numpy as np
-from rclpy.qos import ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
-from av_td3_ros.bridge import convert, images, qos
-from av_td3_ros.bridge.topics import TOPICS, topic_name, topic_qos
+from av_td3_ros.bridge import convert, images
+from av_td3_ros.bridge.qos import PROFILES
+from av_td3_ros.bridge.topics import topic_name, TOPICS
 from av_td3_ros.config import CameraConfig, PerceptionConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment import artefact
@@ -69,10 +70,12 @@ class CameraInput:
         self.min_rate = self._config.min_rate
         self._image_at, self._stamp, self._silent = now(), -1, False
         self._subscriptions: Dict[str, Any] = {}
-        self._best_effort: Dict[str, bool] = {}
-        self._subscribe(self.topic, TOPICS[self._key].type, self._on_image, topic_qos(self._key))
-        if self._compares:
-            self._subscribe(self.info_topic, CameraInfo, self._on_info, topic_qos('camera_info'))
+        for key, topic, callback in (
+            (self._key, self.topic, self._on_image),
+            ('camera_info', self.info_topic, self._on_info),
+        ):
+            if self._compares or key != 'camera_info':
+                self._subscribe(topic, TOPICS[key].type, callback, TOPICS[key].qos)
         node.every(WATCH_PERIOD, self._watch)
 
     def start(self) -> None:
@@ -169,24 +172,34 @@ class CameraInput:
         self._silent = silent
 
     def _adapt(self, topic: str) -> None:
+        """Subscribe as all who publish a topic do, where they could not be heard otherwise."""
         speakers = self._node.get_publishers_info_by_topic(topic)
-        unheard = speakers and all(
-            one.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for one in speakers
-        )
-        if unheard and not self._best_effort.get(topic):
-            self._best_effort[topic] = True
-            kind, callback = self._subscriptions[topic][1:]
-            self._node.destroy_subscription(self._subscriptions[topic][0])
-            self._subscribe(topic, kind, callback, qos.PROFILES['sensor'])
-            self._node.get_logger().info(f'{topic} is published best effort: heard so')
+        profiles = [one.qos_profile for one in speakers]
+        if not profiles:
+            return
+        wanted = 'bridge'
+        if all(one.reliability == ReliabilityPolicy.BEST_EFFORT for one in profiles):
+            wanted = 'sensor'
+        elif topic == self.info_topic and all(
+            one.durability == DurabilityPolicy.TRANSIENT_LOCAL for one in profiles
+        ):
+            wanted = 'latched'  # some drivers say it once
+        subscription, kind, callback, present = self._subscriptions[topic]
+        if wanted != present:
+            self._node.destroy_subscription(subscription)
+            self._subscribe(topic, kind, callback, wanted)
+            self._node.get_logger().info(f'{topic} is heard as it is published: {wanted}')
 
     def _subscribe(
-        self, topic: str, kind: Any, callback: Callable[[Any], None], profile: Any
+        self, topic: str, kind: Any, callback: Callable[[Any], None], profile: str
     ) -> None:
         made = self._node.create_subscription(
-            kind, topic, lambda msg: callback(msg) if self._node.active else None, profile
+            kind,
+            topic,
+            lambda msg: callback(msg) if self._node.active else None,
+            PROFILES[profile],
         )
-        self._subscriptions[topic] = made, kind, callback
+        self._subscriptions[topic] = made, kind, callback, profile
 
     def close(self) -> None:
         """Let go of the subscriptions."""
