@@ -99,6 +99,7 @@ def result(seed, *success):
         'seed': seed,
         'threads': 2,
         'settings': 'its settings',
+        'halted': 'dead_actor: why' if seed else '',
         'steps_per_second': 10.0,
         'updates_per_second': 5.0 + seed,
         'marks': json.loads(json.dumps([mark._asdict() for mark in marks(*success)])),
@@ -114,6 +115,7 @@ def test_results(tmp_path):
     text = race_results.markdown(results, facts)
     assert 'at most 3.0 min: at most 0.50 of the time' in text
     assert '| `sb3_tuned` | 30.0 | 70.0 | 40.0 | 30.0 | 70.0 | 40.0 | 10.0 | 5.5 | 2 |' in text
+    assert text.count('was halted') == 2 and '`sb3_tuned`, seed 1, was halted: dead' in text
     data = json.loads(json.dumps(race_results.to_dict(results, facts)))
     assert data['ratios']['success_rate']['ratio'] == pytest.approx(0.5)
     race_results.write_csv(tmp_path / 'a.csv', results)

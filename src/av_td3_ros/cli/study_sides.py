@@ -90,12 +90,13 @@ def work(folder: Path, facts: Dict[str, Any], tell: Tell) -> Dict[str, Any]:
     """
     config = build_run({**facts['values'], 'trainer.run_dir': str(folder)}, 'the study')
     side = _ours if facts['learner'] == OURS else _sb3
-    race, threads = side(folder, facts, config, tell)
+    race, threads, halted = side(folder, facts, config, tell)
     last = race.marks[-1] if race.marks else None
     seconds = 60.0 * last.minutes if last else math.nan
     return {
         'seed': facts['seed'],
         'threads': threads,
+        'halted': halted,
         'settings': _settings(facts, config),
         'steps_per_second': last.env_steps / seconds if last else 0.0,
         'updates_per_second': last.updates / seconds if last else 0.0,
@@ -130,10 +131,10 @@ def _ours(folder: Path, facts: Dict[str, Any], config: RunConfig, tell: Tell) ->
         return race is not None and (race.over or tell(race.share))
 
     run = RunFolder(folder)
-    train(config, run, look, over)
+    trainer = train(config, run, look, over)
     run.close()
     shutil.rmtree(folder / 'replay', ignore_errors=True)  # large, and never gone on with
-    return race, torch.get_num_threads()
+    return race, torch.get_num_threads(), trainer.halted
 
 
 def _sb3(folder: Path, facts: Dict[str, Any], config: RunConfig, tell: Tell) -> Any:
@@ -157,7 +158,7 @@ def _sb3(folder: Path, facts: Dict[str, Any], config: RunConfig, tell: Tell) -> 
         )
     finally:
         env.close()
-    return race, threads
+    return race, threads, ''
 
 
 def fastest_threads(batch: int) -> int:

@@ -73,6 +73,12 @@ def markdown(results: Results, facts: Mapping[str, Any]) -> str:
         threads = ', '.join(sorted({str(run['threads']) for run in told}))
         cells = [f'`{name}`', *best, *last, *rates, threads]
         lines.append(f'| {" | ".join(cells)} |')
+    for name, told in results.items():
+        lines += [
+            f'\n`{name}`, seed {run["seed"]}, was halted: {run["halted"]}'
+            for run in told
+            if run['halted']
+        ]
     lines += ['', '| learner | settings |', '|---|---|']
     lines += [f'| `{name}` | {told[0]["settings"]} |' for name, told in results.items()]
     return '\n'.join(lines) + '\n'
