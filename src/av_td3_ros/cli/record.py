@@ -1,16 +1,21 @@
 """``av-td3 record``: the running graph as a rosbag2 MCAP file."""
 
 import argparse
+from collections import deque
+from contextlib import contextmanager
 import os
 from pathlib import Path
+import signal
 import time
-from typing import Any
+from typing import Any, Deque, Iterator, Tuple
 
 from av_td3_ros import graph
 from av_td3_ros.cli import common
 from av_td3_ros.options import ConfigError
 
 EXIT_FAULT = 1
+# Of half a second each: the disk gets whole chunks, now and then.
+RATE_MARKS = 20
 MEGABYTE, MEBIBYTE, GIBIBYTE = 1e6, 2**20, 2**30
 
 
@@ -57,6 +62,20 @@ def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--namespace', default=graph.NAMESPACE, help=f'default {graph.NAMESPACE}')
 
 
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """
+    Let SIGINT end this, too, where it was ignored, as in the background of a script; and the other
+    stops in the same way.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with common.stops_are_interrupts():
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def prepare_ros() -> None:
     """Check the middleware and give it the settings of the graph."""
     common.check_middleware()
@@ -80,13 +99,12 @@ def run(options: argparse.Namespace) -> int:
     writer = BagWriter(folder, options.compression, int(options.split * GIBIBYTE))
     recording = Recording(writer, int(options.memory * MEBIBYTE))
     try:
-        with common.stops_are_interrupts():
+        with interrupts():
             _spin(topics, writer, recording, options.seconds)
     except KeyboardInterrupt:
         pass
     finally:
-        with common.stops_are_interrupts():
-            recording.stop()
+        recording.stop()
     return _tell(folder, writer, recording)
 
 
@@ -108,16 +126,16 @@ def _spin(topics: Any, writer: Any, recording: Any, seconds: Any) -> None:
         executor.add_node(node)
         progress, begun = common.Progress(), time.monotonic()
         progress.end(f'recording {len(topics)} topics; Ctrl-C ends it')
-        last = begun, 0
+        marks: Deque[Tuple[float, int]] = deque([(begun, 0)], maxlen=RATE_MARKS)
         while not recording.failure:
             executor.spin_once(timeout_sec=0.1)
             moment = time.monotonic()
             if seconds is not None and moment - begun >= seconds:
                 break
-            if moment - last[0] >= 0.5:
-                rate = (writer.size - last[1]) / (moment - last[0])
+            if moment - marks[-1][0] >= 0.5:
+                rate = (writer.size - marks[0][1]) / (moment - marks[0][0])
+                marks.append((moment, writer.size))
                 progress.show(_line(moment - begun, rate, node, writer, recording))
-                last = moment, writer.size
     finally:
         executor.shutdown()
         if node is not None:

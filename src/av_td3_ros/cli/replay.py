@@ -7,7 +7,7 @@ import time
 from typing import Any, Dict
 
 from av_td3_ros.cli import common
-from av_td3_ros.cli.record import prepare_ros
+from av_td3_ros.cli.record import interrupts, prepare_ros
 from av_td3_ros.options import ConfigError
 
 DISCOVERY = 1.0
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
                 'ROS_DOMAIN_ID; stop it, or play on another domain'
             )
         progress = common.Progress()
-        with common.stops_are_interrupts():
+        with interrupts():
 
             def spin(seconds: float) -> None:
                 executor.spin_once(timeout_sec=min(seconds, 0.02))
@@ -121,6 +121,8 @@ def _inform(path: Path, as_json: bool) -> int:
     print(f'{path}: {found["seconds"]:.1f} s')
     for name, row in sorted(topics.items()):
         print(f'{row["messages"]:9d}  {name}  {row["type"]}')
-    told = ', '.join(f'{value} {name}' for name, value in found['transitions'].items())
-    print(f'transitions: {told}')
+    told = [f'{value} {name}' for name, value in found['transitions'].items()]
+    print(f'transitions: {", ".join(told[:-1])}')  # the last is told of the whole bag
+    for file in found['cut_off']:
+        print(f'{file}: its end is missing; this is what is whole')
     return 0

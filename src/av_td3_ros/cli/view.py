@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from av_td3_ros.cli import common
-from av_td3_ros.cli.record import add_graph_arguments, prepare_ros
+from av_td3_ros.cli.record import add_graph_arguments, interrupts, prepare_ros
 from av_td3_ros.options import ConfigError
 
 
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         executor.add_node(node)
         print(f'open {view.url}\nCtrl-C ends it', flush=True)
         progress, begun = common.Progress(), time.monotonic()
-        with common.stops_are_interrupts():
+        with interrupts():
             while options.seconds is None or time.monotonic() - begun < options.seconds:
                 executor.spin_once(timeout_sec=0.1)
                 topics = ', '.join(f'{key} {count}' for key, count in node.shown.items())
