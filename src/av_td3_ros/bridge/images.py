@@ -175,12 +175,13 @@ def from_camera_info(msg: CameraInfo, rectified: bool) -> Intrinsics:
 
 
 def camera_info_key(msg: CameraInfo) -> Tuple[Any, ...]:
-    """Return what makes a camera in this message; equal where nothing has changed."""
+    """Return what makes a camera in this message; equal where nothing has changed, NaN or not."""
     roi = msg.roi
+    numbers = (*msg.k, *msg.r, *msg.p, *msg.d[: MOST_COEFFICIENTS + 1])
     return (
         *(msg.width, msg.height, msg.distortion_model, msg.binning_x, msg.binning_y),
         *(roi.x_offset, roi.y_offset, roi.width, roi.height),
-        *(tuple(msg.d[: MOST_COEFFICIENTS + 1]), *msg.k, *msg.r, *msg.p),
+        np.array(numbers, np.float64).tobytes(),
     )
 
 

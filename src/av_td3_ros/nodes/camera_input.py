@@ -120,10 +120,10 @@ class CameraInput:
             self._view = View(camera, self._config, self._observation)
         except SpecError as error:
             self._refusal = f'camera refused: {error}'
-            self._node.get_logger().error(self._refusal)
+            self._node.get_logger().error(self._refusal, throttle_duration_sec=5.0)
         else:
             self._refusal = ''
-            self._node.get_logger().info(str(self._view))
+            self._node.get_logger().info(str(self._view), throttle_duration_sec=5.0)
 
     def _on_image(self, msg: Any) -> None:
         self._image_at = now()
