@@ -150,6 +150,12 @@ def frozen(node, msg):
     return [msg]
 
 
+def ids(node, msg):
+    """Classes by number instead of colour."""
+    msg.data = convert.to_bytes(convert.from_image(msg) // 16)
+    return [msg]
+
+
 def halved(node, msg):
     """Every second pixel of every second row."""
     pixels = convert.from_image(msg)[::2, ::2]
@@ -219,6 +225,13 @@ def tick_twice(node, msg, act):
     act(msg)
     if node.frames > before:
         node._tick()
+
+
+def driven(node, msg, act):
+    """Push on against the brake, but for a full one."""
+    act(msg)
+    if 0.4 < msg.brake < 0.95:
+        node._world.set_velocity(3.0, 0.0)
 
 
 def steer_turned(node, msg, act):
@@ -310,6 +323,7 @@ RUNS = {
         ),
         'map not latched': D('QoS', offer={'world_info': (None, VOLATILE)}),
         'no lane invasions': D('topics', offer={'lane_invasion': None}),
+        'ids for colours': D('semantic camera', say={'segmentation': ids}, segmentation=True),
         'PAUSE ignored': D('pause', hear={'world_control': no_pause}),
         'collisions ten ticks late': D(
             'collision timing', say={'collision': later('collision', 10)}
@@ -329,6 +343,7 @@ RUNS = {
         'wheels in degrees': D(
             'vehicle_info', say={'vehicle_info': changed('wheels', in_degrees)}
         ),
+        'somebody else drives': D('brake', hear={'vehicle_control_cmd': driven}),
         'clock goes back': D('clock', say={'clock': back_once}),
         'override not heard': D('manual override', hear={'manual_override': ignored}),
     },

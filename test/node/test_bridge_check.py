@@ -23,7 +23,7 @@ from av_td3_ros.nodes.bridge_check_session import Session  # noqa: E402
 from bridge_deviations import DeviatingSimulator, OBLIQUE, RUNS, SKIP  # noqa: E402
 
 SIZE = {'image_width': 64, 'image_height': 48}
-TIMEOUT = 0.6
+TIMEOUT = 0.5
 START = 20.0
 
 

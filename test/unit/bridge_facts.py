@@ -130,6 +130,10 @@ def made():
     facts.pause = Pause(0, (1, 1), 1, (True, True))
     drive(facts)
     facts.speeds['steer'] = (-0.3, -0.3)
+    facts.spans['braked'] = facts.spans['stop'][1] - 15, facts.spans['stop'][1]
+    facts.drive_seconds = facts.drive_ticks / 20.0
+    classes = facts.image[-1]._replace(frame_id='ego_vehicle/semantic_segmentation_front')
+    facts.segmentation = [classes]
     last = facts.odometry[facts.spans['stop'][1] - 1].stamp
     facts.rest = dict.fromkeys(('odometry', *STAMPED), last)
     place = (20.0, 30.0, 0.7)

@@ -167,6 +167,12 @@ DEVIATIONS = {
     ),
     'off centre': (each('camera_info', k=lambda m: m.k[:2] + (100.0,) + m.k[3:]), {'projection'}),
     'distorted': (each('camera_info', d=(0.1, 0.0, 0.0, 0.0, 0.0)), {'projection'}),
+    'ids of classes': (each('segmentation', spread=22), {'semantic camera'}),
+    'a slow server': (put(drive_seconds=100.0), {'frames per second'}),
+    'an autopilot': (
+        lambda f: f.spans.update(braked=f.spans['ahead']),
+        {'brake'},
+    ),
     'odometry in odom': (each('odometry', frame_id='odom'), {'odometry frames'}),
     'yaw in another frame': (
         each('odometry', yaw=lambda m: -m.yaw, wz=lambda m: -m.wz),
@@ -420,7 +426,7 @@ def test_a_glancing_blow_tells_nothing_of_axes():
 
 def test_a_drive_that_hit_something_tells_nothing_of_signs():
     facts = made()
-    facts.spans, facts.speeds = {'off_road': facts.spans['off_road']}, {}
+    facts.spans, facts.speeds = {k: facts.spans[k] for k in ('braked', 'off_road')}, {}
     facts.unmade['drive'] = 'it hit something'
     groups = judge(facts)
     assert failed(groups) == []

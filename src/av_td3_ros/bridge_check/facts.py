@@ -255,7 +255,8 @@ class Facts:
     """
     All of it. What is None or empty was not seen.
 
-    ``counts``: messages of each topic in the ``drive_ticks`` frames of the drive. ``spans``: its
+    ``counts``: messages of each topic in the ``drive_ticks`` frames of the drive, which took
+    ``drive_seconds`` of real time. ``spans``: its
     parts, as places in the odometry. ``rest``: the last stamps (ns) once it had come to rest.
     ``speeds``: pairs to compare. ``unmade``: why an experiment was not made.
     """
@@ -282,6 +283,7 @@ class Facts:
     opendrive: int = 0
     counts: Dict[str, int] = field(default_factory=dict)
     drive_ticks: int = 0
+    drive_seconds: float = 0.0
     spans: Dict[str, Tuple[int, int]] = field(default_factory=dict)
     speeds: Dict[str, Tuple[float, float]] = field(default_factory=dict)
     rest: Dict[str, int] = field(default_factory=dict)

@@ -11,6 +11,8 @@ SILENT = 'no image was heard'
 NO_INFO = 'no camera_info was heard'
 # Differences of colour below this, of 255, show nothing.
 PLAIN = 8
+# The largest id of a class in CARLA 0.9.16 and 0.10, with room.
+LAST_CLASS = 40
 
 
 def encoding(facts: Facts) -> List[Finding]:
@@ -107,6 +109,22 @@ def content(facts: Facts) -> List[Finding]:
         'the server renders nothing (do not start it with -RenderOffScreen on a machine without '
         'GPU, nor with no_rendering_mode), or a node between repeats old frames',
         facts.topics['image'].name,
+    )
+
+
+def colours(facts: Facts) -> List[Finding]:
+    """The bridge paints classes in CARLA's palette; ids would be nearly black."""
+    check, expected = 'semantic camera', "classes as CARLA's colours"
+    if not facts.segmentation:
+        return not_made(check, expected, 'there is no semantic camera; none is needed')
+    spread = max(picture.spread for picture in facts.segmentation)
+    return verdict(
+        check,
+        spread > LAST_CLASS,
+        expected,
+        f'values differ by {spread}',
+        'these are ids of classes: let the bridge convert them to the palette',
+        facts.topics['segmentation'].name,
     )
 
 
@@ -213,6 +231,7 @@ CHECKS: Dict[str, Callable[[Facts], List[Finding]]] = {
     'image layout': layout,
     'image size': size,
     'image content': content,
+    'semantic camera': colours,
     'camera frame': frames,
     'camera_info size': info_size,
     'focal length': focal,

@@ -12,6 +12,9 @@ from av_td3_ros.bridge_check.finding import (
     verdict,
 )
 
+# Frames a second of real time.
+SLOWEST = 4.0
+
 
 def topics(facts: Facts) -> List[Finding]:
     """Every topic that we hear has a publisher, every one that we speak on a listener."""
@@ -162,6 +165,22 @@ def rates(facts: Facts) -> List[Finding]:
     return faults_or_ok(check, faults, '1 a frame', f'1 in {facts.drive_ticks} frames')
 
 
+def speed(facts: Facts) -> List[Finding]:
+    """Fast enough to train: below this a hundred thousand steps take seven hours."""
+    check, expected = 'frames per second', f'{SLOWEST:g} or more'
+    if facts.drive_ticks < 10:
+        return not_made(check, expected, facts.unmade.get('drive', 'too few frames came'))
+    rate = facts.drive_ticks / facts.drive_seconds
+    return verdict(
+        check,
+        rate >= SLOWEST,
+        expected,
+        f'{rate:.0f}' if rate >= 10 else f'{rate:.1f}',
+        'fewer pixels and fewer sensors first (the bridge is slower than the server), then '
+        '-quality-level=Low, and a machine of its own for the server',
+    )
+
+
 def connected(topic: Topic) -> bool:
     """Return whether a message of this topic can reach us."""
     return any(
@@ -216,4 +235,5 @@ CHECKS: Dict[str, Callable[[Facts], List[Finding]]] = {
     'role name': role_name,
     'tf': transforms,
     'rates': rates,
+    'frames per second': speed,
 }

@@ -37,6 +37,24 @@ def frames(facts: Facts) -> List[Finding]:
     )
 
 
+def brake(facts: Facts) -> List[Finding]:
+    """Under the brake it stands, or slows down: nobody else drives it."""
+    check, expected = 'brake', 'stands, or slows down'
+    ways = [math.hypot(*way) for way in _ways(facts, 'braked')]
+    if len(ways) < 5:
+        return not_made(check, expected, facts.unmade.get('handshake', 'no odometry was heard'))
+    first, last = (way / facts.expected.fixed_delta_seconds for way in (ways[0], ways[-1]))
+    return verdict(
+        check,
+        last < 0.1 or last < first - SLOW,
+        expected,
+        f'{first:.1f} m/s, {last:.1f} m/s after {len(ways)} frames',
+        'an autopilot or a velocity that another node sets drives it: publish False on '
+        'enable_autopilot; or throttle and brake are exchanged',
+        facts.topics['vehicle_control_cmd'].name,
+    )
+
+
 def throttle(facts: Facts) -> List[Finding]:
     """Throttle moves the vehicle towards its heading, by the poses."""
     check, expected = 'throttle', 'moves along the heading'
@@ -348,6 +366,7 @@ def _why(facts: Facts) -> str:
 
 CHECKS: Dict[str, Callable[[Facts], List[Finding]]] = {
     'odometry frames': frames,
+    'brake': brake,
     'throttle': throttle,
     'steering sign': steering,
     'odometry speed': speed,

@@ -209,7 +209,7 @@ def collision_timing(facts: Facts) -> List[Finding]:
     tick = facts.tick_ns
     near = min(facts.collision, key=lambda hit: abs(hit.stamp - blow[0].stamp))
     off = round((near.stamp - blow[0].stamp) / tick)
-    late = round((near.tick - near.stamp) / tick)
+    late = round((near.tick - near.stamp) / tick) if _in_step(facts) else 0
     return verdict(
         check,
         abs(off) <= LATE and late <= LATE,
@@ -270,6 +270,8 @@ def lane_timing(facts: Facts) -> List[Finding]:
     check, expected = 'lane invasion timing', f'within {LATE} ticks of its stamp'
     if not facts.lane_invasion:
         return not_made(check, expected, facts.unmade.get('collision', 'no marking was crossed'))
+    if not _in_step(facts):
+        return not_made(check, expected, 'frames come unasked: what is late cannot be told')
     late = max(round((event.tick - event.stamp) / facts.tick_ns) for event in facts.lane_invasion)
     ahead = min(round((event.tick - event.stamp) / facts.tick_ns) for event in facts.lane_invasion)
     return verdict(
@@ -306,6 +308,11 @@ def lane_codes(facts: Facts) -> List[Finding]:
 
 
 # -- what the poses say ---------------------------------------------------------------------------
+
+
+def _in_step(facts: Facts) -> bool:
+    """Return whether frames wait for us, so that the newest one known is the newest there is."""
+    return facts.handshake is None or facts.handshake.ticks == facts.handshake.commands
 
 
 def _blow(facts: Facts) -> Optional[Tuple[Motion, Tuple[float, float]]]:

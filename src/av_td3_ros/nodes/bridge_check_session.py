@@ -124,9 +124,12 @@ class Session:
         probe.settle()
         ticks, statuses = probe.ticks, len(facts.vehicle_status)
         sent = tuple(0.5 + 0.02 * number for number in range(COMMANDS))
+        begin = len(facts.odometry)
         for brake in sent:
             probe.frame(Control(brake=brake))
         probe.settle()
+        if facts.odometry:
+            facts.spans['braked'] = begin - 1, len(facts.odometry)
         facts.handshake = seen.Handshake(
             COMMANDS,
             probe.ticks - ticks,
@@ -200,7 +203,11 @@ class Session:
         probe.settle()
         self._start = facts.odometry[-1]
         ticks, counts, hits = probe.ticks, dict(probe.ears.counts), len(facts.collision)
-        self._span('ahead', Control(throttle=0.6), DRIVE_FRAMES, lambda: self._speed() > 5.0)
+        moment = time.monotonic()
+        self._span(
+            'ahead', Control(throttle=0.6), DRIVE_FRAMES, lambda: self._speed() > DRIVE_SPEED
+        )
+        rate = (probe.ticks - ticks) / (time.monotonic() - moment)
         probe.settle()
         if facts.speedometer:
             facts.speeds['ahead'] = facts.speedometer[-1], self._way()[0]
@@ -217,12 +224,14 @@ class Session:
             if getattr(facts, key)
         }
         facts.drive_ticks = probe.ticks - ticks
+        facts.drive_seconds = facts.drive_ticks / rate if rate else math.inf
         facts.counts = {
             key: probe.ears.counts[key] - counts[key]
             for key in (*EVERY_FRAME, 'segmentation', 'depth', 'imu')
         }
         if len(facts.collision) > hits:
-            facts.spans, facts.speeds = {}, {}
+            facts.spans = {'braked': facts.spans.get('braked', (0, 0))}
+            facts.speeds = {}
             return 'it hit something on the way: begin on an open road'
         return None
 
@@ -263,6 +272,8 @@ class Session:
         probe, facts = self._probe, self._facts
         if not facts.odometry or not probe.connected('goal'):
             return 'there is no odometry' if probe.connected('goal') else 'nobody listens to goal'
+        if facts.reset is not None and facts.reset.arrived < 0:
+            return 'needs a set_transform that arrives: the vehicle may be off the road'
         probe.settle()
         known, place = len(probe.ears.paths), facts.odometry[-1]
         probe.goal(
