@@ -14,9 +14,13 @@ import pytest
 pytest.importorskip('carla')
 pytest.importorskip('panda3d')
 
-from av_td3_ros.cli import study_sb3  # noqa: E402
+from av_td3_ros.cli import bench_sides, study_peer, study_sb3, study_sides  # noqa: E402
+from av_td3_ros.cli.bench_learner import Turn  # noqa: E402
 from av_td3_ros.cli.main import main  # noqa: E402
+from av_td3_ros.cli.sim_drivers import ExpertDriver  # noqa: E402
+from av_td3_ros.config import build_run  # noqa: E402
 from av_td3_ros.gym_env import TownEnv  # noqa: E402
+from av_td3_ros.study.race import COMPARED  # noqa: E402
 from small_runs import SMALL  # noqa: E402
 
 TINY = {
@@ -174,7 +178,34 @@ def test_says_what_to_install(tmp_path, monkeypatch, refused):
     assert 'must have stable_baselines3' in error and 'pip install' in error
 
 
-# -- the peer's returns of several steps ----------------------------------------------------------
+# -- the peer -------------------------------------------------------------------------------------
+
+
+def test_the_evaluation_is_that_of_the_command(tmp_path):
+    output = ['--output', str(tmp_path), '--episodes', '1']
+    assert main(['evaluate', '--baselines', 'expert', *output, *SETTINGS]) == 0
+    told = json.loads((tmp_path / 'evaluation.json').read_text())['metrics']
+    config = build_run(TINY, 'test')
+    driver = ExpertDriver(config.simulator.fixed_delta_seconds)
+    found = study_sides.evaluation(config, driver, 1, study_peer.ROUTES_SEED)
+    assert set(found) == set(COMPARED)
+    assert found == {key: told[key]['mean'] for key in COMPARED}
+    assert study_sides.evaluation(config, driver, 1, 0, lambda: True) is None
+
+
+def test_threads_are_chosen_by_measurement(monkeypatch):
+    pytest.importorskip('stable_baselines3', reason='measures stable_baselines3')
+    monkeypatch.setattr(study_sides, 'FRAMES', 300)
+    asked = []
+
+    def faster_with_more(self, case, seconds):
+        asked.append((case.threads, case.batch))
+        return Turn(updates=100 * case.threads, seconds=1.0, core_seconds=1.0)
+
+    monkeypatch.setattr(bench_sides.Peers, 'turn', faster_with_more)
+    most = study_sides.fastest_threads(8)
+    assert most == asked[-1][0] <= len(os.sched_getaffinity(0))
+    assert asked == [(2**i, 8) for i in range(len(asked))]
 
 
 @pytest.fixture(scope='module')
