@@ -264,12 +264,19 @@ def stream(rate, count):
     return [grey_image(pixels, 5.0 + k / rate) for k in range(count)]
 
 
-def test_three_images_a_second_do_not_drive_and_say_so(ros, stack):
+def test_three_images_a_second_do_not_drive_and_say_so(ros, stack, capfd):
     started(ros)
     stack.drive(stream(3.0, 5), IMAGE)
     assert not any(msg.drive for msg in stack.heard)
     ros.until(lambda: stack.said('not driving at 3.0 Hz: at least 10 Hz needed'), 60.0)
     assert stack.said('images 3.0 Hz')
+    told = []
+
+    def on_the_log():
+        told.append(capfd.readouterr().err)
+        return 'not driving at 3.0 Hz: at least 10 Hz needed' in ''.join(told)
+
+    ros.until(on_the_log, 60.0)
 
 
 def test_two_hundred_images_a_second_are_thinned_to_the_rate_of_training(ros, stack):

@@ -156,6 +156,8 @@ class CameraInput:
             self._config.info == 'required' or self._node.count_publishers(self.info_topic) > 0
         )
         lacks = expected and self._view is None
+        if lacks and not self.waiting:
+            self._node.get_logger().warning(f'waiting for CameraInfo on {self.info_topic}')
         self.waiting = f'waiting for CameraInfo on {self.info_topic}' if lacks else ''
         return lacks
 

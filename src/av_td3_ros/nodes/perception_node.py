@@ -28,6 +28,7 @@ from av_td3_ros.nodes.camera_input import CameraInput
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 
 DEFAULT_PERIOD = 0.05
+WATCH_PERIOD = 0.5
 ROUTES_KEPT = 8
 
 
@@ -65,6 +66,8 @@ class PerceptionNode(GraphNode):
         self._fault = ''
         self._camera = CameraInput(self, self._on_frame, self._complain)
         self._rate, self._odometry_rate = (RateWatch(self._camera.min_rate) for _ in range(2))
+        self._is_slow = False
+        self.every(WATCH_PERIOD, self._watch)
         self.observations = 0
         self._observation_pub = self.publisher('observation')
         self._debug_pub = self.publisher('debug_stack')
@@ -237,6 +240,13 @@ class PerceptionNode(GraphNode):
                 f'{self._camera.min_rate:g} Hz needed, got {came}'
             )
         return ''
+
+    def _watch(self) -> None:
+        """Say once on the log, too, that a deployment has begun not to drive."""
+        slow = self._slowness()
+        if slow and not self._is_slow:
+            self.get_logger().error(slow)
+        self._is_slow = bool(slow)
 
     def _go_on(self) -> None:
         waiting, self._waiting = self._waiting, None
