@@ -12,7 +12,9 @@ import pytest
 pytest.importorskip('sensor_msgs.msg', reason='sensor_msgs is not installed')
 
 from av_td3_ros.bridge import images  # noqa: E402
+from av_td3_ros.config import ObservationConfig  # noqa: E402
 from av_td3_ros.datatypes import SpecError  # noqa: E402
+from av_td3_ros.driving.preprocess import grey_frame  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest  # noqa: E402
 
 HEIGHT, WIDTH = 48, 64
@@ -156,6 +158,15 @@ def test_byte_order_means_nothing_for_single_bytes():
     assert np.array_equal(
         images.to_grey(message('bgr8', is_bigendian=1)), images.to_grey(message('bgr8'))
     )
+
+
+def test_the_bridge_s_own_images_give_the_frame_that_they_gave_in_training():
+    """Training crops before it makes grey; the bits are the same."""
+    pixels = np.random.default_rng(2).integers(0, 256, (144, 256, 4), np.uint8)
+    data = array.array('B', pixels.tobytes())
+    msg = Image(height=144, width=256, encoding='bgra8', step=1024, data=data)
+    config = ObservationConfig()
+    assert np.array_equal(grey_frame(images.to_grey(msg), config), grey_frame(pixels, config))
 
 
 def test_grey_is_not_copied():
