@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import os
 from pathlib import Path
 import re
 import shutil
+import signal
 import subprocess
 import urllib.request
 
@@ -86,18 +88,28 @@ class Browser:
 
 @pytest.fixture(scope='module')
 def browser(tmp_path_factory):
-    driver = subprocess.Popen([DRIVER, '--port=0'], stdout=subprocess.PIPE, text=True)
+    home = tmp_path_factory.mktemp('home')
+    driver = subprocess.Popen(
+        [DRIVER, '--port=0'],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'HOME': str(home)},
+        start_new_session=True,
+    )
     try:
         told = ''
         while not (found := re.search(r'successfully on port (\d+)', told)):
             told = driver.stdout.readline()
             assert told, 'chromedriver ended'
-        begun = Browser(f'http://127.0.0.1:{found[1]}', tmp_path_factory.mktemp('profile'))
-        yield begun
-        begun.ask('DELETE', '')
+        begun = Browser(f'http://127.0.0.1:{found[1]}', home / 'profile')
+        try:
+            yield begun
+        finally:
+            begun.ask('DELETE', '')
     finally:
-        driver.terminate()
+        os.killpg(driver.pid, signal.SIGTERM)  # and every browser of it
         driver.wait(SECONDS)
+        driver.stdout.close()
 
 
 @pytest.fixture(scope='module')
