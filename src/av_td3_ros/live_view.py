@@ -53,7 +53,10 @@ class LiveView:
         self._rr = rr = load_rerun()
         self._record = rr.RecordingStream('av_td3')
         uri = self._record.serve_grpc(
-            grpc_port=data_port, server_memory_limit=memory, default_blueprint=_layout()
+            grpc_port=data_port,
+            server_memory_limit=memory,
+            default_blueprint=_layout(),
+            newest_first=True,  # who opens the page wants to see now, then what was before
         )
         rr.serve_web_viewer(web_port=port, open_browser=open_browser, connect_to=uri)
         self.url = f'http://localhost:{port}/?url=' + uri.replace('+', '%2B').replace(
@@ -87,7 +90,8 @@ class LiveView:
     def roads(self, lanes: Lines) -> None:
         """Draw the lanes of a map: of each the (n, 2) m edges."""
         self._lanes = [np.asarray(lane, np.float64) for lane in lanes]
-        self._record.log('map/lanes', self._strips([_north_up(e) for e in self._lanes], LANE, 0.4))
+        drawn = self._strips([_north_up(edge) for edge in self._lanes], LANE, 0.4)
+        self._record.log('map/lanes', drawn, static=True)  # there at any time
 
     def route(self, points: np.ndarray) -> None:
         """Draw the route: (n, 2) m in the map."""

@@ -22,6 +22,7 @@ from av_td3_ros import watching
 from av_td3_ros.bridge.convert import from_pose_msg
 from av_td3_ros.bridge.watching import watched
 from av_td3_ros.bridge.world_messages import EGO_ID
+from av_td3_ros.nodes.viewer import ViewerNode
 from av_td3_ros.nodes.watch_node import WatchNode
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
@@ -138,3 +139,62 @@ def test_command_and_health_are_drawn(ros, talker):
     assert ends[0] == 0.0 and ends[-1] > 3.0 and line.points[-1].y > 0.0
     assert heard['watch_steering'][-1].data == 0.5
     assert heard['watch_acceleration'][-1].data == -0.25
+
+
+class Page:
+    """Takes what the viewer's page takes, and checks it."""
+
+    def __init__(self):
+        self.plotted, self.lanes, self.points, self.scenes, self.seconds = {}, [], [], [], []
+
+    def at(self, seconds):
+        self.seconds.append(seconds)
+
+    def camera(self, pixels):
+        assert pixels.shape == (48, 64, 3) and pixels.dtype == np.uint8
+        self.pixels = pixels
+
+    def stack(self, pixels):
+        assert pixels.ndim == 2 and pixels.dtype == np.uint8
+
+    def numbers(self, found):
+        self.plotted.update({path: float(value) for path, value in found.items()})
+
+    def roads(self, lanes):
+        assert all(lane.ndim == 2 and lane.shape[1] == 2 for lane in lanes)
+        self.lanes = lanes
+
+    def route(self, points):
+        assert points.shape[1] == 2
+        self.points = points
+
+    def scene(self, pose, route, others, path, is_braking):
+        assert others.shape[1] == 5
+        self.scenes.append((pose, route, others, path, is_braking))
+
+
+def test_the_viewer_shows_what_the_graph_says(ros, talker):
+    page = Page()
+    viewer = ros._add(ViewerNode(page, 'ego_vehicle', context=ros.context))
+    driver = Driver(ros, talker, hear=('markers',), vehicles=3)
+    talker.say('diagnostics', trainer_says(q_policy_mean='12.5', feature_l2_seen='3.25'))
+    state = EpisodeState(reward=0.5, reward_terms=['speed'], reward_values=[0.25])
+
+    def shown():
+        driver.command(throttle=0.5)
+        talker.say('action', Action(steering=0.5, acceleration=-0.25))
+        talker.say('episode_state', state)
+        wanted = {'world_info', 'image', 'markers', 'odometry', 'action', 'episode_state'}
+        return wanted <= set(viewer.shown) and page.scenes[-1][3] is not None
+
+    ros.until(shown, 60.0)
+    ros.until(lambda: 'q/policy' in page.plotted)
+    assert page.plotted['q/policy'] == 12.5 and page.plotted['features/l2'] == 3.25
+    assert page.plotted['command/steering'] == 0.5
+    assert page.plotted['command/acceleration'] == -0.25
+    assert page.plotted['reward/sum'] == 0.5 and page.plotted['reward/speed'] == 0.25
+    pose, _, others, path, is_braking = page.scenes[-1]
+    assert len(others) == 3 and is_braking and path[-1, 1] > 0.0  # without the vehicle itself
+    assert len(page.lanes) > 10 and max(page.seconds) > 0.0
+    blue, red = page.pixels[:10, :, 2].mean(), page.pixels[:10, :, 0].mean()
+    assert blue > red  # the sky
