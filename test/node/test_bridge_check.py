@@ -43,7 +43,7 @@ def checked(ros):
         expected = Expected(width=64, height=48, control_timeout=TIMEOUT)
         probe = Probe(expected, ros.context, ros.executor)
         probes.append(probe)
-        facts = Session(probe, skip, 3.0 if deviations else START).run()
+        facts = Session(probe, skip, 2.0 if deviations else START).run()
         return judge(facts), simulator, probe
 
     yield run
@@ -103,6 +103,17 @@ def test_without_any_bridge_all_topics_are_missing(ros):
     assert told(groups, NOT_MADE)['clock'] == 'fewer than two /clock messages were heard'
 
 
+def test_a_world_that_never_ticks_is_a_fault(ros):
+    simulator = ros.make(DeviatingSimulator, **SIZE)
+    assert simulator.trigger_configure() == TransitionCallbackReturn.SUCCESS  # and not active
+    probe = Probe(Expected(control_timeout=0.2), ros.context, ros.executor)
+    try:
+        groups = judge(Session(probe, (), 2.0).run())
+    finally:
+        probe.close()
+    assert failed(groups) == ['waits for a command']
+
+
 def test_an_interrupt_leaves_the_vehicle_braking(ros, checked, monkeypatch):
     def interrupted(session, *args, **kwargs):
         if args[0] == 'left':
@@ -143,8 +154,7 @@ def test_the_command_starts_a_simulator_of_its_own_and_passes_it(tmp_path):
             *command,
             '--image',
             '64x48',
-            '--skip',
-            'collision',
+            *'--skip reset --skip route --skip collision'.split(),
             '--save',
             str(tmp_path / 'facts.json'),
         ],

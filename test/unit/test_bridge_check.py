@@ -169,6 +169,10 @@ DEVIATIONS = {
     'distorted': (each('camera_info', d=(0.1, 0.0, 0.0, 0.0, 0.0)), {'projection'}),
     'ids of classes': (each('segmentation', spread=22), {'semantic camera'}),
     'a slow server': (put(drive_seconds=100.0), {'frames per second'}),
+    'a number that is none': (
+        lambda f: f.vehicle_status.append(f.vehicle_status[-1]._replace(ax=math.nan)),
+        {'finite numbers'},
+    ),
     'an autopilot': (
         lambda f: f.spans.update(braked=f.spans['ahead']),
         {'brake'},
@@ -271,6 +275,11 @@ def test_of_nothing_heard_nothing_is_said_to_be_right():
     assert failed(groups) == ['topics']
     said = {f.check for group in groups.values() for f in group if f.state == OK}
     assert said == {'types', 'QoS', 'one publisher', 'no other commander'}  # of those found
+
+
+def test_a_world_that_never_ticks_fails_although_all_topics_are_there():
+    facts = seen.Facts(topics=made().topics, unmade={'silence': 'no frame came'})
+    assert failed(judge(facts)) == ['waits for a command']
 
 
 def test_experiments_left_out_are_said_to_be_so(good):

@@ -67,5 +67,8 @@ CAMERAS = {
 # CarlaLaneInvasionEvent names 0 to 2; CARLA's enumeration ends at 10.
 LANE_CODES = range(11)
 
+# Said of a world that stands.
+NO_FRAME = 'no frame came'
+
 # What is done to the vehicle, in this order.
 EXPERIMENTS = ('handshake', 'override', 'drive', 'pause', 'reset', 'route', 'collision')

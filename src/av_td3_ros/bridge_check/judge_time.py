@@ -3,10 +3,15 @@
 import bisect
 from typing import Callable, Dict, List
 
-from av_td3_ros.bridge_check.contract import STAMPED
+from av_td3_ros.bridge_check.contract import NO_FRAME, STAMPED
 from av_td3_ros.bridge_check.facts import Facts
+from av_td3_ros.bridge_check.judge_graph import connected
 from av_td3_ros.bridge_check.finding import FAIL, faults_or_ok, Finding, not_made, verdict
 
+STANDS = (
+    'the world stands while nobody commands: it is paused (publish PLAY on /carla/control), the '
+    'server hangs, or it is another build of the bridge'
+)
 # Share of wrong stamps that a lost message explains.
 FEW = 0.05
 
@@ -139,7 +144,10 @@ def waits(facts: Facts) -> List[Finding]:
     timeout, silence = facts.expected.control_timeout, facts.silence
     expected = f'a tick each {timeout:g} s of silence'
     if silence is None:
-        return not_made(check, expected, facts.unmade.get('silence', 'not tried'))
+        why = facts.unmade.get('silence', 'not tried')
+        if why == NO_FRAME and any(connected(facts.topics[key]) for key in ('status', 'clock')):
+            return verdict(check, False, expected, why, STANDS, facts.topics['status'].name)
+        return not_made(check, expected, why)
     rate = silence.ticks / silence.seconds
     if silence.ticks and silence.shortest_gap < 0.6 * timeout:
         return verdict(
@@ -155,8 +163,7 @@ def waits(facts: Facts) -> List[Finding]:
         silence.ticks > 0 and silence.longest_gap < 2.5 * timeout,
         expected,
         f'{silence.ticks} ticks in {silence.seconds:.1f} s',
-        'the world stands while nobody commands: it is paused (publish PLAY on /carla/control) '
-        'or another build of the bridge',
+        STANDS,
     )
 
 

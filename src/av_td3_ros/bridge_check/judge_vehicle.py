@@ -7,14 +7,24 @@ for another.
 
 import math
 from statistics import median
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List
 
-from av_td3_ros.bridge_check.facts import Facts, Motion
+from av_td3_ros.bridge_check.facts import Facts, finite
 from av_td3_ros.bridge_check.finding import Finding, not_made, OK, verdict
+from av_td3_ros.bridge_check.poses import (
+    fastest,
+    moving,
+    ratio_of,
+    SLOW,
+    turned,
+    turning,
+    ways_of,
+    wrapped,
+)
 
 NOT_DRIVEN = 'the vehicle was not driven'
-# Below these nothing is concluded: m/s, rad/s, rad.
-SLOW, STRAIGHT, LEVEL = 1.0, 0.03, 0.03
+# Below these nothing is concluded, rad.
+STRAIGHT, LEVEL = 0.03, 0.03
 KMPH, DEGREES = 3.6, 180.0 / math.pi
 
 
@@ -37,10 +47,30 @@ def frames(facts: Facts) -> List[Finding]:
     )
 
 
+def numbers(facts: Facts) -> List[Finding]:
+    """All of odometry and vehicle_status is finite."""
+    check, expected = 'finite numbers', 'everywhere'
+    heard = {'odometry': facts.odometry, 'vehicle_status': facts.vehicle_status}
+    if not any(heard.values()):
+        return not_made(check, expected, 'neither odometry nor vehicle_status was heard')
+    bad = {
+        key: sum(not finite(*(v for v in m if isinstance(v, float))) for m in messages)
+        for key, messages in heard.items()
+    }
+    return verdict(
+        check,
+        not any(bad.values()),
+        expected,
+        ', '.join(f'{count} of {key} not' for key, count in bad.items() if count) or 'so',
+        'the vehicle has fallen off the map or was destroyed: respawn it',
+        facts.topics['odometry'].name,
+    )
+
+
 def brake(facts: Facts) -> List[Finding]:
     """Under the brake it stands, or slows down: nobody else drives it."""
     check, expected = 'brake', 'stands, or slows down'
-    ways = [math.hypot(*way) for way in _ways(facts, 'braked')]
+    ways = [math.hypot(*way) for way in ways_of(facts, 'braked')]
     if len(ways) < 5:
         return not_made(check, expected, facts.unmade.get('handshake', 'no odometry was heard'))
     first, last = (way / facts.expected.fixed_delta_seconds for way in (ways[0], ways[-1]))
@@ -58,7 +88,7 @@ def brake(facts: Facts) -> List[Finding]:
 def throttle(facts: Facts) -> List[Finding]:
     """Throttle moves the vehicle towards its heading, by the poses."""
     check, expected = 'throttle', 'moves along the heading'
-    way = _ways(facts, 'ahead')
+    way = ways_of(facts, 'ahead')
     if not way:
         return not_made(check, expected, _why(facts))
     first, last = facts.span('ahead')[0], facts.span('ahead')[-1]
@@ -88,8 +118,8 @@ def throttle(facts: Facts) -> List[Finding]:
 def steering(facts: Facts) -> List[Finding]:
     """The bridge's steer is positive to the right; yaw is positive to the left."""
     check, expected = 'steering sign', 'steer < 0: yaw rises; steer > 0: yaw falls'
-    turns = {name: _turned(facts.span(name)) for name in ('left', 'right')}
-    if not all(facts.span(name) for name in turns) or _fastest(facts) < SLOW:
+    turns = {name: turned(facts.span(name)) for name in ('left', 'right')}
+    if not all(facts.span(name) for name in turns) or fastest(facts) < SLOW:
         return not_made(check, expected, _why(facts))
     return verdict(
         check,
@@ -107,9 +137,9 @@ def speed(facts: Facts) -> List[Finding]:
     check, expected = 'odometry speed', 'm/s, as the poses move'
     pairs = [
         (math.hypot(m.vx, m.vy), math.hypot(*way) / facts.expected.fixed_delta_seconds)
-        for m, way in _moving(facts)
+        for m, way in moving(facts)
     ]
-    ratio = _ratio(pairs)
+    ratio = ratio_of(pairs)
     if ratio is None:
         return not_made(check, expected, _why(facts))
     return verdict(
@@ -129,14 +159,14 @@ def twist(facts: Facts) -> List[Finding]:
         return not_made(check, expected, "needs the pose's own axes right: see throttle")
     body, chart = 0.0, 0.0
     seen = 0
-    for motion, (ahead, left) in _moving(facts):
+    for motion, (ahead, left) in moving(facts):
         if abs(motion.pitch) > LEVEL:
             continue  # the bridge itself is right for pure yaw alone
         seen += 1
         course = math.atan2(left, ahead)
         given = math.atan2(motion.vy, motion.vx)
-        body += abs(_wrapped(given - course))
-        chart += abs(_wrapped(given - course - motion.yaw))
+        body += abs(wrapped(given - course))
+        chart += abs(wrapped(given - course - motion.yaw))
     if seen < 5:
         return not_made(check, expected, _why(facts) if not seen else 'the road is not level')
     body, chart = body / seen, chart / seen
@@ -160,8 +190,8 @@ def yaw_rate(facts: Facts) -> List[Finding]:
     """The yaw rate is what the yaw does, in rad/s."""
     check, expected = 'yaw rate', 'rad/s, + left, as the yaw moves'
     given = {m.stamp: m.wz for m in facts.odometry}
-    pairs = [(given[stamp], rate) for stamp, rate in _turning(facts)]
-    ratio = _ratio(pairs)
+    pairs = [(given[stamp], rate) for stamp, rate in turning(facts)]
+    ratio = ratio_of(pairs)
     if ratio is None:
         return not_made(check, expected, _why(facts))
     degrees = abs(abs(ratio) - DEGREES) < 0.2 * DEGREES
@@ -198,7 +228,7 @@ def speedometer(facts: Facts) -> List[Finding]:
 def status_speed(facts: Facts) -> List[Finding]:
     """vehicle_status tells the unsigned speed in m/s."""
     check, expected = 'vehicle_status speed', 'm/s, unsigned'
-    motions = {m.stamp: way for m, way in _moving(facts)}
+    motions = {m.stamp: way for m, way in moving(facts)}
     pairs = [
         (
             status.velocity,
@@ -207,7 +237,7 @@ def status_speed(facts: Facts) -> List[Finding]:
         for status in facts.vehicle_status
         if status.stamp in motions
     ]
-    ratio = _ratio(pairs)
+    ratio = ratio_of(pairs)
     if ratio is None:
         return not_made(check, expected, _why(facts))
     return verdict(
@@ -227,7 +257,7 @@ def acceleration(facts: Facts) -> List[Finding]:
         return not_made(check, expected, "needs the pose's own axes right: see throttle")
     by_stamp = {status.stamp: status for status in facts.vehicle_status}
     span = [m for m in facts.span('ahead') if m.stamp in by_stamp]
-    if len(span) < 10 or _fastest(facts) < SLOW:
+    if len(span) < 10 or fastest(facts) < SLOW:
         return not_made(check, expected, _why(facts))
     found = [by_stamp[m.stamp] for m in span]
     up = median(status.az for status in found)
@@ -287,8 +317,8 @@ def inertial(facts: Facts) -> List[Finding]:
     if not facts.imu:
         return not_made(check, expected, 'there is no imu; none is needed')
     up = median(message.az for message in facts.imu)
-    rates = dict(_turning(facts)) if steering(facts)[0].state == OK else {}
-    ratio = _ratio([(i.wz, rates[i.stamp]) for i in facts.imu if i.stamp in rates])
+    rates = dict(turning(facts)) if steering(facts)[0].state == OK else {}
+    ratio = ratio_of([(i.wz, rates[i.stamp]) for i in facts.imu if i.stamp in rates])
     return verdict(
         check,
         abs(up - 9.81) < 1.0 and (ratio is None or ratio > 0.0),
@@ -300,64 +330,8 @@ def inertial(facts: Facts) -> List[Finding]:
     )
 
 
-# -- what the poses say ---------------------------------------------------------------------------
-
-
-def _ways(facts: Facts, name: str) -> List[Tuple[float, float]]:
-    """Return the way of every frame of a span in the vehicle's frame: (ahead, left), m."""
-    span = facts.span(name)
-    return [_way(before, after) for before, after in zip(span, span[1:])]
-
-
-def _way(before: Motion, after: Motion) -> Tuple[float, float]:
-    dx, dy = after.x - before.x, after.y - before.y
-    yaw = before.yaw + _wrapped(after.yaw - before.yaw) / 2.0
-    return dx * math.cos(yaw) + dy * math.sin(yaw), -dx * math.sin(yaw) + dy * math.cos(yaw)
-
-
-def _moving(facts: Facts) -> List[Tuple[Motion, Tuple[float, float]]]:
-    """Return motion and way of the frames of the drive in which the vehicle really moved."""
-    found = []
-    for name in ('ahead', 'left', 'right'):
-        span = facts.span(name)
-        for before, after in zip(span, span[1:]):
-            way = _way(before, after)
-            if math.hypot(*way) > SLOW * facts.expected.fixed_delta_seconds:
-                found.append((after, way))
-    return found
-
-
-def _turning(facts: Facts) -> List[Tuple[int, float]]:
-    """Return stamp and yaw rate (rad/s), by the poses, of the frames in which it really turned."""
-    found = []
-    for name in ('left', 'right'):
-        span = facts.span(name)
-        for before, after in zip(span, span[1:]):
-            rate = _wrapped(after.yaw - before.yaw) / facts.expected.fixed_delta_seconds
-            if abs(rate) > 0.1:
-                found.append((after.stamp, rate))
-    return found
-
-
-def _fastest(facts: Facts) -> float:
-    ways = [math.hypot(*way) for _, way in _moving(facts)]
-    return max(ways, default=0.0) / facts.expected.fixed_delta_seconds
-
-
-def _turned(span: List[Motion]) -> float:
-    return sum(_wrapped(b.yaw - a.yaw) for a, b in zip(span, span[1:]))
-
-
-def _ratio(pairs: List[Tuple[float, float]]) -> Optional[float]:
-    return median(given / true for given, true in pairs) if len(pairs) >= 5 else None
-
-
 def _unit(ratio: float) -> str:
     return ' (km/h)' if abs(ratio - KMPH) < 0.3 else ''
-
-
-def _wrapped(angle: float) -> float:
-    return math.remainder(angle, 2.0 * math.pi)
 
 
 def _why(facts: Facts) -> str:
@@ -366,6 +340,7 @@ def _why(facts: Facts) -> str:
 
 CHECKS: Dict[str, Callable[[Facts], List[Finding]]] = {
     'odometry frames': frames,
+    'finite numbers': numbers,
     'brake': brake,
     'throttle': throttle,
     'steering sign': steering,

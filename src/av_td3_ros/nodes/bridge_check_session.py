@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from carla_msgs.msg import CarlaControl
 
 from av_td3_ros.bridge_check import facts as seen
-from av_td3_ros.bridge_check.contract import EVERY_FRAME, STAMPED
+from av_td3_ros.bridge_check.contract import EVERY_FRAME, NO_FRAME, STAMPED
 from av_td3_ros.datatypes import Control, Pose
 from av_td3_ros.nodes.bridge_check_probe import BRAKE, Probe, Silent
 
@@ -76,7 +76,7 @@ class Session:
         probe.discover(self._discovery)
         self._say('waiting for the first frame')
         if not probe.until(lambda: probe.ticks > 0, self._discovery):
-            self._broken = 'no frame came'
+            self._broken = NO_FRAME
             self._facts.unmade['silence'] = self._broken
             return
         self._say('keeping silent')
@@ -199,6 +199,8 @@ class Session:
         probe, facts = self._probe, self._facts
         if not facts.odometry:
             return 'there is no odometry: not driven'
+        if not seen.finite(*facts.odometry[-1][3:]):
+            return 'the odometry is not finite: not driven'
         self._stop()
         probe.settle()
         self._start = facts.odometry[-1]
