@@ -84,6 +84,11 @@ def examine() -> List[Finding]:
         lambda: _module('safetensors', 'pip install safetensors'),
         lambda: _module('zstandard', 'pip install zstandard'),
         lambda: _module(
+            'mcap_ros2',
+            'pip install mcap mcap-ros2-support; `av-td3 record` needs them',
+            needed=False,
+        ),
+        lambda: _module(
             'onnxruntime',
             'pip install onnxruntime; drives with exported policies',
             needed=False,
