@@ -4,6 +4,7 @@ one clear word where it cannot be.
 """
 
 import array
+import time
 
 from av_td3_msgs.msg import Observation
 import cv2
@@ -36,12 +37,12 @@ ERROR, OK = b'\x02', b'\x00'
 TICK = 0.05
 
 
-def header(time):
-    return Header(stamp=convert.from_ns(round(time * 1e9)), frame_id='front_optical')
+def header(at):
+    return Header(stamp=convert.from_ns(round(at * 1e9)), frame_id='front_optical')
 
 
-def odometry(time):
-    msg = Odometry(header=header(time))
+def odometry(at):
+    msg = Odometry(header=header(at))
     msg.pose.pose.orientation.w = 1.0
     return msg
 
@@ -52,8 +53,8 @@ def scene(width, height):
     return np.round(128 + 60 * np.sin(x + y) + 50 * np.cos(2 * y - x)).astype(np.uint8)
 
 
-def grey_image(pixels, time):
-    return convert.to_image(pixels, 'mono8', header(time))
+def grey_image(pixels, at):
+    return convert.to_image(pixels, 'mono8', header(at))
 
 
 class Stack:
@@ -295,8 +296,8 @@ def test_two_hundred_images_a_second_are_thinned_to_the_rate_of_training(ros, st
 def test_after_a_gap_the_stack_begins_anew_and_waits_for_the_rate(ros, stack):
     started(ros)
     images = [
-        grey_image(np.full((36, 64), value, np.uint8), time)
-        for value, time in ((10, 1.0), (20, 1.05), (30, 9.0), (40, 9.05))
+        grey_image(np.full((36, 64), value, np.uint8), at)
+        for value, at in ((10, 1.0), (20, 1.05), (30, 9.0), (40, 9.05))
     ]
     stack.drive(images, IMAGE)
     assert [msg.drive for msg in stack.heard] == [False, True, False, True]
@@ -326,6 +327,21 @@ def test_stamps_of_two_clocks_are_named(ros, stack):
 
     ros.until(says, 60.0)
     assert not stack.heard
+
+
+def test_waiting_for_a_route_is_not_taken_for_clocks_that_differ(ros, stack, capfd):
+    node = started(ros, observation__waypoints=10, image_timeout=0.3)
+    times = iter(np.arange(1.0, 10_000.0, TICK))
+    begun = time.monotonic()
+
+    def says():
+        at = next(times)
+        stack.say(IMAGE, grey_image(scene(64, 36), at))
+        stack.say('/carla/ego_vehicle/odometry', odometry(at))
+        return time.monotonic() - begun > 1.5 and node.health()[1] == 'waiting for a route'
+
+    ros.until(says, 60.0)
+    assert 'of one clock' not in capfd.readouterr().err
 
 
 # -- topics ---------------------------------------------------------------------------------------

@@ -227,7 +227,7 @@ class PerceptionNode(GraphNode):
 
     def _slowness(self) -> str:
         """Return why a deployment does not drive though its camera is there, or ''."""
-        if not self.active or self.config.episodes:
+        if not self.active or self.config.episodes or self._waits():
             return ''
         images, odometry = self._camera.rate, self._odometry_rate.rate
         came = f'images {images:.1f} Hz, {self._name("odometry")} {odometry:.1f} Hz'
@@ -240,6 +240,10 @@ class PerceptionNode(GraphNode):
                 f'{self._camera.min_rate:g} Hz needed, got {came}'
             )
         return ''
+
+    def _waits(self) -> bool:
+        """Whether something else is missing, and said so."""
+        return bool(self._waiting or self._camera.waiting or self._camera.fault())
 
     def _watch(self) -> None:
         """Say once on the log, too, that a deployment has begun not to drive."""
