@@ -29,6 +29,7 @@ WORLD = (
     'world_info',
     'actor_list',
     'image',
+    'image_compressed',
     'camera_info',
     'segmentation',
     'segmentation_info',
@@ -41,6 +42,7 @@ WORLD = (
     'collision',
     'lane_invasion',
     'waypoints',
+    'markers',
 )
 
 RIGHTS: Dict[str, Rights] = {
@@ -121,6 +123,17 @@ RIGHTS: Dict[str, Rights] = {
         publish=('policy_weights', 'training_status', 'diagnostics'),
         subscribe=('transition', 'episode_result'),
         serve=('save_checkpoint',),
+    ),
+    'watch': Rights(
+        publish=(
+            'watch_markers',
+            'watch_steering',
+            'watch_acceleration',
+            'watch_q_policy',
+            'watch_q_replay',
+            'watch_feature_norm',
+        ),
+        subscribe=('vehicle_info', 'diagnostics', 'episode_state', 'odometry', 'action'),
     ),
     # A person at a terminal, and the supervisor of `av-td3 train`: life cycle, parameters, pause.
     'operator': Rights(
