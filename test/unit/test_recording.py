@@ -247,3 +247,36 @@ def test_a_slow_disk_costs_images_first_and_never_memory(tmp_path):
     assert not recording.failure and set(recording.dropped) == {'/seen'}
     assert writer.counts == {'/said': 1_000, '/seen': 20 - recording.dropped['/seen']}
     assert sum(1 for _ in BagReader(tmp_path / 'drive').messages()) == sum(writer.counts.values())
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_recording as t
+resource.setrlimit(resource.RLIMIT_FSIZE, (3 * t.CHUNK, 3 * t.CHUNK))
+folder = Path({folder!r}) / 'drive'
+writer = t.BagWriter(folder, 'none', room=t.ROOM)
+writer.add_topic(t.BYTES)
+recording = t.Recording(writer)
+number = 0
+while not recording.failure:
+    number += recording.put('/seen', number, t.block(number, 50_000))
+recording.stop()
+print(recording.failure)
+assert not recording.put('/seen', 0, b'') and recording.dropped
+reader = t.BagReader(folder)
+found = [message.received for message in reader.messages()]
+assert found == list(range(len(found))) and len(found) * 50_000 > 1.5 * t.CHUNK
+assert [file.name for file in reader.cut_off] == ['drive_0.mcap']
+"""
+
+
+def test_where_not_even_the_end_can_be_written_what_is_whole_is_read(tmp_path):
+    """A file may not grow beyond a limit: no room that was kept back helps."""
+    code = LIMITED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'could not be closed, got: File too large' in done.stdout
