@@ -210,6 +210,15 @@ def test_told_to_wait_it_brakes_and_refers_to_who_said_so(driving):
     assert driving.commands[-1].throttle > 0.1
 
 
+def test_a_second_driver_is_noticed(driving):
+    publisher = driving.talker.publisher('vehicle_control_cmd')
+    name = publisher.topic_name
+    driving.until(lambda: driving.node.count_publishers(name) == 2)
+    assert driving.node.health()[:2] == (WARN, f'2 publish {name}: a vehicle must have one driver')
+    driving.talker.node.destroy_publisher(publisher)
+    driving.until(lambda: driving.node.health()[0] == OK)
+
+
 def test_a_storm_of_refused_weights_brakes_and_good_ones_end_it(ros, talker, folder):
     car = Deployed(
         ros, talker, folder, accept_weights=True, gate__refusal_storm=3, gate__refusal_window=600.0

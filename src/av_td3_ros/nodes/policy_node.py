@@ -23,7 +23,7 @@ from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment.driver import load_driver
 from av_td3_ros.driving.command_gate_machine import GateMachine
 from av_td3_ros.driving.command_gate_states import Reason
-from av_td3_ros.nodes.base import GraphNode, Health, main as run_main, now
+from av_td3_ros.nodes.base import GraphNode, Health, main as run_main, now, OK, WARN
 from av_td3_ros.nodes.policy_frames import Frames
 from av_td3_ros.nodes.policy_report import Announcer, judge, Latency, status
 from av_td3_ros.options import ConfigError
@@ -88,6 +88,9 @@ class PolicyNode(GraphNode):
             **self.gate.summary(now()),
         }
         level, text = judge(self.gate, self._behaviour.ready, self.last_refusal, self.version)
+        drivers = self.count_publishers(topic := self._command_pub.topic_name)
+        if level == OK and drivers > 1:
+            return WARN, f'{drivers} publish {topic}: a vehicle must have one driver', values
         return level, text, values
 
     # -- events -----------------------------------------------------------------------------------
