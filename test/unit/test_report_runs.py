@@ -49,6 +49,17 @@ def test_rows_that_do_not_fit_are_left_out_and_counted(tmp_path):
     assert len(found.metrics['env_step']) == 90
 
 
+def test_rows_without_a_step_are_left_out_and_told(tmp_path):
+    path = made(tmp_path, 2000)
+    head, *lines = (path / 'metrics.csv').read_text().splitlines()
+    (path / 'metrics.csv').write_text(
+        '\n'.join([head, *(',' + line.partition(',')[2] for line in lines), ''])
+    )
+    found = runs.read(path)
+    assert found.notes == ('metrics.csv: 10 rows tell no step, and are left out.',)
+    assert len(series.metric_curve(found, 'td_error', series.STEPS).x) == 0
+
+
 def test_what_is_not_finite_is_kept_apart_from_what_is_not_computed(tmp_path):
     path = made(tmp_path, bad={'critic_loss': math.nan, 'td_error': ''})
     metrics = runs.read(path).metrics

@@ -190,7 +190,9 @@ def _columns(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Columns:
     for name in names:
         cells = [row[name] for row in rows]
         columns[name] = np.array(cells if name in TEXT else [_number(cell) for cell in cells])
-    kept = np.isfinite(columns['env_step']) if rows else slice(None)
+    kept = np.isfinite(columns['env_step']) if rows else np.empty(0, bool)
+    if not kept.all():
+        notes.append(f'{path.name}: {(~kept).sum()} rows tell no step, and are left out.')
     return {name: column[kept] for name, column in columns.items()}
 
 

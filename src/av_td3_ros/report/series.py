@@ -130,7 +130,7 @@ def current(env_step: np.ndarray) -> np.ndarray:
     :param env_step: (n,) float64. :returns: (n,) bool.
     """
     later = np.minimum.accumulate(env_step[::-1])[::-1]
-    return np.append(env_step[:-1] < later[1:], [True] * min(len(env_step), 1))
+    return np.append(env_step[:-1] < later[1:], np.full(min(len(env_step), 1), True))
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
