@@ -407,6 +407,21 @@ def test_a_wrong_option_is_refused(capsys):
     assert main(['check', 'bridge', '--facts', '/no/such/file']) == 2
 
 
+@pytest.mark.parametrize(
+    'options, text',
+    [
+        (['--fov', '0'], '--fov must be 1 to 179, got 0'),
+        (['--step', 'nan'], '--step must be 0.001 to 1, got nan'),
+        (['--image', '0x5'], '--image must be 1 to inf, got 0'),
+        (['--role-name', 'my car'], "--role-name must be letters, digits and '_'"),
+        (['--save', '/no/such/folder/file'], 'No such file or directory'),
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_started(options, text, capsys):
+    assert main(['check', 'bridge', *options]) == 2
+    assert text in capsys.readouterr().err
+
+
 def test_judging_needs_no_more_than_the_standard_library():
     folder = Path(seen.__file__).parent
     allowed = {

@@ -4,8 +4,10 @@ import argparse
 from contextlib import ExitStack
 from itertools import zip_longest
 import json
+import math
 import os
 from pathlib import Path
+import re
 import shutil
 import sys
 import textwrap
@@ -21,6 +23,7 @@ from av_td3_ros.config import SimulatorConfig
 from av_td3_ros.options import build, ConfigError
 from av_td3_ros.resources import map_source
 
+ROLE_NAME = r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*'
 NARROW, WIDE = 80, 160
 # Domains whose ports Linux gives to nobody else.
 DOMAINS = 100
@@ -183,14 +186,33 @@ def _collect(options: argparse.Namespace) -> seen.Facts:
     """
     Talk to the graph.
 
-    :raises ConfigError: where the simulator or the middleware refuses.
+    :raises ConfigError: where an option, the simulator or the middleware refuses.
     """
+    _refuse_nonsense(options)
     check_middleware()
     for name, value in graph.ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     expected = seen.Expected(options.role_name, *options.image, options.fov, options.step)
     with stops_are_interrupts():
         return _talk(options, expected)
+
+
+def _refuse_nonsense(options: argparse.Namespace) -> None:
+    limits = (
+        ('--image', min(options.image), 1, math.inf),
+        ('--fov', options.fov, 1.0, 179.0),
+        ('--step', options.step, 0.001, 1.0),
+        ('--discovery', options.discovery, 0.1, 3600.0),
+    )
+    for name, value, low, high in limits:
+        if not low <= value <= high:
+            raise ConfigError(f'{name} must be {low:g} to {high:g}, got {value:g}')
+    if not re.fullmatch(ROLE_NAME, options.role_name):
+        raise ConfigError(
+            f"--role-name must be letters, digits and '_', as in a topic, got '{options.role_name}'"
+        )
+    if options.save:
+        Path(options.save).touch()  # refused now, and not after the drive
 
 
 def _talk(options: argparse.Namespace, expected: seen.Expected) -> seen.Facts:
