@@ -110,13 +110,13 @@ class EpisodeManagerNode(GraphNode):
     def on_world_info(self, msg: CarlaWorldInfo) -> None:
         """Read the road network, to draw routes from."""
         try:
-            self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
-            self._routes = RouteSet(self.config, self._road_map)
-            self._routes.at(0, self.config.seed)  # refuse here a map without such routes
+            road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
+            routes = RouteSet(self.config, road_map)
+            routes.at(0, self.config.seed)  # refuse here a map without such routes
         except MapError as error:
-            self._road_map = self._routes = None
-            self._complain(str(error))
+            self._complain(str(error))  # a map that was read before stays: it comes only once
             return
+        self._road_map, self._routes = road_map, routes
         self._fault = ''
         if self._machine is not None:
             self._carry_out(self._machine.abort('the simulation was started again'))

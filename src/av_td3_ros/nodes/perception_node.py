@@ -164,8 +164,7 @@ class PerceptionNode(GraphNode):
         try:
             self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
         except MapError as error:
-            self._road_map = None
-            self._complain(str(error))
+            self._complain(str(error))  # a map that was read before stays: it comes only once
             return
         self._routes.update({at: self._guide(old.route) for at, old in self._routes.items()})
         self._go_on()
