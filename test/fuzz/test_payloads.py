@@ -6,8 +6,15 @@ from pathlib import Path
 import struct
 
 from av_td3_msgs.msg import Observation
-from carla_msgs.msg import CarlaWorldInfo
-from fuzz_subjects import EpisodeManager, Perception, PerceptionOfCommands, Policy, Trainer
+from carla_msgs.msg import CarlaControl, CarlaWorldInfo
+from fuzz_subjects import (
+    EpisodeManager,
+    Perception,
+    PerceptionOfCommands,
+    Policy,
+    Simulator,
+    Trainer,
+)
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path as Route
 import numpy as np
@@ -183,3 +190,12 @@ def test_names_in_messages_are_no_paths(make, tmp_path, monkeypatch, name):
     new = {path for path in tmp_path.rglob('*')} - before
     assert all(path.parent == tmp_path / 'run' for path in new), new
     assert not (tmp_path.parent / 'evil').exists() and not Path('/tmp/evil').exists()
+
+
+@pytest.mark.parametrize('command', [3, -1, 127])
+def test_an_unknown_command_to_the_world_does_not_pause_it(make, command):
+    subject = make(Simulator)
+    subject.say('world_control', CarlaControl(command=command))
+    frames = subject.node.frames
+    subject.say('vehicle_control_cmd', subject.good('vehicle_control_cmd'))
+    assert subject.node.frames == frames + 1

@@ -191,6 +191,11 @@ class SimulatorNode(GraphNode):
 
     def on_world_control(self, msg: CarlaControl) -> None:
         """Play, pause or step once, as /carla/control asks."""
+        if msg.command not in (CarlaControl.PLAY, CarlaControl.PAUSE, CarlaControl.STEP_ONCE):
+            self.get_logger().warning(
+                f'/carla/control must be 0, 1 or 2, got {msg.command}: ignored'
+            )
+            return
         self._paused = msg.command != CarlaControl.PLAY
         self._step_once = msg.command == CarlaControl.STEP_ONCE
         self._publish_status()
