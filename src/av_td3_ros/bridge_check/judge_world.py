@@ -243,18 +243,20 @@ def collision_frame(facts: Facts) -> List[Finding]:
 def impulse(facts: Facts) -> List[Finding]:
     """The one left-handed quantity of the bridge: y of the impulse is not turned."""
     check, expected = 'collision impulse', 'map axes, y as in CARLA (left-handed)'
-    blow = _blow(facts)
-    if blow is None or not facts.collision:
-        return not_made(check, expected, facts.unmade.get('collision', 'nothing was hit'))
-    change, pushes = _around(facts, blow[0])
-    if not pushes:
-        return not_made(check, expected, 'no event is of the blow: see collision timing')
-    x, y = (sum(axis) for axis in zip(*pushes))
+    span = facts.span('off_road')
+    places = {motion.stamp: place for place, motion in enumerate(span)}
+    hits = [hit for hit in facts.collision if 1 < places.get(hit.stamp, 0) < len(span) - 1]
+    if not hits:
+        why = 'no event is of a frame of the run off the road'
+        return not_made(check, expected, facts.unmade.get('collision', why))
+    hit = max(hits, key=lambda one: math.hypot(*one.impulse))
+    change = _change(facts, span, places[hit.stamp])
+    x, y, _ = hit.impulse
     left_handed, right_handed = _along((x, -y), change), _along((x, y), change)
+    if math.hypot(*change) < BLOW or max(left_handed, right_handed) < ALONG:
+        return not_made(check, expected, 'a glancing blow: the tyres turned the vehicle, too')
     if abs(left_handed - right_handed) < 0.2:
         return not_made(check, expected, 'the blow came along an axis: both would look the same')
-    if max(left_handed, right_handed) < ALONG:
-        return not_made(check, expected, 'a glancing blow: the tyres turned the vehicle, too')
     return verdict(
         check,
         left_handed > right_handed,
@@ -332,20 +334,14 @@ def _blow(facts: Facts) -> Optional[Tuple[Motion, Tuple[float, float]]]:
     return found
 
 
-def _around(facts: Facts, motion: Motion) -> Tuple[Tuple[float, float], List[Tuple[float, float]]]:
-    """
-    Return the change of velocity (m/s, map) from before to after the ticks around a blow, and the
-    impulses (N s, x and y) of the events in them.
-    """
-    span, step = facts.span('off_road'), facts.expected.fixed_delta_seconds
-    place = span.index(motion)
-    points = [span[min(max(k, 0), len(span) - 1)] for k in range(place - 3, place + 2)]
-    change = (
-        (points[4].x - points[3].x - points[1].x + points[0].x) / step,
-        (points[4].y - points[3].y - points[1].y + points[0].y) / step,
+def _change(facts: Facts, span: List[Motion], place: int) -> Tuple[float, float]:
+    """Return the change of velocity (m/s, map) over a frame, by the poses."""
+    step = facts.expected.fixed_delta_seconds
+    first, second, third, fourth = span[place - 2 : place + 2]
+    return (
+        (fourth.x - third.x - second.x + first.x) / step,
+        (fourth.y - third.y - second.y + first.y) / step,
     )
-    near = [hit for hit in facts.collision if abs(hit.stamp - motion.stamp) <= 1.5 * facts.tick_ns]
-    return change, [hit.impulse[:2] for hit in near]
 
 
 def _along(one: Tuple[float, float], other: Tuple[float, float]) -> float:

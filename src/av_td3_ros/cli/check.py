@@ -209,7 +209,7 @@ def _refuse_nonsense(options: argparse.Namespace) -> None:
             raise ConfigError(f'{name} must be {low:g} to {high:g}, got {value:g}')
     if not re.fullmatch(ROLE_NAME, options.role_name):
         raise ConfigError(
-            f"--role-name must be letters, digits and '_', as in a topic, got '{options.role_name}'"
+            f"--role-name must be letters, digits and '_', got '{options.role_name}'"
         )
     if options.save:
         Path(options.save).touch()  # refused now, and not after the drive
