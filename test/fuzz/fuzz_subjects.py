@@ -18,12 +18,14 @@ from av_td3_msgs.msg import (
     Transition,
 )
 from carla_msgs.msg import CarlaControl, CarlaEgoVehicleControl, CarlaStatus, CarlaWorldInfo
+import cv2
 import geometry_msgs.msg
 from nav_msgs.msg import Odometry
 import numpy as np
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Bool, Header
 from std_srvs.srv import SetBool
 
@@ -31,7 +33,6 @@ from av_td3_ros.bridge import convert
 from av_td3_ros.bridge.topics import TOPICS, topic_name
 from av_td3_ros.config import ObservationConfig
 from av_td3_ros.datatypes import Pose
-from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.driving.route import Route
 from av_td3_ros.learning_config import LearnerConfig
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
@@ -292,6 +293,44 @@ class PerceptionOfCommands(Perception):
         assert len(self.heard('observation')) == 1, 'a whole frame made no observation'
 
 
+class PerceptionInCar(Perception):
+    """Without an episode manager: CameraInfo is compared, images may be compressed."""
+
+    PARAMS = {**Perception.PARAMS, 'episodes': False, 'camera__transport': 'compressed'}
+    FRAME = ('odometry', 'image_compressed')
+    # Enough to know their rate again.
+    FRAMES = 40
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name of the node and its variant."""
+        return 'perception (deployed)'
+
+    def good_image_compressed(self) -> CompressedImage:
+        """Return a grey picture as PNG."""
+        header = Header(stamp=self.stamp(), frame_id='ego_vehicle/rgb_front')
+        data = cv2.imencode('.png', np.full((144, 256, 3), 120, np.uint8))[1].tobytes()
+        return CompressedImage(header=header, format='png', data=array.array('B', data))
+
+    def good_camera_info(self) -> Any:
+        """Return the camera of the training."""
+        header = Header(stamp=self.stamp(), frame_id='ego_vehicle/rgb_front')
+        return convert.to_camera_info(256, 144, 90.0, header)
+
+    def probe(self) -> None:
+        """Show it a camera, a route and frames; the last must be observed, to drive."""
+        for key in ('status', 'waypoints', 'camera_info'):
+            self.say(key, self.good(key))
+        for _ in range(self.FRAMES):
+            self.frame += 1
+            self.published.clear()
+            for key in self.FRAME:
+                self.say(key, self.good(key))
+        said = self.heard('observation')
+        assert len(said) == 1, f'{len(said)} observations of a frame: {self.node.health()}'
+        assert said[0].drive, f'it does not drive: {self.node.health()}'
+
+
 class Policy(Subject):
     """Observations and weights in, commands out."""
 
@@ -340,6 +379,33 @@ class Policy(Subject):
             self.published.clear()
             self.say('clock', self.good('clock'))
             self.say('observation', self.good('observation'))
+
+
+class PolicyInCar(Policy):
+    """Without lock-step: paced by its observations, commands as a Twist."""
+
+    PARAMS = {**Policy.PARAMS, 'lock_step': False, 'output': 'twist'}
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name of the node and its variant."""
+        return 'policy (deployed)'
+
+    def probe(self) -> None:
+        """Show it frames; the last must be commanded."""
+        for key, msg in (
+            ('status', self.good('status')),
+            ('manual_override', Bool(data=False)),
+            ('odometry', self.good('odometry')),
+        ):
+            self.say(key, msg)
+        self.version = self.node.version % 2**63 + 1
+        self.say('policy_weights', self.good('policy_weights'))
+        self._frames(self.FRAMES)
+        self.say('~/engage', SetBool.Request(data=True))
+        self._frames(1)
+        commands = self.heard('cmd_vel')
+        assert len(commands) == 1, f'{len(commands)} commands: {self.node.health()}'
 
 
 class Trainer(Subject):
@@ -465,9 +531,13 @@ class Simulator(Subject):
         assert len(self.heard('image')) == len(self.heard('odometry')) == 1, 'no frame'
 
 
-SUBJECTS = (Policy, Perception, PerceptionOfCommands, EpisodeManager, Trainer, Simulator)
-
-
-def town() -> RoadMap:
-    """Return the small map."""
-    return RoadMap('small', ROAD)
+SUBJECTS = (
+    Policy,
+    PolicyInCar,
+    Perception,
+    PerceptionOfCommands,
+    PerceptionInCar,
+    EpisodeManager,
+    Trainer,
+    Simulator,
+)
