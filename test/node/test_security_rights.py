@@ -11,6 +11,7 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from av_td3_ros.bridge.topics import SERVICES, TOPICS
+from av_td3_ros.cli.main import main
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
 from av_td3_ros.nodes.perception_node import PerceptionNode
 from av_td3_ros.nodes.policy_node import PolicyNode
@@ -129,3 +130,35 @@ def test_an_unpermitted_participant_can_neither_steer_nor_feed_weights(tmp_path)
     ):
         other = secured(folder, enclave, key, 'pub')
         assert other.returncode != 0 and 'made' not in other.stdout, (enclave, key)
+
+
+def test_the_command_makes_a_keystore_from_the_table_and_replaces_none(tmp_path, capsys):
+    pytest.importorskip('cryptography', reason='cryptography is not installed: run `make setup`')
+    folder = tmp_path / 'keys'
+    wanted = ['security', 'create', str(folder), '--role-name', 'hero', '--domain', '9']
+    assert main([*wanted, '--participant', 'policy', '--participant', 'perception']) == 0
+    said = capsys.readouterr().out
+    assert f'ROS_SECURITY_KEYSTORE={folder}' in said and '/av_td3/policy' in said
+    place = folder / 'enclaves' / 'av_td3'
+    assert sorted(path.name for path in place.iterdir()) == ['perception', 'policy']
+    permissions = (place / 'policy' / 'permissions.xml').read_text()
+    assert '<topic>rt/carla/hero/vehicle_control_cmd</topic>' in permissions
+    assert '<id>9</id>' in permissions and 'ego_vehicle' not in permissions
+    assert main(wanted) == 2
+    assert 'keystore must be a new folder' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'option, value, text',
+    [
+        ('--role-name', 'a/../b', '--role-name must be a ROS name'),
+        ('--namespace', 'a b', '--namespace must be a ROS name'),
+        ('--domain', '999', 'domain must be 0 to 232, got 999'),
+        ('--days', '0', 'days must be 1 to'),
+    ],
+)
+def test_bad_options_are_named_and_nothing_is_left(tmp_path, capsys, option, value, text):
+    pytest.importorskip('cryptography', reason='cryptography is not installed: run `make setup`')
+    assert main(['security', 'create', str(tmp_path / 'keys'), option, value]) == 2
+    assert text in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

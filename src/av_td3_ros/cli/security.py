@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
     create.add_argument(
         '--domain',
         type=int,
-        default=int(os.environ.get('ROS_DOMAIN_ID') or 0),
+        default=os.environ.get('ROS_DOMAIN_ID') or '0',
         help='ROS domain id (default ROS_DOMAIN_ID, or 0)',
     )
     create.add_argument(
