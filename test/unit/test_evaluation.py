@@ -228,6 +228,20 @@ def test_the_graph_refuses_a_route_that_the_bridge_would_not_plan(runs, capsys):
     assert 'add --via in-process' in told
 
 
+@pytest.mark.parametrize(
+    'health, count',
+    [
+        ({}, 0),
+        ({'simulator': {'timeouts': '0'}, 'episode_manager': {'unpaced_steps': '0'}}, 0),
+        ({'simulator': {'timeouts': '2'}, 'episode_manager': {'unpaced_steps': '3'}}, 5),
+    ],
+)
+def test_a_graph_that_could_not_keep_up_says_so(health, count):
+    notes = evaluate_drive.late_note('td3', health)
+    assert len(notes) == bool(count)
+    assert all(note.startswith(f'td3: {count} steps were not driven in step') for note in notes)
+
+
 # -- figures --------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -29,6 +29,24 @@ UNKNOWN_TIME = (
     'Over the graph nobody says where the others are: the least time to collision is measured '
     'with --via in-process alone.'
 )
+
+
+TOO_LATE = (
+    '{policy}: {count} steps were not driven in step with the simulator, because this machine was '
+    'too busy: the figures may differ from those without ROS.'
+)
+
+
+def late_note(policy: str, health: Mapping[str, Mapping[str, Any]]) -> Tuple[str, ...]:
+    """
+    Say where commands came late over the graph; nothing where none did.
+
+    :param health: what each node says of itself on ``/diagnostics``.
+    """
+    simulator, manager = health.get('simulator', {}), health.get('episode_manager', {})
+    counts = [simulator.get('timeouts', 0), manager.get('unpaced_steps', 0)]
+    count = sum(int(value) for value in counts)
+    return (TOO_LATE.format(policy=policy, count=count),) if count else ()
 
 
 class RandomDriver:
