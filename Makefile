@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell command -v $(name) 2>/dev/null)))
-MESSAGES := $(wildcard av_td3_msgs/* av_td3_msgs/*/* carla_msgs/* carla_msgs/*/*)
+INTERFACES := $(wildcard av_td3_msgs/* av_td3_msgs/*/* carla_msgs/* carla_msgs/*/*)
 RUN_OPTIONS = $(if $(MAP),--map $(MAP)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
 # A sourced ROS installation and this one must not mix.
@@ -15,7 +15,7 @@ export COLCON_HOME := $(CURDIR)/$(VENV)/colcon
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate test test-unit test-learning bench doctor lint sim tables town pictures clean
+.PHONY: help setup train evaluate test test-unit fuzz test-learning bench study doctor lint sim viewer tables town pictures clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,17 +37,27 @@ test: setup  ## every test but the learning ones
 test-unit: setup  ## the tests of the core, which need no ROS
 	@$(BIN)/python -m pytest test/unit $(ARGS)
 
+fuzz: setup  ## throw messages at every node; MESSAGES=100000 ARGS='--node policy --out folder'
+	@$(BIN)/python test/fuzz/fuzz_campaign.py --messages $(or $(MESSAGES),100000) $(ARGS)
+
 test-learning: setup  ## three seeds, minutes each: does the return rise?
 	@$(BIN)/python -m pytest test/learning -m learning $(ARGS)
 
-bench: setup  ## speed on this machine; WHAT=graph, learner, replay or sim
+bench: setup  ## speed on this machine; WHAT=graph, deploy, learner, replay or sim
 	@$(BIN)/av-td3 bench $(or $(WHAT),graph) $(ARGS)
+
+study: setup  ## hours: WHAT=failures (default) or peer; SEEDS=n STEPS=n MINUTES=n ARGS='...'
+	@$(BIN)/av-td3 study $(or $(WHAT),failures) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(RUN_OPTIONS)
 
 doctor: setup  ## what is installed, what is missing
 	@$(BIN)/av-td3 doctor
 
 lint: setup  ## flake8
 	@$(BIN)/python -m flake8 src test tools launch setup.py
+
+viewer: setup  ## fetch Rerun (large) for `av-td3 view`
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt rerun-sdk
 
 tables: setup  ## write config/*.param.yaml and the tables of the docs from the code
 	@$(BIN)/python tools/write_tables.py
@@ -77,7 +87,7 @@ $(VENV)/.requirements: requirements.txt constraints.txt $(VENV)/.python
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $@
 
-$(VENV)/.messages: $(MESSAGES) tools/build_messages.py $(VENV)/.requirements
+$(VENV)/.messages: $(INTERFACES) tools/build_messages.py $(VENV)/.requirements
 	@echo 'setup 3/4: messages (about a minute)'
 	@$(BIN)/python tools/build_messages.py $(VENV)
 	@touch $@

@@ -31,6 +31,7 @@ setup(
     entry_points={
         'console_scripts': [
             'av-td3 = av_td3_ros.cli.main:main',
+            'watch_node = av_td3_ros.nodes.watch_node:main',
             *(f'{node}_node = av_td3_ros.nodes.{node}_node:main' for node in NODES),
         ]
     },

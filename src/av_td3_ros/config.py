@@ -8,6 +8,7 @@ command line and the tables in the docs are all made from these fields.
 from dataclasses import dataclass, fields, replace
 from typing import Any, Dict, Mapping, Tuple, Type
 
+from av_td3_ros.gate_config import GateConfig, VehicleConfig
 from av_td3_ros.learning_config import (
     ExplorationConfig,
     HealthConfig,
@@ -15,7 +16,7 @@ from av_td3_ros.learning_config import (
     ReplayConfig,
 )
 from av_td3_ros.options import build, ConfigError, flatten, group, option, options
-from av_td3_ros.task_config import ObservationConfig, RewardConfig
+from av_td3_ros.task_config import CameraConfig, ObservationConfig, RewardConfig
 
 # Settings of several nodes, given once at the top.
 SHARED = ('role_name', 'observation')
@@ -98,17 +99,11 @@ class PerceptionConfig:
     image_timeout: float = option(
         1.0, 'silence of the camera that counts as a fault', unit='s', low=0.1, high=10.0
     )
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """The last check before the vehicle bus."""
-
-    max_steering_rate: float = option(
-        20.0, 'largest change of steering', unit='1/s', low=0.5, high=40.0
-    )
-    observation_timeout: float = option(
-        0.9, 'silence of the observation after which the car brakes', unit='s', low=0.1, high=10.0
+    camera: CameraConfig = group(CameraConfig)
+    artefact: str = option(
+        '',
+        'file of `av-td3 export` that the policy drives with; its camera holds instead of that of '
+        'camera.width, height, fov_deg and rate',
     )
 
 
@@ -122,11 +117,29 @@ class PolicyConfig:
     accept_weights: bool = option(
         True, 'adopt weights from the trainer; false: keep the checkpoint'
     )
+    artefact: str = option(
+        '',
+        'file of `av-td3 export` to drive with, instead of a checkpoint; weights from a trainer are '
+        'not listened to then',
+    )
+    engine: str = option(
+        'onnx',
+        'what runs it: ONNX Runtime, which needs no torch, or torch',
+        choices=('onnx', 'torch'),
+    )
+    engine_threads: int = option(1, 'threads of that engine', low=1, high=64)
     lock_step: bool = option(
         True,
         'the simulation waits for one command per frame; false: it runs on, as a vehicle does',
     )
     seed: int = option(0, 'seed of the exploration noise', low=0)
+    output: str = option(
+        'carla',
+        "what commands are: carla: the bridge's control; twist: speed and yaw rate; ackermann, "
+        'autoware: speed, acceleration and steering angle',
+        choices=('carla', 'twist', 'ackermann', 'autoware'),
+    )
+    vehicle: VehicleConfig = group(VehicleConfig)
     gate: GateConfig = group(GateConfig)
 
 

@@ -115,7 +115,8 @@ def judge(run: Evidence, stage: str) -> Judgement:
     seen = _until(run, steps(stage))
     findings = [_length(run, stage)]
     for name, criteria in STAGES.items():
-        findings += [_finding(name, criterion, seen) for criterion in criteria]
+        with np.errstate(all='ignore'):  # what is not finite fails its limit, and that is told
+            findings += [_finding(name, criterion, seen) for criterion in criteria]
         if name == stage:
             break
     return Judgement(stage, tuple(findings))

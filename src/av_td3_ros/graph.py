@@ -5,7 +5,7 @@ The launch files and ``av-td3`` are both made from this.
 """
 
 import os
-from typing import Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 from av_td3_ros.resources import share
 
@@ -52,6 +52,19 @@ GRAPHS: Dict[str, Tuple[NodeSpec, ...]] = {
 PROFILE = (
     'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS'
 ) + '_DEFAULT_PROFILES_FILE'
+
+# What a deployment tells its nodes, beside what the user does: somebody else's vehicle is driven
+# in real time, by what came with it, and only after somebody has asked.
+DEPLOYED: Dict[str, Dict[str, Any]] = {
+    'perception': {'episodes': False},
+    'policy': {
+        'accept_weights': False,
+        'lock_step': False,
+        'gate.engaged': False,
+        'gate.observation_timeout': 0.3,
+        'gate.resume_after': 5,
+    },
+}
 
 # Settings that suit large images and short ticks; what the user has set stays as it is.
 ENVIRONMENT = {

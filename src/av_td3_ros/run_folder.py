@@ -1,6 +1,6 @@
 """
 The folder of a run: config, checkpoints, TensorBoard events, ``episodes.csv``, ``metrics.csv``,
-``alerts.csv``, ``summary.json``, curves.
+``alerts.csv``, ``trajectories.csv``, ``summary.json``, curves.
 
 Every file is complete at any moment: rows are appended and flushed, whole files are replaced
 atomically.
@@ -16,6 +16,19 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import yaml
 
 from av_td3_ros.options import ConfigError
+
+# What ``trajectories.csv`` tells of an episode besides its points.
+TRAJECTORY = (
+    'env_step',
+    'episode_id',
+    'policy',
+    'mode',
+    'outcome',
+    'reason',
+    'length',
+    'episode_return',
+    'route_completion',
+)
 
 
 class RunFolder:
@@ -58,8 +71,14 @@ class RunFolder:
             return {}
 
     def add_episode(self, row: Mapping[str, Any]) -> None:
-        """Append one finished episode to ``episodes.csv``."""
-        self._append('episodes', row)
+        """
+        Append one finished episode to ``episodes.csv``, and its way to ``trajectories.csv``.
+
+        :param row: by column; ``trail``: its points, where they are known.
+        """
+        self._append('episodes', {name: x for name, x in row.items() if name != 'trail'})
+        if row.get('trail'):
+            self._append('trajectories', trajectory(row))
 
     def add_record(self, row: Mapping[str, Any]) -> None:
         """Append one record of the learner to ``metrics.csv``; '' where nothing was computed."""
@@ -98,10 +117,16 @@ class RunFolder:
         """Append a row to a table; its columns are those of its first row."""
         if name not in self._tables:
             path, columns = self.path / f'{name}.csv', []
+            is_torn = False
             if path.exists():
                 with path.open(newline='') as file:
                     columns = next(csv.reader(file), [])
+                with path.open('rb') as ending:
+                    ending.seek(max(path.stat().st_size - 1, 0))
+                    is_torn = ending.read(1) not in (b'', b'\n')
             file = path.open('a', newline='')
+            if is_torn:  # killed within a row: the next one begins on a line of its own
+                file.write('\r\n')
             writer = csv.DictWriter(file, columns or list(row), extrasaction='ignore')
             if not columns:
                 writer.writeheader()
@@ -111,8 +136,22 @@ class RunFolder:
         file.flush()
 
 
+def trajectory(row: Mapping[str, Any]) -> Dict[str, Any]:
+    """
+    Return the row of ``trajectories.csv`` for an episode: how it ended, and ``x y x y ...``, m.
+
+    :param row: as for :meth:`RunFolder.add_episode`, with its ``trail``.
+    """
+    told = {name: row.get(name, '') for name in TRAJECTORY}
+    return {**told, 'points': ' '.join(f'{v:.1f}' for point in row['trail'] for v in point)}
+
+
 def replace_file(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new one, never a part."""
     part = path.with_name(path.name + '.part')
-    part.write_text(text)
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding='utf-8')
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

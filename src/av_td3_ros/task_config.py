@@ -57,6 +57,59 @@ class ObservationConfig:
         return ObsSpec(self.stack, self.height, self.width, tuple(names))
 
 
+@dataclass(frozen=True)
+class CameraConfig:
+    """The camera that the policy was trained with, and how far that of a vehicle may differ."""
+
+    info: str = option(
+        'auto',
+        'in a deployment: auto compares CameraInfo with this camera where somebody publishes it; '
+        'required does nothing without it; ignored takes the image as that of this camera',
+        choices=('auto', 'required', 'ignored'),
+    )
+    width: int = option(256, 'columns in training', unit='px', low=32, high=4096)
+    height: int = option(144, 'rows in training', unit='px', low=32, high=4096)
+    fov_deg: float = option(
+        90.0, 'horizontal field of view in training', unit='deg', low=20.0, high=150.0
+    )
+    max_uncovered: float = option(
+        0.02,
+        'largest share of the training view that the camera need not see',
+        low=0.0,
+        high=0.5,
+    )
+    rectified: bool = option(
+        False, 'the image is rectified (image_rect): P of CameraInfo holds, without distortion'
+    )
+    transport: str = option(
+        'raw',
+        'raw: sensor_msgs/Image; compressed: CompressedImage on <image topic>/compressed',
+        choices=('raw', 'compressed'),
+    )
+    rate: float = option(
+        20.0,
+        'images per second in training; faster streams are thinned to it by stamp where no '
+        'simulation counts the frames',
+        unit='Hz',
+        low=1.0,
+        high=200.0,
+    )
+    min_rate: float = option(
+        10.0,
+        'a deployment does not drive on fewer images per second',
+        unit='Hz',
+        low=0.5,
+        high=200.0,
+    )
+
+    def validate(self) -> None:
+        """:raises ConfigError: where no stream could be fast enough."""
+        if self.min_rate > self.rate:
+            raise ConfigError(
+                f'min_rate must be <= rate, got {self.min_rate:g} > {self.rate:g} Hz'
+            )
+
+
 class ObservationPreset(NamedTuple):
     """A choice of what the policy sees: what it is for, and its settings of ``observation``."""
 

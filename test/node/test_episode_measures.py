@@ -1,5 +1,7 @@
 """What the graph measures of an episode: hits by kind, waiting in traffic, fixed routes."""
 
+import math
+
 from av_td3_msgs.msg import EpisodeResult
 from carla_msgs.msg import CarlaActorInfo, CarlaActorList, CarlaCollisionEvent
 import pytest
@@ -73,6 +75,9 @@ def test_every_figure_travels_in_the_message(ros, world):
     assert row['duration'] == pytest.approx(0.05 * row['length'])
     assert row['longest_standing'] == pytest.approx(row['duration'])
     assert row['min_time_to_collision'] != row['min_time_to_collision']
+    ways = [math.dist(*ends) for ends in zip(row['trail'], row['trail'][1:])]
+    assert sum(ways) == pytest.approx(row['distance'], abs=0.1) and max(ways, default=0.0) < 2.5
+    assert len(row['trail'][0]) == 2
 
 
 @pytest.mark.parametrize('is_measured, routes', [(True, ['0', '0']), (False, ['0', '1'])])

@@ -219,7 +219,7 @@ def test_silence_brakes_once_per_frame_in_lock_step_and_data_brings_it_back(ros,
     ros.until(lambda: 'no observation' not in policy.health()[1])
     assert (policy.commands, policy.observations) == (2, 0)
     clock(talker, 3)
-    ros.until(lambda: policy._newest_stamp == 3 * TICK)
+    ros.until(lambda: policy.frames.newest == 3 * TICK)
     talker.say('observation', at(3))
     ros.until(lambda: policy.observations == 1)
     assert policy.commands == 3 and policy.health()[0] == b'\x00'
@@ -229,7 +229,7 @@ def test_an_observation_ahead_of_the_clock_is_answered_once(ros, talker, policy,
     talker.say('policy_weights', packed())
     ros.until(lambda: policy.version == 1)
     clock(talker, 1)
-    ros.until(lambda: policy._newest_stamp == TICK)
+    ros.until(lambda: policy.frames.newest == TICK)
     talker.say('observation', at(2))  # topics have no common order
     ros.until(lambda: policy.observations == 1)
     clock(talker, 2)
@@ -242,7 +242,7 @@ def test_a_frame_that_the_simulation_went_on_from_is_not_answered(ros, talker, p
     talker.say('policy_weights', packed())
     ros.until(lambda: policy.version == 1)
     clock(talker, 5)
-    ros.until(lambda: policy._newest_stamp == 5 * TICK)
+    ros.until(lambda: policy.frames.newest == 5 * TICK)
     talker.say('observation', at(4))
     talker.say('observation', at(5))
     ros.until(lambda: policy.observations == 1)
@@ -257,7 +257,7 @@ def test_without_lock_step_late_observations_are_answered_and_silence_brakes_aga
     talker.say('policy_weights', packed())
     ros.until(lambda: policy.version == 1)
     clock(talker, 9)
-    ros.until(lambda: policy._newest_stamp == 9 * TICK)
+    ros.until(lambda: policy.frames.newest == 9 * TICK)
     ros.spin(0.4)
     assert policy.commands == 0  # never driven: nothing to brake
     talker.say('observation', at(4))
@@ -271,7 +271,7 @@ def test_a_restarted_simulation_is_followed(ros, talker, policy, commands):
     ros.until(lambda: policy.version == 1)
     for frame in (1000, 1):
         clock(talker, frame)
-        ros.until(lambda: policy._newest_stamp == frame * TICK)
+        ros.until(lambda: policy.frames.newest == frame * TICK)
         talker.say('observation', at(frame))
         ros.until(lambda: commands and commands[-1].header.stamp == convert.from_ns(frame * TICK))
 
@@ -281,7 +281,7 @@ def test_a_paused_world_is_no_silence(ros, talker):
     talker.say(
         'status', CarlaStatus(frame=1, synchronous_mode=True, synchronous_mode_running=False)
     )
-    ros.until(lambda: not policy._running)
+    ros.until(lambda: not policy.frames.running)
     ros.spin(0.5)
     assert policy.commands == 0
 

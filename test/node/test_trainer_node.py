@@ -14,7 +14,7 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from av_td3_ros.config import ObservationConfig
-from av_td3_ros.nodes.trainer_node import TrainerNode
+from av_td3_ros.nodes.trainer_node import MOST_REFUSED, TrainerNode
 from av_td3_ros.td3 import checkpoint, weights
 
 SMALL = {
@@ -142,17 +142,54 @@ def test_lost_and_doubled_transitions_are_counted(ros, talker, trainer):
         ({'outcome': 9}, '9'),
     ],
 )
-def test_what_cannot_be_stored_stops_the_learner_visibly_and_keeps_what_it_has(
+def test_what_cannot_be_stored_ends_its_episode_is_named_and_learning_goes_on(
     ros, talker, trainer, sender, fields, text
+):
+    statuses = talker.hear('training_status')
+    sender.episode(1, 5)
+    ros.until(lambda: statuses and statuses[-1].env_steps == 5)
+    talker.say('transition', transition(7, 1, 6, **fields))
+    talker.say('transition', transition(8, 1, 7))  # of the broken episode
+    ros.until(lambda: trainer.health()[0] == DiagnosticStatus.ERROR)
+    assert text in trainer.health()[1]
+    sender.sequence = 8
+    sender.episode(2, 30)
+    ros.until(lambda: statuses[-1].env_steps == 35)
+    assert trainer.health()[2]['refused'] == 1 and trainer.health()[2]['unusable'] == 2
+    assert trainer.health()[0] != DiagnosticStatus.ERROR and not trainer.wants_exit
+
+
+def test_a_graph_that_does_not_fit_stops_the_learner_visibly_and_keeps_what_it_has(
+    ros, talker, trainer, sender
 ):
     statuses = talker.hear('training_status')
     sender.episode(1, 30)
     ros.until(lambda: statuses and statuses[-1].env_steps == 30)
-    talker.say('transition', transition(sender.sequence + 1, 1, 31, **fields))
+    for i in range(MOST_REFUSED):
+        small = array.array('B', [1] * 10)
+        talker.say('transition', transition(sender.sequence + 1 + i, 2 + i, 0, frame=small))
     ros.until(lambda: statuses[-1].phase == TrainingStatus.FAILED)
-    assert text in statuses[-1].message
+    assert 'frame must be (36, 36)' in statuses[-1].message
     assert trainer.exit_code == 1 and trainer.wants_exit
     assert checkpoint.load_policy(trainer.config.run_dir).env_step == 30
+
+
+@pytest.mark.parametrize(
+    'fields, text',
+    [
+        ({'episode_return': float('nan')}, 'figures of a result must be finite'),
+        ({'reason': 'x' * 100_000}, 'up to 1000 characters'),
+        ({'route': 'a\nb'}, 'must be printable'),
+        ({'reward_terms': ['speed']}, 'each with its value'),
+        ({'reward_terms': ['a'] * 200, 'reward_sums': [0.0] * 200}, 'may have 100 reward terms'),
+    ],
+)
+def test_an_account_of_no_episode_is_refused_and_named(ros, talker, trainer, fields, text):
+    talker.say('episode_result', EpisodeResult(outcome='truncated', **fields))
+    ros.until(lambda: trainer.health()[0] == DiagnosticStatus.ERROR)
+    assert text in trainer.health()[1]
+    talker.say('episode_result', EpisodeResult(outcome='truncated', reason='time_limit'))
+    ros.until(lambda: trainer._trainer.episodes == 1)
 
 
 def test_an_alert_that_warns_is_on_diagnostics(ros, talker, tmp_path):

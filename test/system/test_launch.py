@@ -93,6 +93,24 @@ def test_traffic_and_weather_reach_the_simulator_and_are_else_those_of_its_file(
     assert 'map' not in simulator('deploy')
 
 
+def test_a_deployment_waits_to_be_engaged_and_says_so_to_the_gate():
+    from av_td3_ros import graph
+    from av_td3_ros.nodes import launching
+
+    usual = {name: default for name, default, _ in launching.ARGUMENTS['deploy']}
+
+    def told(**given):
+        return launching._overrides('deploy', {**usual, **given})
+
+    assert told()['policy'].items() >= graph.DEPLOYED['policy'].items()
+    assert told()['perception']['episodes'] is False
+    policy = told(checkpoint='x', engage='true', output='twist', lock_step='true')['policy']
+    assert (policy['gate.engaged'], policy['output'], policy['lock_step']) == (True, 'twist', True)
+    assert policy['checkpoint'].endswith('/x') and 'artefact' not in policy
+    both = told(artefact='y')
+    assert both['policy']['artefact'] == both['perception']['artefact']
+
+
 def test_a_preset_reaches_the_trainer_and_a_wrong_one_is_refused():
     from av_td3_ros import presets
     from av_td3_ros.nodes import launching

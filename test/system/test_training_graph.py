@@ -83,6 +83,7 @@ def test_it_trains_and_accounts_for_everything(tmp_path, nothing_left):
         'config.yaml',
         'summary.json',
         'episodes.csv',
+        'trajectories.csv',
         'curves.png',
         'checkpoints',
         'logs',
@@ -120,6 +121,15 @@ def same_without_ros(run, command):
         for name in SUMMARY:
             found, expected = float(over_graph[name]), float(in_process[name])
             assert found == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True), name
+    graph, here = (
+        [list(map(float, way['points'].split())) for way in csv.DictReader(file.splitlines())]
+        for file in (
+            (folder / 'trajectories.csv').read_text() for folder in (run / 'evaluation', output)
+        )
+    )
+    assert len(graph) == 2
+    for over_graph, in_process in zip(graph, here):
+        assert over_graph == pytest.approx(in_process, abs=0.11)  # told to a decimetre
 
 
 def test_a_killed_trainer_stops_neither_the_car_nor_the_run(tmp_path, nothing_left):

@@ -59,6 +59,7 @@ def episode(step: int, steps: int, seed: int = 0) -> Dict[str, Any]:
     share = step / steps
     return {
         'env_step': step,
+        'episode_id': step // LENGTH,
         'outcome': 'terminated',
         'reason': 'goal' if share > 0.5 else 'lane_exit',
         'length': LENGTH,
@@ -66,6 +67,7 @@ def episode(step: int, steps: int, seed: int = 0) -> Dict[str, Any]:
         'route_completion': share,
         'mean_speed': 8.0 * share,
         'mean_lateral_deviation': 0.5,
+        'trail': tuple((2.0 * place, 0.01 * place**2) for place in range(20)),
         'reward_progress': 120.0 * share,
         'reward_lateral_deviation': -20.0 * share + seed,
     }

@@ -139,7 +139,7 @@ def test_bench_refuses_nonsense(refused):
     assert '--seconds must be >= 3' in refused('bench', 'graph', '--seconds', '0')
 
 
-@pytest.mark.parametrize('command', ['train', 'evaluate', 'presets', 'bench', 'doctor'])
+@pytest.mark.parametrize('command', ['train', 'evaluate', 'export', 'presets', 'bench', 'doctor'])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as exit_info:
         main([command, '--help'])

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from av_td3_ros.config import GateConfig
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
+from av_td3_ros.driving.command_gate_machine import GateMachine
 
 
 def gate(rate=10.0):
@@ -35,6 +36,29 @@ def test_braking_straightens_the_wheel_within_the_limit():
     it.check((0.5, 0.0))
     it.check((0.9, 0.0))
     assert it.brake() == (0.4, -1.0)
+
+
+def test_acceleration_rises_within_its_limit_and_a_brake_is_never_held_up():
+    it = CommandGate(GateConfig(max_acceleration_rate=4.0), 0.05)
+    assert it.check((0.0, 1.0)) == ((0.0, 0.2), 'acceleration rate: 0.000 to 1.000')
+    assert it.check((0.0, 1.0)).action[1] == 0.4
+    assert it.check((0.0, -1.0)) == ((0.0, -1.0), '')
+    assert it.check((0.0, 0.0)).action[1] == -0.8
+    it.brake()
+    assert it.check((0.0, 0.5)).action[1] == -0.8
+    assert it.interventions == 4
+
+
+@given(st.lists(st.one_of(st.none(), st.tuples(st.floats(), st.floats())), max_size=30))
+def test_the_graph_in_lock_step_commands_what_the_simulation_in_process_does(actions):
+    alone, machine = gate(), GateMachine(GateConfig(max_steering_rate=10.0), 0.05, lock_step=True)
+    machine.activate(0.0)
+    for number, action in enumerate(actions):
+        machine.observe(0.05 * number, float(number))
+        if action is None:
+            assert repr(machine.brake(number)) == repr(alone.brake())
+        else:
+            assert repr(machine.drive(action, number)) == repr(alone.check(action))
 
 
 @given(st.lists(st.tuples(st.floats(), st.floats()), max_size=30))

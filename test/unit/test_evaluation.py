@@ -5,6 +5,8 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 import pytest
 import yaml
 
@@ -13,7 +15,7 @@ pytest.importorskip('carla')
 from av_td3_ros.cli import evaluate, evaluate_drive  # noqa: E402
 from av_td3_ros.cli.main import main, parser  # noqa: E402
 from av_td3_ros.driving.episode import SUMMARY  # noqa: E402
-from av_td3_ros.evaluation import tables  # noqa: E402
+from av_td3_ros.evaluation import plot, tables  # noqa: E402
 from av_td3_ros.evaluation.figures import FIGURES, Result  # noqa: E402
 
 TOWN01 = Path(__file__).resolve().parents[3] / 'shared' / 'maps' / 'Town01.xodr'
@@ -81,6 +83,17 @@ def test_a_run_and_both_baselines_leave_every_file(runs, tmp_path, capsys):
     others = rows(out / 'others.csv')
     assert [row['policy'] for row in others] == ['expert'] * 2 + ['random'] * 2
     assert [row['route_length'] for row in others[:2]] == [row['route_length'] for row in written]
+    ways = rows(out / 'trajectories.csv')
+    assert [(way['policy'], way['reason']) for way in ways] == [
+        (row['policy'], row['reason']) for row in [*written, *others]
+    ]
+    for way, row in zip(ways, [*written, *others]):
+        x, y = (np.array(way['points'].split()[k::2], float) for k in (0, 1))
+        # A point every 2 m: no longer than what was driven, and not much shorter.
+        assert float(row['distance']) == pytest.approx(
+            np.hypot(np.diff(x), np.diff(y)).sum(), abs=1
+        )
+    assert 'trail' not in written[0]
     tex = (out / 'evaluation.tex').read_text()
     assert tex.count(r'\begin{tabular}{lrrr}') == 1 and r'success (\%)' in tex
     assert (out / 'evaluation.png').read_bytes().startswith(b'\x89PNG')
@@ -215,6 +228,20 @@ def test_the_graph_refuses_a_route_that_the_bridge_would_not_plan(runs, capsys):
     assert 'add --via in-process' in told
 
 
+@pytest.mark.parametrize(
+    'health, count',
+    [
+        ({}, 0),
+        ({'simulator': {'timeouts': '0'}, 'episode_manager': {'unpaced_steps': '0'}}, 0),
+        ({'simulator': {'timeouts': '2'}, 'episode_manager': {'unpaced_steps': '3'}}, 5),
+    ],
+)
+def test_a_graph_that_could_not_keep_up_says_so(health, count):
+    notes = evaluate_drive.late_note('td3', health)
+    assert len(notes) == bool(count)
+    assert all(note.startswith(f'td3: {count} steps were not driven in step') for note in notes)
+
+
 # -- figures --------------------------------------------------------------------------------------
 
 
@@ -255,4 +282,50 @@ def test_what_nobody_measured_is_left_out_of_the_table_and_null_in_the_file():
     hit = Result('a_b', 'graph', 1, rows=[episode('collision', min_time_to_collision=math.nan)])
     shown = tables.text([hit])
     assert 'time to collision' not in shown and 'ended by collision' in shown
-    assert r'a\_b' in tables.latex([hit])
+
+
+@pytest.mark.parametrize(
+    'name, shown',
+    [
+        ('a_b & 5 %', r'a\_b \& 5 \%'),
+        ('$x^2$ {y}', r'\$x\textasciicircum{}2\$ \{y\}'),
+        ('a\\b~#', r'a\textbackslash{}b\textasciitilde{}\#'),
+    ],
+)
+def test_no_name_breaks_the_tabular(name, shown):
+    head = tables.latex([Result(name, 'graph', 2, rows=[episode()])]).splitlines()
+    assert head[2] == f' & {shown} \\\\' and head[3] == r'episodes & 1 of 2, partial \\'
+
+
+@pytest.mark.parametrize('count', [1, 3, 12])
+def test_the_plot_takes_any_number_of_policies_of_any_name(tmp_path, count):
+    """As wide as ever, no name on another: many are numbered, and named below the panels."""
+    pytest.importorskip('matplotlib')
+    facts = {'map': 'maps/$x.xodr', 'vehicles': 20, 'routes': 'held-out'}
+    results = [
+        Result(f'$\\frac_{number}', 'graph', 1, facts, rows=[episode()]) for number in range(count)
+    ]
+    path = plot.draw(tmp_path / 'evaluation.png', results)
+    assert Image.open(path).size[0] == 1540
+    assert path.stat().st_size > 20_000
+
+
+def test_a_file_is_replaced_whole(tmp_path, monkeypatch):
+    """Whoever reads while an evaluation is written again sees the old or the new one."""
+    result = Result('a', 'graph', 1, rows=[{**episode(), 'trail': ((0.0, 1.0),)}])
+    tables.write(tmp_path, [result])
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert set(before) == {
+        'evaluation.json',
+        'evaluation.csv',
+        'evaluation.tex',
+        'trajectories.csv',
+    }
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('av_td3_ros.run_folder.os.replace', killed)
+    with pytest.raises(KeyboardInterrupt):
+        tables.write(tmp_path, [Result('b', 'graph', 1, rows=[episode()])])
+    assert {name: (tmp_path / name).read_text() for name in before} == before

@@ -66,3 +66,19 @@ def test_a_restarted_publisher_whose_first_messages_were_not_heard_is_no_repetit
 def test_the_first_message_again_is_a_repetition():
     verdicts, intake = feed([(1, 1, 0), (2, 1, 1), (1, 1, 0)])
     assert verdicts == [B, A, I] and intake.duplicated == 1
+
+
+def test_one_wrong_number_does_not_have_the_rest_taken_for_repetitions():
+    for wrong in (2**64 - 1, 50_000):
+        stream = [(1, 1, 0), (2, 1, 1), (wrong, 1, 2), (3, 1, 2), (4, 1, 3), (5, 2, 0), (6, 2, 1)]
+        verdicts, intake = feed(stream)
+        assert verdicts == [B, A, X, I, I, B, A]
+        assert intake.stored == 4 and intake.lost <= 50_000
+
+
+def test_what_cannot_be_stored_takes_the_rest_of_its_episode_with_it():
+    _, intake = feed([(1, 1, 0), (2, 1, 1)])
+    intake.refuse()
+    verdicts, intake = feed([(3, 1, 2), (4, 2, 0), (5, 2, 1)], intake=intake)
+    assert verdicts == [I, B, A]
+    assert (intake.stored, intake.unusable) == (3, 2)

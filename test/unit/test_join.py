@@ -64,3 +64,13 @@ def test_incomplete_frames_do_not_pile_up():
     for tick in range(1, 100):
         it.add('image', tick * TICK, tick)
     assert it.dropped == 91
+
+
+def test_frames_from_the_future_that_never_complete_give_way():
+    it = join()
+    for i in range(100):
+        it.add('image', (10_000 + i) * TICK, 'lost')
+    for i in range(1, 4):
+        it.add('image', i * TICK, 1)
+        it.add('odometry', i * TICK, 1)
+        assert it.add('episode', i * TICK, 1) is not None

@@ -48,6 +48,14 @@ class Checker(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
+def wrote_alerts(path, alerts):
+    rows = [
+        f'{step},0,"{name}",{action},{state},1,2,"a, b"' for step, name, action, state in alerts
+    ]
+    head = 'env_step,updates,name,action,state,value,limit,text'
+    (path / 'alerts.csv').write_text('\n'.join([head, *rows, '']))
+
+
 def checked(text):
     """Return the checker that has read a page."""
     checker = Checker()
@@ -65,9 +73,7 @@ def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp('runs') / 'whole'
     made(path, settings={'trainer.learner.tau': 0.02})
     replay(path)
-    rows = [f'{step},0,{name},{action},{state},1,2,"a, b"' for step, name, action, state in ALERTS]
-    head = 'env_step,updates,name,action,state,value,limit,text'
-    (path / 'alerts.csv').write_text('\n'.join([head, *rows, '']))
+    wrote_alerts(path, ALERTS)
     (path / 'evaluation').mkdir()
     random = evaluation(0.1, policy='random')
     text = json.dumps(evaluation(0.9, others=[random]))
@@ -83,14 +89,17 @@ def text(whole):
 
 def test_the_page_holds_every_section(text):
     checker = checked(text)
-    assert text.count('<svg') == 6 + 3 + 6 + 1 + 1  # driving, clock, learner, health, reward
+    assert (
+        text.count('<svg viewBox') == 6 + 3 + 6 + 1 + 1
+    )  # driving, clock, learner, health, reward
     assert text.count('<img') == 2 * frames.PICTURES
     for words in (
-        'NO-GO</strong> at 10k steps',
+        'NO-GO</strong> at the gate of 10k steps',
         'q gap',
         '85 to 93',
         'random',
         'trainer.learner.tau',
+        'Training, the last 40 episodes',
     ):
         assert words in text
     assert 'fp32' in text and checker.tags >= {'details', 'table', 'main'}
@@ -109,12 +118,47 @@ def test_several_runs_stand_side_by_side(tmp_path):
     assert len(tables.overview(found)[0].cells) == 2
 
 
-def test_names_cannot_break_the_page(tmp_path):
-    path = made(tmp_path / '<b>&"x')
-    (path / 'metrics.csv').unlink()
+@pytest.mark.parametrize('name', ['<b>&"x', '$\\nothing$', 'ä\u202e{{ 1 }}'])
+def test_names_cannot_break_the_page(tmp_path, name):
+    """Of the folder, an alert, a reward term, a policy, a machine, a setting: none is trusted."""
+    path = made(tmp_path / name)
+    wrote_alerts(path, [(1500, name.replace('"', '""'), 'warn', 'raised')])
+    text = (path / 'episodes.csv').read_text()
+    term = 'reward_' + name.replace('"', '')
+    (path / 'episodes.csv').write_text(text.replace('reward_progress', term))
+    (path / 'summary.json').write_text(json.dumps({'machine': {name: name}, 'arithmetic': name}))
+    (path / 'config.yaml').write_text(json.dumps({'simulator': {'map': name, name: name}}))
+    (path / 'evaluation').mkdir()
+    text = json.dumps(evaluation(0.9, policy=name, map=name))
+    (path / 'evaluation' / 'evaluation.json').write_text(text)
     text = page.render([runs.read(path)])
     checked(text)
-    assert '<b>' not in text
+    assert '<b>' not in text and '{ 1 }' not in text.replace('{{ 1 }}', '')
+
+
+def test_a_long_run_has_a_page_of_bounded_size(tmp_path):
+    """Thousands of episodes and alerts: as many points, rows and lines as of a short one."""
+    path = made(tmp_path / 'run', 500_000)
+    wrote_alerts(
+        path,
+        [
+            (step, f'alert_{step % 50}', 'warn', ('raised', 'cleared')[step // 50 % 2])
+            for step in range(1000, 500_000, 50)
+        ],
+    )
+    text = page.render([runs.read(path)])
+    checked(text)
+    assert len(text) < 600_000 and 'The last 100 of 4990; alerts.csv has all' in text
+    assert 'Training, the last 40 episodes' in text
+
+
+def test_a_run_that_was_resumed_is_drawn_once(tmp_path):
+    """Killed at 10,000 and resumed at 5,000: its curve goes through what was driven last."""
+    path = made(tmp_path / 'run')
+    text = (path / 'episodes.csv').read_text().splitlines(keepends=True)
+    (path / 'episodes.csv').write_text(''.join([*text, *text[51:]]))
+    curve = series.episode_curve(runs.read(path), 'length', series.STEPS)
+    assert list(curve.x) == [100.0 * number for number in range(1, 101)]
 
 
 @pytest.mark.parametrize('kept', ['config.yaml', 'episodes.csv', 'metrics.csv', 'summary.json'])
@@ -129,10 +173,17 @@ def test_what_can_be_shown_is_shown(tmp_path, kept):
     assert 'NO-GO' in text and 'There is no' in text
 
 
+def test_why_a_run_was_halted_is_told_first(tmp_path):
+    path = made(tmp_path / 'run', 1000)
+    (path / 'summary.json').write_text('{"halted": "dead_actor: it never moves again <b>"}')
+    text = page.render([runs.read(path)])
+    assert 'halted: dead_actor: it never moves again &lt;b&gt;' in text.partition('<main>')[0]
+
+
 def test_one_episode_is_enough(tmp_path):
     text = page.render([runs.read(made(tmp_path / 'run', 100))])
     checked(text)
-    assert 'holds no frames' in text and '</strong> at 2k steps' in text
+    assert 'holds no frames' in text and '</strong> at the gate of 2k steps' in text
 
 
 def test_values_that_are_not_finite_are_not_drawn(tmp_path):
@@ -140,6 +191,10 @@ def test_values_that_are_not_finite_are_not_drawn(tmp_path):
     run = runs.read(path)
     drawn = charts.curves(charts.LEARNING, series.groups([run]), series.STEPS)
     assert len(drawn) == len(charts.LEARNING)
+    assert charts.not_finite([run]) == [
+        'run: not finite, and not drawn: Loss of the critics (10 records), Image features '
+        '(10 records).'
+    ]
     assert not re.search(r'\b(nan|inf)\b', ''.join(drawn))
 
 
@@ -170,6 +225,17 @@ def test_a_torn_replay_is_left_out(tmp_path):
     replay(path)
     for file in (path / 'replay').glob('*.npz'):
         file.write_bytes(file.read_bytes()[:1000])
+    assert frames.strips(runs.read(path)) == []
+
+
+def test_frames_that_are_broken_are_left_out(tmp_path):
+    path = made(tmp_path / 'run')
+    replay(path)
+    for file in (path / 'replay').glob('*.npz'):
+        data = bytearray(file.read_bytes())
+        at = data.index(b'frame.npy') + 2000
+        data[at] ^= 255
+        file.write_bytes(data)
     assert frames.strips(runs.read(path)) == []
 
 

@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
 
+from av_td3_ros.cli.main import main
 from av_td3_ros.options import ConfigError
 from av_td3_ros.report import runs, series
 from made_runs import evaluation, made
@@ -45,6 +47,17 @@ def test_rows_that_do_not_fit_are_left_out_and_counted(tmp_path):
     found = runs.read(path)
     assert 'metrics.csv: 2 rows do not fit its head, and are left out.' in found.notes
     assert len(found.metrics['env_step']) == 90
+
+
+def test_rows_without_a_step_are_left_out_and_told(tmp_path):
+    path = made(tmp_path, 2000)
+    head, *lines = (path / 'metrics.csv').read_text().splitlines()
+    (path / 'metrics.csv').write_text(
+        '\n'.join([head, *(',' + line.partition(',')[2] for line in lines), ''])
+    )
+    found = runs.read(path)
+    assert found.notes == ('metrics.csv: 10 rows tell no step, and are left out.',)
+    assert len(series.metric_curve(found, 'td_error', series.STEPS).x) == 0
 
 
 def test_what_is_not_finite_is_kept_apart_from_what_is_not_computed(tmp_path):
@@ -126,6 +139,16 @@ def test_runs_of_the_same_settings_are_seeds_of_one_group(tmp_path):
     assert band.mean == pytest.approx((band.low + band.high) / 2)
 
 
+def test_a_setting_that_an_older_version_did_not_have_is_the_default(tmp_path):
+    found = [made(tmp_path / name, 1000, seed) for seed, name in enumerate('abc')]
+    text = (found[1] / 'config.yaml').read_text()
+    assert text.count('    tau: 0.01\n') == 1
+    (found[1] / 'config.yaml').write_text(text.replace('    tau: 0.01\n', ''))
+    (found[2] / 'config.yaml').write_text(text.replace('    tau: 0.01\n', '    tau: 0.02\n'))
+    groups = series.groups([runs.read(path) for path in found])
+    assert [[run.name for run in group.runs] for group in groups] == [['a', 'b'], ['c']]
+
+
 def test_a_band_ends_with_the_shortest_run(tmp_path):
     found = [runs.read(made(tmp_path / str(steps), steps)) for steps in (2000, 3000)]
     curves = [series.episode_curve(run, 'length', series.STEPS) for run in found]
@@ -149,3 +172,32 @@ def test_reward_shares_sum_to_a_hundred(tmp_path):
     assert len(steps) == 100 and set(terms) == {'progress', 'lateral_deviation'}
     assert sum(terms.values()) == pytest.approx(np.full(100, 100.0))
     assert terms['progress'][0] == pytest.approx(100 * 120 / 140)
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path):
+    paths = [made(tmp_path / place / 'run', 200) for place in ('one/a', 'two/a', 'two/b')]
+    assert [run.name for run in runs.read_all(paths)] == ['one/a/run', 'two/a/run', 'b/run']
+    assert [run.name for run in runs.read_all(paths[:1])] == ['run']
+
+
+def test_a_run_that_is_given_twice_is_refused(tmp_path):
+    path = made(tmp_path / 'run', 200)
+    with pytest.raises(ConfigError, match='runs must differ, got'):
+        runs.read_all([path, tmp_path / 'run' / '..' / 'run'])
+
+
+@pytest.mark.parametrize('output', ['', 'file/report.html', 'run'])
+def test_a_page_that_cannot_be_written_is_told_in_one_sentence(tmp_path, capsys, output):
+    path = made(tmp_path / 'run', 200)
+    (tmp_path / 'file').write_text('')
+    assert main(['report', str(path), '--output', str(tmp_path / output)]) == 2
+    told = capsys.readouterr().err
+    assert not list(tmp_path.rglob('*.part'))
+    assert told.count('\n') == 1 and 'must go to a file that can be written, got' in told
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    """Linux takes any bytes."""
+    path = made(tmp_path / os.fsdecode(b'r\xff\xfe'), 1000)
+    assert main(['report', str(path)]) == 0
+    assert 'r??' in (path / 'report.html').read_text()

@@ -188,3 +188,26 @@ def test_every_tensor_is_checked_for_nan(packed):
 
 def test_refuses_where_another_observation_is_expected(packed):
     assert 'observation must be stack 4, got 2' in refusal(packed, ObsSpec(4, 36, 36, ('speed',)))
+
+
+@pytest.mark.parametrize('driving, version', [(0, 1), (0, 900), (3, 4), (3, 900), (900, 1)])
+def test_versions_rise_and_the_first_begins_a_new_run(driving, version):
+    weights.admit(version, driving, 10, 10)
+
+
+@pytest.mark.parametrize(
+    'driving, version', [(3, 3), (3, 2), (900, 2), (3, 0), (0, 0), (3, 2**64 - 1), (2**64 - 1, 5)]
+)
+def test_an_older_or_impossible_version_is_refused(driving, version):
+    with pytest.raises(WeightsError, match=f'version must rise, .*got {version} while {driving}'):
+        weights.admit(version, driving, 10, 10)
+
+
+def test_a_huge_message_is_refused_before_it_is_hashed(packed, monkeypatch):
+    with pytest.raises(WeightsError, match='weights must have at most 268435456 bytes, got 4294'):
+        weights.admit(1, 0, 2**32, 10)
+    with pytest.raises(WeightsError, match='at most 100000 characters, got 100001'):
+        weights.admit(1, 0, 10, 100_001)
+    monkeypatch.setattr(weights, '_check_hash', lambda *_: pytest.fail('hashed'))
+    text = refusal(packed._replace(spec=packed.spec + ' ' * 100_000))
+    assert text.startswith('specification must have at most 100000 characters')

@@ -24,6 +24,7 @@ from nav_msgs.msg import Odometry, Path
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
+from av_td3_ros.bridge import bounds
 from av_td3_ros.datatypes import Control, ObsSpec, Pose, SpecError, VehicleState
 from av_td3_ros.driving import episode_machine as machine
 from av_td3_ros.driving.episode import SUMMARY
@@ -42,8 +43,9 @@ def to_ns(stamp: Time) -> int:
 
 
 def from_ns(stamp: int) -> Time:
-    """Return nanoseconds as a stamp."""
-    return Time(sec=stamp // NANOSECONDS, nanosec=stamp % NANOSECONDS)
+    """Return nanoseconds as a stamp, the last or first one where it is beyond."""
+    seconds, rest = divmod(stamp, NANOSECONDS)
+    return Time(sec=min(max(seconds, -(2**31)), 2**31 - 1), nanosec=rest)
 
 
 def to_bytes(values: np.ndarray) -> array.array:
@@ -92,13 +94,12 @@ def from_odometry(msg: Odometry) -> VehicleState:
     """
     Return odometry as a vehicle state; linear velocity is in the body frame.
 
-    :raises SpecError: where a number in it is not finite.
+    :raises SpecError: where a number in it is not finite, or is that of no vehicle.
     """
     state = VehicleState(
         from_pose_msg(msg.pose.pose), msg.twist.twist.linear.x, msg.twist.twist.angular.z
     )
-    if not all(math.isfinite(value) for value in (*state.pose, state.speed, state.yaw_rate)):
-        raise SpecError(f'odometry must be finite, got {state}; check the odometry topic')
+    bounds.check_state(state)
     return state
 
 
@@ -219,15 +220,13 @@ def from_path(msg: Path) -> Route:
     """
     Return a path as a route.
 
-    :raises SpecError: for fewer than two points.
+    :raises SpecError: for fewer than two points, too many, or one that is nowhere.
     """
+    bounds.check_count(msg)
     points = np.array(
         [(p.pose.position.x, p.pose.position.y) for p in msg.poses], np.float64
     ).reshape(-1, 2)
-    if len(points) < 2 or not np.all(np.isfinite(points)):
-        raise SpecError(
-            f'a route needs at least 2 finite points, got {len(points)}; check the waypoints topic'
-        )
+    bounds.check_points(points)
     try:
         return Route.from_points(points)
     except ValueError as error:
@@ -313,6 +312,7 @@ def to_episode_state(state: machine.FrameState) -> EpisodeState:
 def to_episode_result(ended: machine.Ended, route: str) -> EpisodeResult:
     """Return a finished episode on a route of some name as a message."""
     episode = ended.episode
+    trail = episode.measures.trail.points
     msg = EpisodeResult(
         episode_id=ended.episode_id,
         mode=int(ended.mode),
@@ -322,6 +322,8 @@ def to_episode_result(ended: machine.Ended, route: str) -> EpisodeResult:
         route_length=float(episode.route.length),
         **episode.summary,
         policy_version=ended.policy_version,
+        trail_x=[float(x) for x, _ in trail],
+        trail_y=[float(y) for _, y in trail],
         reward_terms=list(episode.term_sums),
         reward_sums=[float(v) for v in episode.term_sums.values()],
     )
@@ -350,7 +352,12 @@ def exploration(msg: PolicyWeights) -> ExplorationConfig:
 
 
 def result_row(msg: EpisodeResult) -> Dict[str, Any]:
-    """Return a finished episode as a flat row, for ``episodes.csv``."""
+    """
+    Return a finished episode as a row for ``RunFolder.add_episode``.
+
+    :raises SpecError: where it holds more or other than an episode can have.
+    """
+    bounds.check_result(msg)
     row = {
         name: getattr(msg, name)
         for name in (
@@ -364,6 +371,7 @@ def result_row(msg: EpisodeResult) -> Dict[str, Any]:
             'policy_version',
         )
     }
+    row['trail'] = tuple(zip(msg.trail_x, msg.trail_y))
     row.update({f'reward_{name}': value for name, value in zip(msg.reward_terms, msg.reward_sums)})
     return row
 

@@ -34,8 +34,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Pose, PoseStamped, Twist
 from nav_msgs.msg import Odometry, Path
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Bool, Float32
+from std_srvs.srv import SetBool
 from visualization_msgs.msg import MarkerArray
 
 from av_td3_ros.bridge import qos
@@ -85,7 +86,17 @@ TOPICS: Dict[str, Topic] = {
     'actor_list': Topic(
         '/carla/actor_list', CarlaActorList, 'bridge', FRAME, 'ids, to classify collisions'
     ),
+    'markers': Topic(
+        '/carla/markers', MarkerArray, 'bridge', FRAME, 'a box for every vehicle, where watched'
+    ),
     'image': Topic(f'{EGO}/rgb_front/image', Image, 'bridge', FRAME, 'front camera, bgra8'),
+    'image_compressed': Topic(
+        f'{EGO}/rgb_front/image/compressed',
+        CompressedImage,
+        'bridge',
+        FRAME,
+        'the same instead, jpeg or png (perception.camera.transport)',
+    ),
     'camera_info': Topic(
         f'{EGO}/rgb_front/camera_info', CameraInfo, 'bridge', FRAME, 'intrinsics'
     ),
@@ -182,6 +193,9 @@ TOPICS: Dict[str, Topic] = {
     'diagnostics': Topic(
         '/diagnostics', DiagnosticArray, 'bridge', '1 Hz', 'health of every node'
     ),
+    'cmd_vel': Topic(
+        'cmd_vel', Twist, 'bridge', FRAME, 'speed and yaw rate (policy.output: twist)'
+    ),
     # for people; `~` is the publishing node
     'debug_stack': Topic(
         '~/debug/stack', Image, 'bridge', '<= 10 Hz', 'the stack that the policy sees'
@@ -189,11 +203,29 @@ TOPICS: Dict[str, Topic] = {
     'debug_markers': Topic(
         '~/debug/markers', MarkerArray, 'latched', CHANGE, 'route and goal for rviz'
     ),
+    # of watch_node, which stands beside the graph
+    'watch_markers': Topic(
+        'watch/markers', MarkerArray, 'bridge', '<= 10 Hz', 'planned control, Q and features'
+    ),
+    'watch_steering': Topic('watch/steering', Float32, 'bridge', '<= 10 Hz', 'to be plotted'),
+    'watch_acceleration': Topic(
+        'watch/acceleration', Float32, 'bridge', '<= 10 Hz', 'to be plotted'
+    ),
+    'watch_q_policy': Topic(
+        'watch/q_policy', Float32, 'bridge', '1 Hz', 'mean Q of what the policy would do'
+    ),
+    'watch_q_replay': Topic(
+        'watch/q_replay', Float32, 'bridge', '1 Hz', 'mean Q of what was done'
+    ),
+    'watch_feature_norm': Topic(
+        'watch/feature_norm', Float32, 'bridge', '1 Hz', 'mean L2 norm of the features'
+    ),
 }
 
 SERVICES: Dict[str, Service] = {
     'save_checkpoint': Service('~/save_checkpoint', SaveCheckpoint, 'write a checkpoint now'),
     'set_paused': Service('~/set_paused', SetPaused, 'pause the world, or let it go on'),
+    'engage': Service('~/engage', SetBool, 'policy: drive, or hand the car over'),
     'set_mode': Service('~/set_mode', SetMode, 'training or evaluation, from the next episode on'),
 }
 

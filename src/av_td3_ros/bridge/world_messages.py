@@ -19,8 +19,9 @@ from carla_msgs.msg import (
 from geometry_msgs.msg import TransformStamped, Vector3
 from nav_msgs.msg import Odometry
 from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
 
-from av_td3_ros.bridge import convert
+from av_td3_ros.bridge import convert, markers
 from av_td3_ros.datatypes import Control, Pose
 from av_td3_ros.sim.traffic import FIRST_ID
 from av_td3_ros.sim.vehicle import VehicleParams
@@ -98,6 +99,12 @@ def actor_list(world: World, role: str) -> CarlaActorList:
         for index, body in enumerate(world.traffic.bodies)
     ]
     return CarlaActorList(actors=[ego, *others])
+
+
+def vehicle_markers(world: World, stamp: convert.Time) -> MarkerArray:
+    """Return a box for the vehicle and for each of the traffic, to be looked at."""
+    others = enumerate(world.others.tolist(), start=FIRST_ID)
+    return markers.vehicles([(EGO_ID, world.box.tolist()), *others], EGO_ID, _in_map(stamp))
 
 
 def collision(hit: Collision, role: str, stamp: convert.Time) -> CarlaCollisionEvent:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from av_td3_ros.cli import bench_graph, bench_learner, bench_replay, bench_sim
+from av_td3_ros.cli import bench_deploy, bench_graph, bench_learner, bench_replay, bench_sim
 
-BENCHMARKS = (bench_graph, bench_learner, bench_replay, bench_sim)
+BENCHMARKS = (bench_graph, bench_deploy, bench_learner, bench_replay, bench_sim)
 
 
 def add_parser(commands: Any) -> None:

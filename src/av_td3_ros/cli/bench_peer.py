@@ -1,8 +1,9 @@
 """
 Stable-Baselines3's TD3 beside the learner: the same experience, the same weights, the same noise.
 
-The only module that touches stable_baselines3, and only when a function is called: it is needed
-for the benchmarks and for the proof that preset ``sb3`` is what it says, never to train or drive.
+With ``study_sb3.py`` the only module that touches stable_baselines3, and only when a function is
+called: it is needed for the benchmarks, for the proof that preset ``sb3`` is what it says and for
+the comparison in ``av-td3 study peer``, never to train or drive.
 """
 
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
@@ -30,7 +31,7 @@ def version() -> str:
         import stable_baselines3
     except ImportError as error:
         raise ConfigError(
-            f'bench learner must have stable_baselines3 to compare with, got: {error}; install it '
+            f'a comparison must have stable_baselines3 to compare with, got: {error}; install it '
             'with `pip install stable-baselines3` (CPU PyTorch is enough)'
         ) from None
     return stable_baselines3.__version__

@@ -83,6 +83,19 @@ def examine() -> List[Finding]:
         lambda: _module('cv2', 'pip install opencv-python-headless'),
         lambda: _module('safetensors', 'pip install safetensors'),
         lambda: _module('zstandard', 'pip install zstandard'),
+        lambda: _module(
+            'mcap_ros2',
+            'pip install mcap mcap-ros2-support; `av-td3 record` needs them',
+            needed=False,
+        ),
+        lambda: _module(
+            'onnxruntime',
+            'pip install onnxruntime; drives with exported policies',
+            needed=False,
+        ),
+        lambda: _module(
+            'onnxscript', 'pip install onnx onnxscript; `av-td3 export` needs them', needed=False
+        ),
         _carla,
         lambda: _module('panda3d', 'pip install panda3d', 'panda3d.core', needed=False),
         lambda: _module('tensorboard', 'pip install tensorboard', needed=False),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from av_td3_ros.cli import common
+from av_td3_ros.cli.sources import load, output_folder, policy_setting, settings_file
 from av_td3_ros.config import RunConfig, WEATHERS
 from av_td3_ros.options import ConfigError, to_flat
 from av_td3_ros.run_folder import RunFolder
@@ -51,7 +52,8 @@ def add_parser(commands: Any) -> None:
         'sources',
         metavar='RUN',
         nargs='*',
-        help='run folder, or one checkpoint folder; none with --baselines alone',
+        help='run folder, one checkpoint folder, or a file of `av-td3 export`; none with '
+        '--baselines alone',
     )
     parser.add_argument(
         '--via',
@@ -182,11 +184,11 @@ def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
     :raises ConfigError: where one cannot be written.
     """
     if len(plan.sources) == 1:
-        folders = [Path(options.output) if options.output else plan.sources[0] / 'evaluation']
+        folders = [Path(options.output) if options.output else output_folder(plan.sources[0])]
     else:
         beside = Path(options.output) if options.output else common.new_run_folder('evaluation')
         folders = [
-            beside / name if options.output else source / 'evaluation'
+            beside / name if options.output else output_folder(source)
             for name, source in zip(plan.names, plan.sources)
         ]
         folders.append(beside)
@@ -197,8 +199,6 @@ def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
 
 def _configs(options: argparse.Namespace, sources: Tuple[Path, ...]) -> Tuple[RunConfig, ...]:
     """Each run sees and looks as it was trained; world, routes and endings are the first one's."""
-    from av_td3_ros.td3 import checkpoint
-
     given = options.config
     world: Dict[str, Any] = {
         'policy.accept_weights': False,
@@ -214,11 +214,12 @@ def _configs(options: argparse.Namespace, sources: Tuple[Path, ...]) -> Tuple[Ru
         return (common.load_config(options, world),)
     configs: List[RunConfig] = []
     for source in sources:
-        checkpoint.load_policy(source)
-        options.config = given or written_config(source)
-        extra = {**world, 'policy.checkpoint': str(source.resolve())}
-        configs.append(common.load_config(options, extra))
-        checkpoint.load_policy(source, configs[-1].observation.spec())
+        load(source)
+        with settings_file(source) as written:
+            options.config = given or written
+            extra = {**world, **policy_setting(source)}
+            configs.append(common.load_config(options, extra))
+        load(source, configs[-1].observation)
         if len(configs) == 1:
             first = to_flat(configs[0])
             own = ('simulator.map', 'simulator.vehicles', 'simulator.weather')
@@ -231,13 +232,6 @@ def _configs(options: argparse.Namespace, sources: Tuple[Path, ...]) -> Tuple[Ru
                 }
             )
     return tuple(configs)
-
-
-def written_config(source: Path) -> Any:
-    """Return the config.yaml of the run that a folder is or belongs to, or None."""
-    source = source.resolve()
-    files = [folder / 'config.yaml' for folder in (source, *source.parents)]
-    return next((str(file) for file in files if file.exists()), None)
 
 
 def _names(sources: Tuple[Path, ...]) -> Tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from av_td3_ros.cli import common
-from av_td3_ros.cli.evaluate import Plan, written_config
+from av_td3_ros.cli.evaluate import Plan
 from av_td3_ros.cli.sim_drivers import Action, ExpertDriver, PolicyDriver
+from av_td3_ros.cli.sources import settings_file
 from av_td3_ros.cli.train import catch_stops
 from av_td3_ros.config import RunConfig
 from av_td3_ros.datatypes import Observation, Outcome
@@ -28,6 +29,24 @@ UNKNOWN_TIME = (
     'Over the graph nobody says where the others are: the least time to collision is measured '
     'with --via in-process alone.'
 )
+
+
+TOO_LATE = (
+    '{policy}: {count} steps were not driven in step with the simulator, because this machine was '
+    'too busy: the figures may differ from those without ROS.'
+)
+
+
+def late_note(policy: str, health: Mapping[str, Mapping[str, Any]]) -> Tuple[str, ...]:
+    """
+    Say where commands came late over the graph; nothing where none did.
+
+    :param health: what each node says of itself on ``/diagnostics``.
+    """
+    simulator, manager = health.get('simulator', {}), health.get('episode_manager', {})
+    counts = [simulator.get('timeouts', 0), manager.get('unpaced_steps', 0)]
+    count = sum(int(value) for value in counts)
+    return (TOO_LATE.format(policy=policy, count=count),) if count else ()
 
 
 class RandomDriver:
@@ -102,7 +121,7 @@ def drive(plan: Plan, folders: Sequence[Path]) -> Tuple[List[Result], str]:
     :param folders: for the logs of each run's graph.
     :returns: a result each, the runs first, of those that were begun; and what went wrong.
     """
-    if plan.via == 'graph':
+    if plan.via == 'graph' and plan.sources:  # baselines are driven in this process
         common.check_middleware()
         from av_td3_ros.cli.evaluate_graph import drive_graph
     watch = Watch(plan.episodes * (len(plan.sources) + len(plan.baselines)))
@@ -178,9 +197,9 @@ def _held_out(source: Path, config: RunConfig) -> bool:
     from av_td3_ros.options import flatten
     from av_td3_ros import presets
 
-    written = written_config(source)
-    if written is None:
-        return False
-    trained = flatten(presets.read_yaml(Path(written)))
+    with settings_file(source) as written:
+        if written is None:
+            return False
+        trained = flatten(presets.read_yaml(Path(written)))
     elsewhere = trained.get('simulator.map', config.simulator.map) != config.simulator.map
     return elsewhere or trained.get('episode_manager.routes') == 'training'

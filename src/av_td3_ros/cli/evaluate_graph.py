@@ -5,7 +5,13 @@ import time
 from typing import Any
 
 from av_td3_ros.bridge.convert import result_row
-from av_td3_ros.cli.evaluate_drive import MOST_ABORTED, PATIENCE, PATIENCE_PER_STEP, Watch
+from av_td3_ros.cli.evaluate_drive import (
+    late_note,
+    MOST_ABORTED,
+    PATIENCE,
+    PATIENCE_PER_STEP,
+    Watch,
+)
 from av_td3_ros.config import RunConfig
 from av_td3_ros.evaluation.figures import Result
 from av_td3_ros.nodes.supervisor import GraphError, Supervisor
@@ -28,6 +34,7 @@ def drive_graph(config: RunConfig, result: Result, folder: Path, watch: Watch) -
             graph.on_result = take
             _watch(graph, config, result, folder, watch)
             graph.finish()
+            result.notes += late_note(result.policy, graph.health)
     except GraphError as error:
         return str(error)
     return ''

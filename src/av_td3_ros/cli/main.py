@@ -4,9 +4,41 @@ import argparse
 import sys
 from typing import List, Optional
 
-from av_td3_ros.cli import bench, doctor, evaluate, gate, presets, report, sim, train
+from av_td3_ros.cli import (
+    bench,
+    check,
+    doctor,
+    evaluate,
+    export,
+    gate,
+    presets,
+    record,
+    replay,
+    report,
+    security,
+    sim,
+    study,
+    train,
+    view,
+)
 
-COMMANDS = (train, evaluate, gate, report, sim, bench, presets, doctor)
+COMMANDS = (
+    train,
+    evaluate,
+    gate,
+    report,
+    export,
+    sim,
+    record,
+    replay,
+    view,
+    study,
+    bench,
+    presets,
+    check,
+    security,
+    doctor,
+)
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
 

@@ -9,6 +9,7 @@ import sys
 from typing import Any, Dict, Tuple
 
 from av_td3_ros.cli import common
+from av_td3_ros.cli.sources import settings_file
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
 
@@ -36,7 +37,9 @@ def add_parser(commands: Any) -> None:
     who = parser.add_mutually_exclusive_group()
     who.add_argument('--expert', action='store_true', help='let the expert drive')
     who.add_argument(
-        '--policy', metavar='RUN', help='let a trained policy drive: run or checkpoint folder'
+        '--policy',
+        metavar='RUN',
+        help='let a trained policy drive: run or checkpoint folder, or exported file',
     )
     parser.add_argument(
         '--record', metavar='FILE', help='write a .gif, .mp4, or .png of the last picture'
@@ -113,9 +116,8 @@ def prepare(options: argparse.Namespace) -> Tuple[RunConfig, bool]:
     if options.seed is not None:
         extra['episode_manager.seed'] = options.seed
     if options.policy and not options.config:
-        source = Path(options.policy).resolve()
-        files = [folder / 'config.yaml' for folder in (source, *source.parents)]
-        options.config = next((str(file) for file in files if file.exists()), None)
+        with settings_file(Path(options.policy)) as options.config:
+            return common.load_config(options, extra), watched
     return common.load_config(options, extra), watched
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol, Tuple
 
+from av_td3_ros.cli import sources
 from av_td3_ros.config import RunConfig
 from av_td3_ros.datatypes import Observation
 from av_td3_ros.sim.env import DrivingEnv
@@ -97,16 +98,18 @@ class PolicyDriver:
         """
         Load it.
 
-        :param source: a run or checkpoint folder.
-        :param config: its observation must be that of the checkpoint.
-        :raises CheckpointError: where it cannot drive here.
+        :param source: a run or checkpoint folder, or an exported file.
+        :param config: its observation must be that of the policy; its policy section names the
+            engine of an exported one.
+        :raises CheckpointError: where a checkpoint cannot drive here.
+        :raises ArtefactError: where an exported policy cannot drive here.
         """
-        from av_td3_ros.td3 import checkpoint
-        from av_td3_ros.td3.behaviour import Behaviour
-
-        self._behaviour = Behaviour(seed=0)
-        loaded = checkpoint.load_policy(source, config.observation.spec())
-        self._behaviour.adopt(loaded.policy)
+        self._behaviour = sources.load(
+            source,
+            config.observation,
+            engine=config.policy.engine,
+            threads=config.policy.engine_threads,
+        )
 
     def begin(self, env: DrivingEnv) -> None:
         """Forget the last episode."""

@@ -19,7 +19,7 @@ class Gated(NamedTuple):
 
 
 class CommandGate:
-    """Stateful only in the last steering that it let through."""
+    """Stateful only in the last action that it let through."""
 
     def __init__(self, config: GateConfig, period: float) -> None:
         """
@@ -27,18 +27,24 @@ class CommandGate:
         :param period: time between two commands, s.
         """
         self._rate = config.max_steering_rate
-        self._steering = 0.0
+        self._rise = config.max_acceleration_rate
+        self._steering = self._acceleration = 0.0
         self.interventions = 0
         self.set_period(period)
 
     def set_period(self, period: float) -> None:
         """Set the time between two commands, s."""
         self._max_change = self._rate * period
+        self._max_rise = self._rise * period if self._rise else math.inf
 
-    def brake(self) -> Tuple[float, float]:
-        """Return the braking action; the steering goes straight as fast as the limit allows."""
-        self._steering = self._limited(0.0)
-        return self._steering, -1.0
+    def brake(self, acceleration: float = -1.0) -> Tuple[float, float]:
+        """
+        Return the braking action; the steering goes straight as fast as the limit allows.
+
+        :param acceleration: how hard, in [-1, 0].
+        """
+        self._steering, self._acceleration = self._limited(0.0), acceleration
+        return self._steering, acceleration
 
     def check(self, action: Sequence[float]) -> Gated:
         """
@@ -59,9 +65,13 @@ class CommandGate:
             reason = f'out of [-1, 1]: steering {steering:.3f}, acceleration {acceleration:.3f}'
         elif limited != steering:
             reason = f'steering rate: {self._steering:.3f} to {steering:.3f} in one tick'
+        elif bounded[1] > self._acceleration + self._max_rise:
+            reason = f'acceleration rate: {self._acceleration:.3f} to {acceleration:.3f}'
         self.interventions += bool(reason)
         self._steering = limited
-        return Gated((limited, bounded[1]), reason)
+        # Upward alone: a brake is never held up.
+        self._acceleration = min(bounded[1], self._acceleration + self._max_rise)
+        return Gated((limited, self._acceleration), reason)
 
     def _limited(self, steering: float) -> float:
         return max(

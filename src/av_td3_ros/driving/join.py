@@ -44,7 +44,8 @@ class FrameJoin:
         frame[kind] = value
         if frame.keys() != self._kinds:
             while len(self._frames) > self._keep:
-                del self._frames[min(self._frames)]
+                # What came first, not what is stamped first: stamps from the future would stay.
+                del self._frames[next(iter(self._frames))]
                 self.dropped += 1
             return None
         older = [k for k in self._frames if k <= key]

@@ -13,6 +13,7 @@ import numpy as np
 
 from av_td3_ros.datatypes import VehicleState
 from av_td3_ros.driving.route import RoutePosition
+from av_td3_ros.driving.trail import Trail
 
 STANDING_SPEED = 0.5
 # Farthest that two vehicles are followed, each with the velocity that it has, s.
@@ -44,12 +45,13 @@ class StepExtras(NamedTuple):
 
 
 class Measures:
-    """Adds up the steps of one episode; ``standing``: s since it last moved."""
+    """Adds up the steps of one episode; ``standing``: s since it moved; ``trail``: its way."""
 
     def __init__(self, start: VehicleState, period: float) -> None:
         """:param start: state at step 0. :param period: time of a step, s."""
         self._period = period
         self._last = start
+        self.trail = Trail(start.pose)
         self._acceleration = 0.0
         self._lateral = self._heading = self._speed = self._sideways = self._jerk = 0.0
         self._off_road = 0.0
@@ -80,6 +82,7 @@ class Measures:
         :param collided: whether it hit something.
         """
         last, self._last = self._last, state
+        self.trail.add(state.pose)
         self.length += 1
         way = math.hypot(state.pose.x - last.pose.x, state.pose.y - last.pose.y)
         self.distance += way

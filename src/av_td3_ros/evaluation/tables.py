@@ -1,23 +1,31 @@
 """What an evaluation leaves behind: a table for people, CSV, JSON and LaTeX."""
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
 from typing import List, Sequence
 
 from av_td3_ros.driving.statistics import Estimate
-from av_td3_ros.evaluation.figures import Figure, FIGURES, Result
-from av_td3_ros.run_folder import replace_file
+from av_td3_ros.evaluation.figures import Figure, FIGURES, Result, Row
+from av_td3_ros.run_folder import replace_file, trajectory, TRAJECTORY
 
 NOT_MEASURED = '-'
 LATEX = {'%': r'\%', 'm/s3': r'm/s$^3$', 'm/s2': r'm/s$^2$', 'deg': r'$^\circ$'}
-SPECIAL = {'_': r'\_', '%': r'\%', '&': r'\&', '#': r'\#', '$': r'\$'}
+SPECIAL = {
+    **{letter: '\\' + letter for letter in '_%&#${}'},
+    '\\': r'\textbackslash{}',
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+}
 
 
 def write(folder: Path, results: Sequence[Result]) -> None:
     """
-    Write evaluation.json, .csv and .tex, and others.csv where there are several.
+    Write evaluation.json, .csv and .tex, trajectories.csv, and others.csv where there are several.
+
+    A reader sees the old or the new file, never a part of it.
 
     :param folder: made where it is not there. :param results: the first is what it is about.
     """
@@ -28,28 +36,33 @@ def write(folder: Path, results: Sequence[Result]) -> None:
     if len(results) > 1:
         _write_rows(folder / 'others.csv', results[1:])
     replace_file(folder / 'evaluation.tex', latex(results))
+    ways = [
+        trajectory({'policy': result.policy, **row})
+        for result in results
+        for row in result.rows
+        if row.get('trail')
+    ]
+    _write_csv(folder / 'trajectories.csv', [*TRAJECTORY, 'points'], ways)
 
 
 def _write_rows(path: Path, results: Sequence[Result]) -> None:
     rows = [{'policy': result.policy, **row} for result in results for row in result.rows]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open('w', newline='') as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    columns = list(dict.fromkeys(name for row in rows for name in row if name != 'trail'))
+    _write_csv(path, columns, rows)
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    file = io.StringIO(newline='')
+    writer = csv.DictWriter(file, columns, extrasaction='ignore', lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_file(path, file.getvalue())
 
 
 def text(results: Sequence[Result]) -> str:
     """Return the table for people: a line per figure, a column per policy."""
     heads = ['', ''] + [result.policy for result in results]
-    counts = ['episodes', ''] + [
-        (
-            f'{len(result.driven)} of {result.wanted}, partial'
-            if result.is_partial
-            else str(len(result.driven))
-        )
-        for result in results
-    ]
+    counts = ['episodes', '', *map(_counted, results)]
     lines = [heads, counts, ['driven', ''] + [result.via for result in results]]
     lines += _figures(results, '{mean} [{low}, {high}]')
     widths = [max(map(len, column)) for column in zip(*lines)]
@@ -59,6 +72,11 @@ def text(results: Sequence[Result]) -> str:
     )
 
 
+def _counted(result: Result) -> str:
+    driven = len(result.driven)
+    return f'{driven} of {result.wanted}, partial' if result.is_partial else str(driven)
+
+
 def latex(results: Sequence[Result]) -> str:
     """Return a tabular that needs no package."""
     heads = ' & '.join(['', *(_escaped(result.policy) for result in results)])
@@ -66,7 +84,7 @@ def latex(results: Sequence[Result]) -> str:
         rf'\begin{{tabular}}{{l{"r" * len(results)}}}',
         r'\hline',
         rf'{heads} \\',
-        ' & '.join(['episodes', *(str(len(result.driven)) for result in results)]) + r' \\',
+        ' & '.join(['episodes', *map(_counted, results)]) + r' \\',
         r'\hline',
     ]
     for title, unit, *cells in _figures(results, '${mean}$ [${low}$, ${high}$]'):
@@ -90,13 +108,14 @@ def _figures(results: Sequence[Result], form: str) -> List[List[str]]:
 def _cell(estimate: Estimate, figure: Figure, form: str) -> str:
     if not math.isfinite(estimate.mean):
         return NOT_MEASURED
-    shown = Estimate(*(_number(figure.scale * value) for value in estimate))
+    shown = Estimate(*(number(figure.scale * value) for value in estimate))
     if not math.isfinite(estimate.low):
         form = form.partition(' [')[0]
     return form.format(**shown._asdict())
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return three digits of a figure, or all before the point."""
     return f'{value:.3g}' if abs(value) < 1000.0 else f'{value:.0f}'
 
 

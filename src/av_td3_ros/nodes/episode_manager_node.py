@@ -25,7 +25,7 @@ from geometry_msgs.msg import PoseStamped, Twist
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 
-from av_td3_ros.bridge import convert, markers
+from av_td3_ros.bridge import bounds, convert, markers
 from av_td3_ros.config import EpisodeConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving import episode_machine as machine
@@ -110,13 +110,13 @@ class EpisodeManagerNode(GraphNode):
     def on_world_info(self, msg: CarlaWorldInfo) -> None:
         """Read the road network, to draw routes from."""
         try:
-            self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
-            self._routes = RouteSet(self.config, self._road_map)
-            self._routes.at(0, self.config.seed)  # refuse here a map without such routes
+            road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
+            routes = RouteSet(self.config, road_map)
+            routes.at(0, self.config.seed)  # refuse here a map without such routes
         except MapError as error:
-            self._road_map = self._routes = None
-            self._complain(str(error))
+            self._complain(str(error))  # a map that was read before stays: it comes only once
             return
+        self._road_map, self._routes = road_map, routes
         self._fault = ''
         if self._machine is not None:
             self._carry_out(self._machine.abort('the simulation was started again'))
@@ -124,8 +124,8 @@ class EpisodeManagerNode(GraphNode):
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size of the simulation."""
-        if self._period is None and msg.fixed_delta_seconds > 0.0:
-            self._period = round(msg.fixed_delta_seconds, 6)  # what a float32 means
+        if self._period is None and bounds.tick(msg):
+            self._period = round(bounds.tick(msg), 6)  # what a float32 means
             self._make_machine()
 
     def on_training_status(self, msg: TrainingStatus) -> None:

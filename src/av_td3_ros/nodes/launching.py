@@ -90,8 +90,13 @@ ARGUMENTS = {
     'deploy': (
         *COMMON,
         OBSERVATION,
-        ('checkpoint', None, 'checkpoint folder to drive with'),
+        ('artefact', '', 'file of `av-td3 export` to drive with'),
+        ('checkpoint', '', 'or a checkpoint folder'),
+        ('engage', 'false', 'true: drive at once; false: wait for the service policy/engage'),
+        ('output', 'carla', "commands as 'carla', 'twist', 'ackermann' or 'autoware'"),
         ('lock_step', 'false', 'true where a simulation waits for every command'),
+        ('params', '', 'a parameter file of your own, laid over all of this'),
+        ('autostart', 'true', 'false: configure and activate the nodes by yourself'),
     ),
     'simulation': (
         *COMMON,
@@ -131,13 +136,18 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
     actions = _carla(given) if simulator == 'carla' else []
     overrides = _overrides(kind, given)
     for spec in graph.nodes(kind, simulator):
-        files = [str(share('config', spec.file))]
+        own = [str(Path(given['params']).resolve())] if given.get('params') else []
+        started = given.get('autostart', 'true').lower() == 'true'
         node = Node(
             package=PACKAGE,
             executable=spec.executable,
             name=spec.name,
             namespace=given['namespace'],
-            parameters=[*files, {'autostart': True, **overrides[spec.name]}],
+            parameters=[
+                str(share('config', spec.file)),
+                {'autostart': started, **overrides[spec.name]},
+                *own,
+            ],
             output='screen',
             emulate_tty=True,
         )
@@ -182,18 +192,32 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
                 'steps': int(given['steps']),
             }
         )
-    elif kind in ('evaluation', 'deploy'):
+    elif kind == 'evaluation':
         values['policy'].update(
             checkpoint=str(Path(given['checkpoint']).resolve()), accept_weights=False
         )
         values['episode_manager']['start_in_evaluation'] = True
-    if kind == 'deploy':
-        values['perception']['episodes'] = False
-        values['policy']['lock_step'] = given['lock_step'].lower() == 'true'
+    elif kind == 'deploy':
+        for name, told in (*graph.DEPLOYED.items(), *_deployment(given).items()):
+            values[name].update(told)
     if kind == 'simulation':
         waits = given['lock_step'].lower() == 'true'
         values['simulator']['wait_for_vehicle_control_command'] = waits
     return values
+
+
+def _deployment(given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
+    """Return what the arguments of a deployment tell its nodes."""
+    policy: Dict[str, Any] = {
+        'output': given['output'],
+        'lock_step': given['lock_step'].lower() == 'true',
+        'gate.engaged': given['engage'].lower() == 'true',
+    }
+    for name in ('artefact', 'checkpoint'):
+        if given[name]:
+            policy[name] = str(Path(given[name]).resolve())
+    perception = {'artefact': policy['artefact']} if 'artefact' in policy else {}
+    return {'policy': policy, 'perception': perception}
 
 
 def _preset(name: str) -> Dict[str, Any]:

@@ -13,19 +13,22 @@ from av_td3_msgs.msg import Action, EpisodeState, Observation
 from carla_msgs.msg import CarlaStatus, CarlaWorldInfo
 from nav_msgs.msg import Odometry, Path
 import numpy as np
-from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
-from av_td3_ros.bridge import convert
+from av_td3_ros.bridge import bounds, convert
 from av_td3_ros.config import PerceptionConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving import preprocess
 from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.join import FrameJoin
+from av_td3_ros.driving.pacing import RateWatch
 from av_td3_ros.driving.road_map import MapError, RoadMap
 from av_td3_ros.driving.route import Route, RouteTracker
+from av_td3_ros.nodes.camera_input import CameraInput
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 
 DEFAULT_PERIOD = 0.05
+WATCH_PERIOD = 0.5
 ROUTES_KEPT = 8
 
 
@@ -42,6 +45,7 @@ class PerceptionNode(GraphNode):
 
     NAME = 'perception'
     CONFIG = PerceptionConfig
+    _camera: Optional[CameraInput] = None
 
     def setup(self) -> None:
         """Subscribe to what makes a frame complete."""
@@ -58,8 +62,12 @@ class PerceptionNode(GraphNode):
         self._waiting: Optional[Dict[str, Any]] = None
         self._last_steering = 0.0
         self._step = 0
-        self._image_at = now()
+        self._observed_at = now()
         self._fault = ''
+        self._camera = CameraInput(self, self._on_frame, self._complain)
+        self._rate, self._odometry_rate = (RateWatch(self._camera.min_rate) for _ in range(2))
+        self._is_slow = False
+        self.every(WATCH_PERIOD, self._watch)
         self.observations = 0
         self._observation_pub = self.publisher('observation')
         self._debug_pub = self.publisher('debug_stack')
@@ -73,61 +81,69 @@ class PerceptionNode(GraphNode):
             self.subscribe('episode_state', self.on_episode)
         else:
             self.subscribe('action', self.on_action)
-        self.subscribe('image', self.on_image)
 
     def start(self) -> None:
         """Count silence from here on."""
-        self._image_at = now()
+        self._observed_at = now()
+        self._camera.start()
+
+    def release(self) -> None:
+        """Let go of the camera."""
+        if self._camera is not None:
+            self._camera.close()
 
     def health(self) -> Health:
-        """Silence of the camera and data that does not fit are faults."""
-        silent = now() - self._image_at
+        """Silence, a camera or data that do not fit and too low a rate are faults."""
         values = {
             'observations': self.observations,
             'dropped_frames': self._join.dropped,
             'repeated_messages': self._join.repeated,
-            'image_age': f'{silent:.2f}',
+            **self._camera.values(),
         }
-        if self.active and silent > self.config.image_timeout:
-            return ERROR, f'no image for {silent:.1f} s on {self._name("image")}', values
-        if self._fault:
-            return ERROR, self._fault, values
+        fault = self._camera.fault() or self._fault
+        if fault:
+            return ERROR, fault, values
         if self._waiting is not None:
             return WARN, f'waiting for {self._lacking(self._waiting)}', values
+        if self._camera.waiting:
+            return WARN, self._camera.waiting, values
+        slow = self._slowness()
+        if slow:
+            return ERROR, slow, values
         return OK, 'observing' if self.active else 'inactive', values
 
     # -- events -----------------------------------------------------------------------------------
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Follow the simulation's own step size."""
-        if msg.fixed_delta_seconds > 0.0 and abs(msg.fixed_delta_seconds - self._period) > 1e-6:
-            self._period = msg.fixed_delta_seconds
+        period = bounds.tick(msg)
+        if period and abs(period - self._period) > 1e-6:
+            self._period = period
             self._join = FrameJoin(self._kinds, self._period)
-
-    def on_image(self, msg: Image) -> None:
-        """Take a camera image."""
-        self._image_at = now()
-        try:
-            frame = preprocess.grey_frame(convert.from_image(msg), self.config.observation)
-        except SpecError as error:
-            self._complain(str(error))
-            return
-        self._add('image', msg, (msg.header, frame))
+        if period:
+            self._camera.take_every_frame()
 
     def on_odometry(self, msg: Odometry) -> None:
         """Take the vehicle state."""
         try:
-            self._add('odometry', msg, convert.from_odometry(msg))
+            state = convert.from_odometry(msg)
         except SpecError as error:
             self._complain(str(error))
+            return
+        self._odometry_rate.add(convert.to_ns(msg.header.stamp))
+        self._add('odometry', msg.header, state)
 
     def on_episode(self, msg: EpisodeState) -> None:
         """Take the episode manager's numbering of a frame."""
-        self._add('episode', msg, msg)
+        if not abs(msg.steering) <= 1.0:  # NaN, too
+            self._complain(f'steering of the episode must be in [-1, 1], got {msg.steering}')
+            return
+        self._add('episode', msg.header, msg)
 
     def on_action(self, msg: Action) -> None:
         """Remember the last steering, where no episode manager tells it."""
-        self._last_steering = msg.steering
+        if abs(msg.steering) <= 1.0:  # not NaN
+            self._last_steering = msg.steering
 
     def on_route(self, msg: Path) -> None:
         """Take a route; frames that waited for it go on."""
@@ -148,16 +164,18 @@ class PerceptionNode(GraphNode):
         try:
             self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
         except MapError as error:
-            self._road_map = None
-            self._complain(str(error))
+            self._complain(str(error))  # a map that was read before stays: it comes only once
             return
         self._routes.update({at: self._guide(old.route) for at, old in self._routes.items()})
         self._go_on()
 
     # -- work -------------------------------------------------------------------------------------
 
-    def _add(self, kind: str, msg: Any, value: Any) -> None:
-        frame = self._join.add(kind, convert.to_ns(msg.header.stamp), value)
+    def _on_frame(self, header: Header, pixels: np.ndarray) -> None:
+        self._add('image', header, (header, pixels))
+
+    def _add(self, kind: str, header: Header, value: Any) -> None:
+        frame = self._join.add(kind, convert.to_ns(header.stamp), value)
         if frame is not None:
             self._complete(frame)
 
@@ -177,7 +195,9 @@ class PerceptionNode(GraphNode):
                 guide.tracker if guide else None,
                 guide.commands if guide else None,
             )
-        fresh = episode.step_id == 0
+        # Frames on either side of a gap show no motion.
+        begins = self._rate.add(convert.to_ns(header.stamp)) and not self.config.episodes
+        fresh = episode.step_id == 0 or begins
         image = self._stack.reset(pixels) if fresh else self._stack.push(pixels)
         self._observation_pub.publish(
             Observation(
@@ -185,7 +205,7 @@ class PerceptionNode(GraphNode):
                 episode_id=episode.episode_id,
                 step_id=episode.step_id,
                 policy_version=episode.policy_version,
-                drive=episode.phase == EpisodeState.RUNNING,
+                drive=episode.phase == EpisodeState.RUNNING and self._may_drive,
                 explore=self.config.episodes and episode.mode == EpisodeState.TRAINING,
                 spec=self._spec.digest,
                 image_shape=self._shape,
@@ -195,8 +215,41 @@ class PerceptionNode(GraphNode):
         )
         self.observations += 1
         self._step += 1
+        self._observed_at = now()
         self._fault = ''
         self._show(image, header)
+
+    @property
+    def _may_drive(self) -> bool:
+        """In a deployment nobody counts the frames: they must be known to come often enough."""
+        return self.config.episodes or self._rate.is_enough
+
+    def _slowness(self) -> str:
+        """Return why a deployment does not drive though its camera is there, or ''."""
+        if not self.active or self.config.episodes or self._waits():
+            return ''
+        images, odometry = self._camera.rate, self._odometry_rate.rate
+        came = f'images {images:.1f} Hz, {self._name("odometry")} {odometry:.1f} Hz'
+        silent = now() - self._observed_at
+        if silent > self.config.image_timeout:
+            return f'no observation for {silent:.1f} s: {came}; their stamps must be of one clock'
+        if self._rate.is_slow:
+            return (
+                f'not driving at {self._rate.rate:.1f} Hz: at least '
+                f'{self._camera.min_rate:g} Hz needed, got {came}'
+            )
+        return ''
+
+    def _waits(self) -> bool:
+        """Whether something else is missing, and said so."""
+        return bool(self._waiting or self._camera.waiting or self._camera.fault())
+
+    def _watch(self) -> None:
+        """Say once on the log, too, that a deployment has begun not to drive."""
+        slow = self._slowness()
+        if slow and not self._is_slow:
+            self.get_logger().error(slow)
+        self._is_slow = bool(slow)
 
     def _go_on(self) -> None:
         waiting, self._waiting = self._waiting, None

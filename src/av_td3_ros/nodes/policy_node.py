@@ -1,25 +1,32 @@
 """
 Observation to vehicle command, and the hot swap of weights between two of them.
 
-Exactly one command answers each frame. New weights are checked whole before they drive; what is
-refused is reported and the old weights drive on. Nothing here waits for a trainer.
+Exactly one command answers each frame of a simulation in lock-step. New weights are checked whole
+before they drive; what is refused is reported and the old weights drive on. Nothing here waits for
+a trainer. Whether the policy may drive at all is for ``driving/command_gate_machine.py`` to say.
 """
 
-from av_td3_msgs.msg import Observation, PolicyStatus, PolicyWeights
+from typing import Any, Optional, Tuple
+
+from av_td3_msgs.msg import Observation, PolicyWeights
 from builtin_interfaces.msg import Time
 from carla_msgs.msg import CarlaStatus
+from nav_msgs.msg import Odometry
 import numpy as np
 from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
 
-from av_td3_ros.bridge import convert
+from av_td3_ros.bridge import bounds, convert, outputs, qos
 from av_td3_ros.config import PolicyConfig
 from av_td3_ros.datatypes import SpecError
-from av_td3_ros.driving.actuation import to_control
-from av_td3_ros.driving.command_gate import CommandGate
-from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
+from av_td3_ros.deployment.driver import load_driver
+from av_td3_ros.driving.command_gate_machine import GateMachine
+from av_td3_ros.driving.command_gate_states import Reason
+from av_td3_ros.nodes.base import GraphNode, Health, main as run_main, now, OK, WARN
+from av_td3_ros.nodes.policy_frames import Frames
+from av_td3_ros.nodes.policy_report import Announcer, judge, Latency, status
 from av_td3_ros.options import ConfigError
-from av_td3_ros.td3 import checkpoint, weights
-from av_td3_ros.td3.behaviour import Behaviour
 
 PERIOD = 0.05
 WATCH_PERIOD = 0.1
@@ -34,40 +41,40 @@ class PolicyNode(GraphNode):
     def setup(self) -> None:
         """Load the checkpoint, if one is given, and subscribe."""
         self._spec = self.config.observation.spec()
-        self._behaviour = Behaviour(self.config.seed)
-        self._gate = CommandGate(self.config.gate, PERIOD)
-        self.version = self.adopted = self.refused = self.commands = self.observations = 0
-        self._last_refusal = self._fault = ''
-        self._latency_sum, self._latency_count = 0.0, 0
-        self._newest_stamp = self._commanded_stamp = -1
-        self._newest_at = now()
-        self._half_tick = int(PERIOD * convert.NANOSECONDS / 2)
-        self._running = True
-        self._braking = False
-        self._observed_at = now()
-        if self.config.checkpoint:
-            loaded = checkpoint.load_policy(self.config.checkpoint, self._spec)
-            self._behaviour.adopt(loaded.policy)
-            self.version = loaded.version
-        self._command_pub = self.publisher('vehicle_control_cmd')
+        self._behaviour, self.version = load_driver(self.config)
+        self.gate = GateMachine(self.config.gate, PERIOD, self.config.lock_step)
+        self.frames = Frames(self.config.lock_step, PERIOD)
+        self.adopted = self.refused = self.commands = self.observations = 0
+        self.last_refusal = self._sha256 = ''
+        self._announce = Announcer(self.gate, self.get_logger(), self.diagnose)
+        self._latency = Latency()
+        self._speed = 0.0
+        self._output = outputs.choose(self.config.output, self.config.vehicle)
+        self._command_pub = self._publisher(self._output.topic)
         self._action_pub = self.publisher('action')
         self._status_pub = self.publisher('policy_status')
-        if self.config.accept_weights:
+        if self.config.accept_weights and not self.config.artefact:
             self.subscribe_always('policy_weights', self.on_weights)
+        self.subscribe_always('manual_override', self.on_override)
+        self.serve('engage', self.on_engage)
         self.subscribe('clock', self.on_clock)
         self.subscribe('status', self.on_status)
+        if self._output.needs_speed:
+            self.subscribe('odometry', self.on_odometry)
         self.subscribe('observation', self.on_observation)
         self.every(WATCH_PERIOD, self._watch)
         self.every(1.0, self._report)
 
     def start(self) -> None:
         """Count silence from here on."""
-        self._observed_at = now()
+        self.frames.start(now())
+        self.gate.activate(now())
+        self._announce()
 
     def halt(self) -> None:
-        """Leave the car braking."""
-        if self._needs_command():
-            self._command(self._gate.brake())
+        """Leave the car braking, where it is ours."""
+        self._last_word(self.gate.deactivate(now()))
+        self._announce()
 
     def health(self) -> Health:
         """Refused weights, silence and an acting gate show here."""
@@ -75,170 +82,163 @@ class PolicyNode(GraphNode):
             'policy_version': self.version,
             'adopted': self.adopted,
             'refused': self.refused,
-            'last_refusal': self._last_refusal,
+            'last_refusal': self.last_refusal,
             'commands': self.commands,
-            'gate_interventions': self._gate.interventions,
+            'output': self.config.output,
+            **self.gate.summary(now()),
         }
-        silent = now() - self._observed_at
-        if self._braking:
-            return ERROR, f'no observation for {silent:.1f} s: braking', values
-        if self._fault:
-            return ERROR, self._fault, values
-        if self._last_refusal:
-            return WARN, f'weights refused: {self._last_refusal}', values
-        if not self._behaviour.ready:
-            return WARN, 'waiting for weights: braking', values
-        return OK, f'driving with version {self.version}' if self.active else 'inactive', values
+        level, text = judge(self.gate, self._behaviour.ready, self.last_refusal, self.version)
+        drivers = self.count_publishers(topic := self._command_pub.topic_name)
+        if level == OK and drivers > 1:
+            return WARN, f'{drivers} publish {topic}: a vehicle must have one driver', values
+        return level, text, values
 
     # -- events -----------------------------------------------------------------------------------
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size, and whether the world is paused."""
-        self._running = msg.synchronous_mode_running
-        if msg.fixed_delta_seconds > 0.0:
-            self._gate.set_period(msg.fixed_delta_seconds)
-            self._half_tick = int(msg.fixed_delta_seconds * convert.NANOSECONDS / 2)
+        self.frames.run(msg.synchronous_mode_running, now())
+        period = bounds.tick(msg)
+        if period:
+            self.gate.set_period(period)
+            self.frames.set_period(period)
 
     def on_clock(self, msg: Clock) -> None:
         """Know the newest frame, so that each is commanded once, whoever commands it."""
-        stamp = convert.to_ns(msg.clock)
-        if stamp < self._newest_stamp - convert.NANOSECONDS:
-            self._commanded_stamp = -1  # another simulation
-        self._newest_stamp, self._newest_at = stamp, now()
+        self.frames.clock(convert.to_ns(msg.clock), now())
+
+    def on_odometry(self, msg: Odometry) -> None:
+        """Know the speed, for outputs that ask for one."""
+        self._speed = msg.twist.twist.linear.x
+
+    def on_override(self, msg: Bool) -> None:
+        """The driver takes over, or lets go."""
+        self.gate.override(msg.data, now())
+        self._announce()
+
+    def on_engage(self, request: SetBool.Request, response: SetBool.Response) -> Any:
+        """Drive, or hand the car over."""
+        word = None
+        if request.data:
+            answer = self.gate.engage(now())
+        else:
+            answer, word = self.gate.disengage(now())
+        self._last_word(word)
+        self.get_logger().info(f'asked to {"" if request.data else "dis"}engage: {answer.text}')
+        self._announce()
+        response.success, response.message = answer
+        return response
 
     def on_weights(self, msg: PolicyWeights) -> None:
         """
         Check weights whole, then adopt them: the next observation is the first that they act on.
         """
+        from av_td3_ros.td3 import weights  # torch: an exported policy drives without
+
+        if (msg.version, msg.sha256) == (self.version, self._sha256):
+            return  # doubled on the way
         try:
+            weights.admit(msg.version, self.version, len(msg.tensors), len(msg.spec))
             exploration = convert.exploration(msg)
             policy = weights.unpack(bytes(msg.tensors), msg.sha256, msg.spec, self._spec)
         except (weights.WeightsError, ConfigError) as error:
             self.refused += 1
-            self._last_refusal = f'version {msg.version}: {error}'
+            self.last_refusal = f'version {msg.version}: {error}'
             self.get_logger().error(
-                f'weights refused, version {self.version} drives on: {self._last_refusal}'
+                f'weights refused, version {self.version} drives on: {self.last_refusal}'
             )
+            self.gate.weights_refused(now())
+            self._announce()
             self.diagnose()
         else:
             self._behaviour.adopt(policy)
             self._behaviour.explore(msg.exploration_std, msg.random_actions, exploration)
-            self.version = msg.version
+            self.version, self._sha256 = msg.version, msg.sha256
             self.adopted += 1
-            self._last_refusal = ''
+            self.last_refusal = ''
+            self.gate.weights_adopted()
         self._report()
 
     def on_observation(self, msg: Observation) -> None:
         """Act on one frame."""
-        begun = self._observed_at = now()
-        self._braking = False
-        stamp = convert.to_ns(msg.header.stamp)
-        if self._answered(stamp):
+        begun, stamp = now(), convert.to_ns(msg.header.stamp)
+        seconds = stamp / convert.NANOSECONDS
+        if self.gate.outdated(seconds):
             return
-        drive = msg.drive and self._behaviour.ready
-        action = self._choose(msg) if drive else self._brake(msg)
+        self.frames.observed(begun)
+        inputs, blocked, detail = self._read(msg)
+        drive = self.gate.observe(seconds, begun, blocked, detail, self._time_of_stamps())
+        if self.frames.answered(stamp):
+            self._announce()
+            return
+        action = self._choose(msg, *inputs) if drive else self.gate.brake(now())
         reply = convert.to_action_msg(msg, self.version, action)
-        reply.drive = drive and not self._fault
+        reply.drive = drive
         self._action_pub.publish(reply)
-        self._command(action, msg.header.stamp)
-        self._commanded_stamp = stamp
+        if self.gate.speaks:
+            self._command(action, msg.header.stamp)
+            self.frames.command(stamp)
         self.observations += 1
-        self._latency_sum += now() - begun
-        self._latency_count += 1
+        self._latency.add(now() - begun)
+        self._announce()
 
     # -- work -------------------------------------------------------------------------------------
 
-    def _choose(self, msg: Observation) -> tuple:
+    def _read(self, msg: Observation) -> Tuple[Tuple[Any, ...], Reason, str]:
+        """Return the observation as arrays, or what is wrong with it."""
+        if not msg.drive:
+            return (), Reason.HOLD, ''
+        if not self._behaviour.ready:
+            return (), Reason.NO_WEIGHTS, ''
         try:
-            image, vector = convert.to_image_stack(msg, self._spec)
+            return convert.to_image_stack(msg, self._spec), Reason.NONE, ''
         except SpecError as error:
-            self._fault = str(error)
-            self.get_logger().error(f'braking: {error}', throttle_duration_sec=5.0)
-            return self._gate.brake()
-        self._fault = ''
+            return (), Reason.BAD_OBSERVATION, str(error)
+
+    def _choose(self, msg: Observation, image: np.ndarray, vector: np.ndarray) -> tuple:
         if msg.step_id == 0:
             self._behaviour.begin_episode()
-        gated = self._gate.check(self._behaviour.act(image, vector, msg.explore))
+        gated = self.gate.drive(self._behaviour.act(image, vector, msg.explore), now())
         if gated.reason:
             self.get_logger().warning(f'command gate: {gated.reason}', throttle_duration_sec=30.0)
         # What is stored as the action is what was commanded, in the precision of the message.
         return tuple(float(value) for value in np.asarray(gated.action, np.float32))
 
-    def _brake(self, msg: Observation) -> tuple:
-        if msg.drive:
-            self.get_logger().warning('no weights yet: braking', throttle_duration_sec=5.0)
-        return self._gate.brake()
-
     def _command(self, action: tuple, stamp: Time = Time()) -> None:
         # The stamp is that of the frame which is answered; nought for a brake that answers none.
-        self._command_pub.publish(convert.to_control_msg(to_control(action), stamp))
+        self._command_pub.publish(self._output.build(action, self._speed, stamp))
         self.commands += 1
 
     def _watch(self) -> None:
-        """
-        Brake where observations stay out.
+        """Brake where observations stay out: once for a counted frame, else again and again."""
+        silence = self.frames.silence(now())
+        if self.gate.watch(silence, now()) and silence > self.config.gate.observation_timeout:
+            self._last_word(self.gate.brake(now()))
+        self._announce()
 
-        In lock-step a frame gets one command: a second one would be taken for the next frame's,
-        and from then on every command would come one tick late. Without a simulation's frame
-        count, brake again and again, but not before the first observation: the car has not been
-        driven yet.
-        """
-        silent = self._silence()
-        if self._needs_command() and silent > self.config.gate.observation_timeout:
-            self._commanded_stamp, self._braking = self._newest_stamp, True
-            self.get_logger().error(
-                f'no observation for {silent:.1f} s: braking', throttle_duration_sec=5.0
-            )
-            self._command(self._gate.brake())
+    def _last_word(self, action: Optional[tuple]) -> None:
+        """Command what answers no observation, where the car waits for a command."""
+        if action is None or not self.active or not self.frames.needs_command:
+            return
+        self._command(action)
+        if self.frames.counted:
+            self.frames.command(self.frames.newest)
 
-    def _needs_command(self) -> bool:
-        """
-        Whether the car waits for one: a frame without its command, or, where none are counted, any
-        time.
-        """
-        if not self.active or not self._running:
-            return False
-        if self._in_lock_step():
-            return self._newest_stamp > self._commanded_stamp + self._half_tick
-        return self.observations > 0
+    def _time_of_stamps(self) -> Optional[float]:
+        """What the clock of the stamps shows, s: that of the simulation, or of the system."""
+        stamp = self.frames.newest
+        if stamp < 0:
+            stamp = self.get_clock().now().nanoseconds
+        return stamp / convert.NANOSECONDS if stamp > 0 else None
 
-    def _in_lock_step(self) -> bool:
-        return self.config.lock_step and self._newest_stamp >= 0
-
-    def _answered(self, stamp: int) -> bool:
-        """
-        Whether a frame must not be commanded (again).
-
-        The watchdog may have braked for it, or the simulation have gone on without a command: a
-        late one would be taken for the next frame's.
-        """
-        if not self._in_lock_step():
-            return False
-        return (
-            stamp <= self._commanded_stamp + self._half_tick
-            or stamp < self._newest_stamp - self._half_tick
-        )
-
-    def _silence(self) -> float:
-        """Seconds without an observation, counted from the frame that waits for one."""
-        waiting = self._newest_at if self._in_lock_step() else self._observed_at
-        return now() - max(self._observed_at, waiting)
+    def _publisher(self, topic: Any) -> Any:
+        name = topic.name.format(role_name=self.config.role_name)
+        made = self.create_publisher(topic.type, name, qos.PROFILES[topic.qos])
+        self._entities.append(lambda: self.destroy_publisher(made))
+        return made
 
     def _report(self) -> None:
-        mean = self._latency_sum / self._latency_count if self._latency_count else 0.0
-        self._latency_sum, self._latency_count = 0.0, 0
-        msg = PolicyStatus(
-            policy_version=self.version,
-            adopted=self.adopted,
-            refused=self.refused,
-            last_refusal=self._last_refusal,
-            commands=self.commands,
-            observations=self.observations,
-            gate_interventions=self._gate.interventions,
-            inference_latency=mean,
-        )
-        msg.header.stamp = self.get_clock().now().to_msg()
-        self._status_pub.publish(msg)
+        self._status_pub.publish(status(self, self._latency.mean()))
 
 
 def main() -> None:

@@ -73,6 +73,7 @@ class SimulatorNode(GraphNode):
                 'status',
                 'world_info',
                 'actor_list',
+                'markers',
                 'image',
                 'camera_info',
                 'odometry',
@@ -190,6 +191,11 @@ class SimulatorNode(GraphNode):
 
     def on_world_control(self, msg: CarlaControl) -> None:
         """Play, pause or step once, as /carla/control asks."""
+        if msg.command not in (CarlaControl.PLAY, CarlaControl.PAUSE, CarlaControl.STEP_ONCE):
+            self.get_logger().warning(
+                f'/carla/control must be 0, 1 or 2, got {msg.command}: ignored'
+            )
+            return
         self._paused = msg.command != CarlaControl.PLAY
         self._step_once = msg.command == CarlaControl.STEP_ONCE
         self._publish_status()
@@ -290,6 +296,8 @@ class SimulatorNode(GraphNode):
         pubs['speedometer'].publish(Float32(data=float(world.state.speed)))
         pubs['vehicle_status'].publish(world_messages.vehicle_status(world, self._control, stamp))
         pubs['actor_list'].publish(world_messages.actor_list(world, role))
+        if pubs['markers'].get_subscription_count():
+            pubs['markers'].publish(world_messages.vehicle_markers(world, stamp))
         self._publish_tf(stamp)
         # Rendering comes last: the episode manager scores the frame meanwhile.
         for kind in self._cameras:

@@ -5,6 +5,7 @@ Callbacks only enqueue. One worker thread owns replay, networks and gradients. T
 never starved: the trainer tells how far experience may run ahead of the updates.
 """
 
+import array
 import os
 import queue
 import threading
@@ -15,7 +16,7 @@ import numpy as np
 
 from av_td3_ros.bridge import convert
 from av_td3_ros.config import TrainerConfig
-from av_td3_ros.datatypes import Outcome
+from av_td3_ros.datatypes import SpecError
 from av_td3_ros.nodes.base import (
     ERROR,
     EXIT_FAULT,
@@ -30,12 +31,15 @@ from av_td3_ros.nodes.base import (
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3.checkpoint import CheckpointError
-from av_td3_ros.td3.intake import Intake, Verdict
+from av_td3_ros.td3.experience import take
+from av_td3_ros.td3.intake import Intake
 from av_td3_ros.td3.trainer import Trainer
 
 QUEUE_SIZE = 10_000
 STATUS_PERIOD = 0.2
 UNLIMITED = 2**63
+# So many transitions one after another that cannot be stored: the graph does not fit this trainer.
+MOST_REFUSED = 20
 
 
 class TrainerNode(GraphNode):
@@ -55,14 +59,15 @@ class TrainerNode(GraphNode):
         self.get_logger().info(self._trainer.machine)
         self._intake = Intake()
         self._queue: 'queue.Queue[Any]' = queue.Queue(QUEUE_SIZE)
-        self._dropped = 0
+        self._dropped = self._refused = self._refused_in_a_row = 0
+        self._refusal = ''
         self._failure = self._save_failure = ''
         self._worker: Optional[threading.Thread] = None
         self._stopping = threading.Event()
         self._weights_pub = self.publisher('policy_weights')
         self._status_pub = self.publisher('training_status')
-        self.subscribe('transition', self._enqueue)
-        self.subscribe('episode_result', self._enqueue)
+        self.subscribe('transition', self.on_transition)
+        self.subscribe('episode_result', self.on_result)
         self.serve('save_checkpoint', self.on_save)
         self.every(STATUS_PERIOD, self._publish_status)
 
@@ -101,6 +106,7 @@ class TrainerNode(GraphNode):
             'lost': intake.lost,
             'duplicated': intake.duplicated,
             'unusable': intake.unusable,
+            'refused': self._refused,
             'dropped': self._dropped,
             'queue': self._queue.qsize(),
             'machine': trainer.machine,
@@ -112,6 +118,8 @@ class TrainerNode(GraphNode):
             return ERROR, self._failure, values
         if self._save_failure:
             return ERROR, self._save_failure, values
+        if self._refusal:
+            return ERROR, f'refused: {self._refusal}', values
         if intake.lost or self._dropped:
             return WARN, f'{intake.lost + self._dropped} transitions lost', values
         if trainer.alerts:
@@ -134,6 +142,27 @@ class TrainerNode(GraphNode):
         except queue.Empty:
             reply.success, reply.message = False, 'not saved within 60 s'
         return reply
+
+    def on_transition(self, msg: Transition) -> None:
+        """Take a step; what is too long is not kept, but its number is: the worker refuses it."""
+        height, width = self._trainer.spec.frame_shape
+        if len(msg.frame) > height * width or len(msg.vector) > self._trainer.spec.vector_size:
+            msg.frame, msg.vector = array.array('B'), array.array('f')
+        self._enqueue(msg)
+
+    def on_result(self, msg: EpisodeResult) -> None:
+        """Take the account of an episode."""
+        try:
+            row = convert.result_row(msg)
+        except SpecError as error:
+            self._refuse(str(error))
+        else:
+            self._enqueue(row)
+
+    def _refuse(self, why: str) -> None:
+        self._refused += 1
+        self._refusal = why
+        self.get_logger().error(f'refused: {why}', throttle_duration_sec=5.0)
 
     def _enqueue(self, msg: Any) -> None:
         try:
@@ -200,30 +229,28 @@ class TrainerNode(GraphNode):
 
     def _take(self, item: Any) -> None:
         if isinstance(item, Transition):
-            self._take_transition(item)
-        elif isinstance(item, EpisodeResult):
-            if item.mode == EpisodeState.TRAINING:
-                self._trainer.end_episode(convert.result_row(item))
+            self._take_step(item)
+        elif isinstance(item, dict):
+            if item['mode'] == EpisodeState.TRAINING:
+                self._trainer.end_episode(item)
         else:
             item.put(self._save())
 
-    def _take_transition(self, msg: Transition) -> None:
-        verdict = self._intake.accept(
-            msg.publisher, msg.sequence, msg.episode_id, msg.step_id
-        )
-        if verdict is Verdict.IGNORE:
-            return
-        if verdict is Verdict.BREAK:
+    def _take_step(self, msg: Transition) -> None:
+        """Store a step; one that does not fit ends its episode, and many of them the learner."""
+        stored = self._intake.stored
+        try:
+            take(msg, self._intake, self._trainer, self._trainer.spec.frame_shape)
+        except ValueError as error:
+            self._intake.refuse()
             self._trainer.abort()
-            return
-        height, width = self._trainer.spec.frame_shape
-        frame = np.frombuffer(msg.frame, np.uint8)
-        frame = frame.reshape(height, width) if frame.size == height * width else frame
-        vector = np.frombuffer(msg.vector, np.float32)
-        if verdict is Verdict.BEGIN:
-            self._trainer.begin(frame, vector)
+            self._refuse(str(error))
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row >= MOST_REFUSED:
+                raise
         else:
-            self._trainer.add(msg.action, msg.reward, Outcome(msg.outcome), frame, vector)
+            if self._intake.stored > stored:
+                self._refused_in_a_row, self._refusal = 0, ''
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -255,7 +282,9 @@ class TrainerNode(GraphNode):
         ahead = max(trainer.steps_allowed - trainer.env_steps, 0)
         msg = TrainingStatus(
             phase=phase,
-            transition_limit=intake.last_sequence + ahead if intake.received else UNLIMITED,
+            transition_limit=(
+                min(intake.last_sequence + ahead, UNLIMITED) if intake.received else UNLIMITED
+            ),
             env_steps=trainer.env_steps,
             env_steps_target=self.config.steps,
             updates=trainer.updates,

@@ -20,9 +20,21 @@ from av_td3_ros.report.series import Band, Curve, Group
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#7A7A7A', '#333333')
 ACTIONS = {'warn': '#E69F00', 'rollback': '#0072B2', 'halt': '#D55E00'}
 INK, MUTED, GRID = '#24292f', '#57606a', '#d8dee4'
+# What the page calls them, so that it can be bright or dark.
+NAMES = ('blue', 'red', 'green', 'pink', 'orange', 'sky', 'grey', 'dark')
+VARIABLES = {
+    **dict(zip(COLOURS, NAMES)),
+    INK: 'ink',
+    MUTED: 'muted',
+    GRID: 'line',
+    '#ffffff': 'paper',
+}
+# Most rows of a chart of alerts, and the narrowest bar and gap of it, as a share of the run.
+ALERTS, NARROW = 20, 1 / 400
 SIZE = (5.0, 2.9)  # inches, of 72 units each: a chart on a phone is shown as it is
 STYLE: Dict[str, Any] = {
     'svg.fonttype': 'none',
+    'text.parse_math': False,  # names of folders may hold a dollar
     'font.family': 'DejaVu Sans',  # measured with it; the page shows its own
     'font.size': 10.5,
     'text.color': INK,
@@ -58,6 +70,7 @@ class Panel(NamedTuple):
     curve: Callable[[Run, str], Curve]
     log: bool = False
     percent: bool = False
+    metric: str = ''
 
 
 def _episodes(title: str, unit: str, name: str, scale: float = 1.0) -> Panel:
@@ -70,7 +83,9 @@ def _episodes(title: str, unit: str, name: str, scale: float = 1.0) -> Panel:
 
 
 def _metric(title: str, name: str, log: bool = False, unit: str = '') -> Panel:
-    return Panel(title, unit, lambda run, axis: series.metric_curve(run, name, axis), log)
+    return Panel(
+        title, unit, lambda run, axis: series.metric_curve(run, name, axis), log, metric=name
+    )
 
 
 DRIVING = (
@@ -111,6 +126,21 @@ def curves(panels: Sequence[Panel], groups: Sequence[Group], axis: str) -> List[
     return charts
 
 
+def not_finite(runs: Sequence[Run]) -> List[str]:
+    """Return a sentence for each run that has records of what is drawn that were not finite."""
+    told = []
+    for run in runs:
+        counts = {
+            panel.title: int(np.isinf(run.metrics[panel.metric]).sum())
+            for panel in LEARNING
+            if panel.metric in run.metrics
+        }
+        found = [f'{title} ({count} records)' for title, count in counts.items() if count]
+        if found:
+            told.append(f'{run.name}: not finite, and not drawn: {", ".join(found)}.')
+    return told
+
+
 def _curves(panel: Panel, bands: Sequence[Tuple[str, Band]], axis: str) -> str:
     def draw(axes: Any) -> None:
         for colour, found in bands:
@@ -122,7 +152,7 @@ def _curves(panel: Panel, bands: Sequence[Tuple[str, Band]], axis: str) -> str:
         if panel.log and all((found.low > 0).all() for _, found in bands):
             _logarithmic(axes)
         if panel.percent:
-            axes.set_ylim(0, 102)
+            axes.set_ylim(-3, 103)
         axes.set_xlabel(axis)
         axes.set_ylabel(panel.unit)
         axes.margins(x=0.01)
@@ -173,7 +203,8 @@ def health(run: Run) -> str:
     found = spans(run)
     if not found:
         return ''
-    names = list(dict.fromkeys(name for name, *_ in found))
+    names = list(dict.fromkeys(name for name, *_ in found))[:ALERTS]
+    found = _merged([span for span in found if span[0] in names], NARROW * run.env_steps)
 
     def draw(axes: Any) -> None:
         for name, action, begin, end in found:
@@ -210,6 +241,20 @@ def spans(run: Run) -> List[Tuple[str, str, float, float]]:
             found.append((row['name'], *standing.pop(row['name']), float(row['env_step'])))
     found += [(name, *begun, float(run.env_steps)) for name, begun in standing.items()]
     return sorted(found, key=lambda span: span[2])
+
+
+def _merged(
+    found: List[Tuple[str, str, float, float]], gap: float
+) -> List[Tuple[str, str, float, float]]:
+    """Return spans of which those that nobody could tell apart are one."""
+    merged: Dict[Tuple[str, str], List[List[float]]] = {}
+    for name, action, begin, end in found:
+        known = merged.setdefault((name, action), [])
+        if known and begin - known[-1][1] <= gap:
+            known[-1][1] = max(known[-1][1], end)
+        else:
+            known.append([begin, end])
+    return [(*key, begin, end) for key, known in merged.items() for begin, end in known]
 
 
 def _logarithmic(axes: Any) -> None:
@@ -256,6 +301,8 @@ def _inline(file: str, key: str, description: str) -> str:
     for unwanted in (r'<metadata>.*?</metadata>\s*', r'<!--.*?-->\s*', r'<style.*?</style>\s*'):
         body = re.sub(unwanted, '', body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', '<g', body)
+    for colour, name in VARIABLES.items():
+        body = re.sub(rf'(?<=: ){colour}(?=[;"])', f'var(--{name})', body, flags=re.IGNORECASE)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf'\g<1>{key}-', body)
     box = re.search(r'viewBox="[^"]*"', body).group()
     label = description.replace('&', '&amp;').replace('<', '&lt;').replace('"', '&quot;')

@@ -57,7 +57,13 @@ def strips(run: Run) -> List[Strip]:
     ranked = list(there)
     ends = [('best', ranked[0])] if ranked else []
     ends += [('worst', ranked[-1])] if len(ranked) > 1 else []
-    return [_strip(run, title, row, there[row]) for title, row in ends]
+    found = []
+    for title, row in ends:
+        try:
+            found.append(_strip(run, title, row, there[row]))
+        except BROKEN_FILE:
+            continue  # its rewards could be read, its frames cannot
+    return found
 
 
 def _held(file: Path) -> List[_Held]:
@@ -82,7 +88,7 @@ def _strip(run: Run, title: str, row: int, held: _Held) -> Strip:
     episode = {name: column[row] for name, column in run.driven.items()}
     text = (
         f'at step {episode["env_step"]:,.0f}: return {held.total:.1f}, {held.length} steps, '
-        f'{episode["route_completion"]:.0%} of the route, '
+        f'{100.0 * episode["route_completion"]:.0f} % of the route, '
         f'{str(episode["reason"]).replace("_", " ")}'
     )
     with np.load(held.file, allow_pickle=False) as arrays:

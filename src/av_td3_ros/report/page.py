@@ -8,8 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from av_td3_ros.report import charts, frames, series, tables
-from av_td3_ros.report.runs import read, Run
+import numpy as np
+
+from av_td3_ros.options import ConfigError
+from av_td3_ros.report import charts, frames, maps, series, tables
+from av_td3_ros.report.runs import read_all, Run
+from av_td3_ros.run_folder import replace_file
 
 TEMPLATE = resources.files('av_td3_ros.report')
 
@@ -20,13 +24,19 @@ def write(paths: Sequence[Path], output: Path) -> List[Run]:
 
     :param paths: run folders. :param output: the HTML file.
     :returns: the runs as they were read.
-    :raises ConfigError: for a path that is no run folder.
-    :raises OSError: where the file cannot be written.
+    :raises ConfigError: for a path that is no run folder or is given twice, or where the file
+        cannot be written.
     """
-    runs = [read(path) for path in paths]
+    runs = read_all(paths)
     text = render(runs)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding='utf-8')
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(output, text)
+    except OSError as error:
+        raise ConfigError(
+            f'the report must go to a file that can be written, got {output}: {error.strerror}; '
+            'choose another with --output'
+        ) from None
     return runs
 
 
@@ -39,7 +49,8 @@ def render(runs: Sequence[Run]) -> str:
     )
     template = environment.from_string((TEMPLATE / 'page.html').read_text(encoding='utf-8'))
     style = (TEMPLATE / 'page.css').read_text(encoding='utf-8')
-    return template.render(style=style, **_content(runs))
+    with np.errstate(all='ignore'):  # what is not finite, or nearly so, is left out
+        return template.render(style=style, **_content(runs))
 
 
 def _content(runs: Sequence[Run]) -> Dict[str, Any]:
@@ -48,16 +59,23 @@ def _content(runs: Sequence[Run]) -> Dict[str, Any]:
         'title': ', '.join(run.name for run in runs),
         'runs': runs,
         'headlines': [tables.headline(run) for run in runs],
-        'groups': list(zip(groups, charts.palette(len(groups)))),
+        'groups': [
+            (group, charts.VARIABLES[colour])
+            for group, colour in zip(groups, charts.palette(len(groups)))
+        ],
         'spread': len(groups) < len(runs),
         'overview': tables.overview(runs),
         'driving': charts.curves(charts.DRIVING, groups, series.STEPS),
         'over_time': charts.curves(charts.OVER_TIME, groups, series.MINUTES),
         'learning': charts.curves(charts.LEARNING, groups, series.STEPS),
-        'health': [(run, charts.health(run)) for run in runs],
+        'not_finite': charts.not_finite(runs),
+        'known': any(run.settings for run in runs),
+        'health': [(run, charts.health(run), tables.raised(run)) for run in runs],
+        'most_alerts': tables.ALERTS,
         'gates': tables.gate_rows(runs),
         'evaluated': [head for head, _ in tables.evaluated(runs)],
         'evaluation': tables.evaluation_rows(runs),
+        'places': maps.places(runs),
         'shares': charts.reward_shares(runs),
         'strips': [strip for run in runs for strip in frames.strips(run)],
         'settings': tables.setting_rows(runs),

@@ -5,18 +5,18 @@ What is missing or broken is told in ``Run.notes``, one sentence each; only a pa
 at all is an error.
 """
 
-import csv
-import io
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from av_td3_ros import presets
 from av_td3_ros.gates import Columns, Evidence
 from av_td3_ros.options import ConfigError, flatten
+from av_td3_ros.report import csv_rows, trajectories
+from av_td3_ros.report.trajectories import Trajectory
 
 # Any of these makes a folder a run.
 SIGNS = ('config.yaml', 'episodes.csv', 'metrics.csv', 'summary.json', 'checkpoints')
@@ -37,7 +37,8 @@ class Run(NamedTuple):
     One run.
 
     ``metrics``, ``episodes``: columns, empty where there are none. ``alerts``: rows, oldest first.
-    ``settings``: by dotted key. ``notes``: what is missing.
+    ``settings``: by dotted key. ``notes``: what is missing. ``trained``, ``evaluated``: where the
+    last episodes of training, and those of the evaluation, were driven.
     """
 
     path: Path
@@ -48,11 +49,15 @@ class Run(NamedTuple):
     settings: Dict[str, Any]
     summary: Dict[str, Any]
     notes: Tuple[str, ...]
+    trained: Tuple[Trajectory, ...] = ()
+    evaluated: Tuple[Trajectory, ...] = ()
+    parents: int = 0
 
     @property
     def name(self) -> str:
-        """The name of the folder."""
-        return self.path.name
+        """The name of the folder, after those of so many ``parents`` of it."""
+        parts = self.path.parts[-1 - self.parents :]
+        return '/'.join(parts).encode(errors='replace').decode()  # a name may be any bytes
 
     @property
     def env_steps(self) -> int:
@@ -109,6 +114,8 @@ def read(path: Union[str, Path]) -> Run:
     alerts = _alerts(folder / 'alerts.csv', bool(metrics), notes)
     evaluation = _evaluation(folder / 'evaluation' / 'evaluation.json', notes)
     settings = _settings(folder / 'config.yaml', notes)
+    trained = trajectories.read(folder / 'trajectories.csv', notes)
+    evaluated = trajectories.read(folder / 'evaluation' / 'trajectories.csv', notes)
     return Run(
         folder,
         metrics,
@@ -118,7 +125,25 @@ def read(path: Union[str, Path]) -> Run:
         settings,
         _json(folder / 'summary.json', notes),
         tuple(notes),
+        trained,
+        evaluated,
     )
+
+
+def read_all(paths: Sequence[Union[str, Path]]) -> List[Run]:
+    """
+    Read runs, and name them so that no two are named alike.
+
+    :raises ConfigError: for a path that is no run folder, or is given twice.
+    """
+    folders = [Path(path).resolve() for path in paths]
+    if len(set(folders)) < len(folders):
+        raise ConfigError(f'runs must differ, got {" ".join(map(str, paths))}')
+    found = [read(path) for path in paths]
+    while len({run.name for run in found}) < len(found):
+        names = [run.name for run in found]
+        found = [run._replace(parents=run.parents + (names.count(run.name) > 1)) for run in found]
+    return found
 
 
 def _alerts(path: Path, recorded: bool, notes: List[str]) -> Optional[List[Dict[str, str]]]:
@@ -137,7 +162,7 @@ def _rows(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Optional[Lis
         notes.append(f'There is no {path.name}.')
         return None
     whole = text[: text.rfind('\n') + 1]
-    table = list(csv.reader(io.StringIO(whole)))
+    table = csv_rows.lines(whole)
     if not table:
         notes.append(f'{path.name} is empty.')
         return None
@@ -165,7 +190,9 @@ def _columns(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Columns:
     for name in names:
         cells = [row[name] for row in rows]
         columns[name] = np.array(cells if name in TEXT else [_number(cell) for cell in cells])
-    kept = np.isfinite(columns['env_step']) if rows else slice(None)
+    kept = np.isfinite(columns['env_step']) if rows else np.empty(0, bool)
+    if not kept.all():
+        notes.append(f'{path.name}: {(~kept).sum()} rows tell no step, and are left out.')
     return {name: column[kept] for name, column in columns.items()}
 
 

@@ -4,6 +4,8 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from av_td3_ros.config import RunConfig
+from av_td3_ros.options import to_flat
 from av_td3_ros.report.runs import Run
 
 # Episodes, and records of the metrics, that a curve is averaged over.
@@ -39,17 +41,23 @@ class Band(NamedTuple):
 
 
 def groups(runs: Sequence[Run]) -> List[Group]:
-    """Return the runs by their settings, in the order in which they are given."""
+    """
+    Return the runs by their settings, in the order in which they are given.
+
+    A setting that a run does not tell of, because its version had none, is the default.
+    """
+    default = to_flat(RunConfig())
     found: Dict[Tuple[Any, ...], List[Run]] = {}
     for run in runs:
-        key = tuple(
-            sorted(
-                (k, str(v)) for k, v in run.settings.items() if k.split('.')[-1] not in OF_A_SEED
-            )
-        )
+        given = {**default, **run.settings}
+        key = tuple(sorted((k, str(v)) for k, v in given.items() if not _of_a_seed(k)))
         # Nothing is known of a run without settings, not even which runs it belongs to.
-        found.setdefault(key or (str(run.path),), []).append(run)
+        found.setdefault(key if run.settings else (str(run.path),), []).append(run)
     return [Group(_label(members), tuple(members)) for members in found.values()]
+
+
+def _of_a_seed(key: str) -> bool:
+    return key.split('.')[-1] in OF_A_SEED
 
 
 def _label(runs: Sequence[Run]) -> str:
@@ -108,11 +116,21 @@ def minutes(run: Run, env_step: np.ndarray) -> np.ndarray:
 
 
 def _curve(run: Run, env_step: np.ndarray, values: np.ndarray, window: int, axis: str) -> Curve:
-    kept = np.isfinite(values) & np.isfinite(env_step)
+    kept = np.isfinite(values) & np.isfinite(env_step) & current(env_step)
     x, y = env_step[kept], smooth(values[kept], window)
     if axis == MINUTES:
         x = minutes(run, x)
     return Curve(x, y) if len(x) else Curve(np.empty(0), np.empty(0))
+
+
+def current(env_step: np.ndarray) -> np.ndarray:
+    """
+    Return which rows no later one goes back to, or before: a resumed run drove those again.
+
+    :param env_step: (n,) float64. :returns: (n,) bool.
+    """
+    later = np.minimum.accumulate(env_step[::-1])[::-1]
+    return np.append(env_step[:-1] < later[1:], np.full(min(len(env_step), 1), True))
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
@@ -139,7 +157,12 @@ def shares(run: Run) -> Tuple[np.ndarray, Dict[str, np.ndarray]]:
     names = [name for name in driven if name.startswith('reward_')]
     if not names:
         return np.empty(0), {}
+    kept = current(driven['env_step'])
+    driven = {name: column[kept] for name, column in driven.items()}
     sizes = smooth(np.nan_to_num(np.abs(np.stack([driven[n] for n in names], axis=1))), EPISODES)
     part = 100.0 * sizes / np.maximum(sizes.sum(axis=1, keepdims=True), 1e-12)
     counted = {name.removeprefix('reward_'): part[:, i] for i, name in enumerate(names)}
-    return driven['env_step'], {name: values for name, values in counted.items() if values.any()}
+    few = np.unique(np.linspace(0, len(part) - 1, POINTS).astype(int))
+    return driven['env_step'][few], {
+        name: values[few] for name, values in counted.items() if values.any()
+    }

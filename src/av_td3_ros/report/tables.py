@@ -8,12 +8,19 @@ import numpy as np
 from av_td3_ros import gates, presets
 from av_td3_ros.config import RunConfig, without_shared_copies
 from av_td3_ros.evaluation.figures import Figure, FIGURES
+from av_td3_ros.evaluation.tables import number
 from av_td3_ros.options import options, to_flat
 from av_td3_ros.report import series
 from av_td3_ros.report.runs import Run
 
 RECENT = 20
 NONE = '–'
+# What an evaluation says of itself, as far as it does.
+FACTS = ('map', 'routes', 'vehicles', 'weather', 'seed', 'camera', 'via')
+# Minutes that are told as hours.
+LONG = 120.0
+# Alerts in the list, and names of them in the headline, that are shown.
+ALERTS, NAMED = 100, 6
 MARKS = {True: 'pass', False: 'fail', None: 'open'}
 # Of the machine and the place, not of what was tried.
 UNTOLD = ('trainer.run_dir', 'trainer.resume')
@@ -57,7 +64,7 @@ def headline(run: Run) -> Headline:
     reasons = [f'{failed} fail'] if failed else []
     reasons += [f'{unjudged} cannot be judged'] if unjudged else []
     of = f' ({", ".join(reasons)} of {len(verdict.findings)} criteria)' if reasons else ''
-    told = f'at {verdict.stage} steps{of}; {_driving(run)}; {_alerts(run)}.'
+    told = f'at the gate of {verdict.stage} steps{of}; {_driving(run)}; {_alerts(run)}.'
     return Headline(verdict.verdict, MARKS[verdict.passed], told)
 
 
@@ -67,24 +74,42 @@ def _driving(run: Run) -> str:
         return 'no episode has ended'
     last = driven['reason'][-RECENT:]
     goals = int((last == 'goal').sum())
-    first, now = (_mean(driven['episode_return'][part]) for part in (_FIRST, _LAST))
-    return (
-        f'{goals} of the last {len(last)} episodes reached the goal, and the return of an episode '
-        f'went from {first:.1f} to {now:.1f}'
-    )
+    reached = f'{goals} of the last {len(last)} episodes reached the goal'
+    first, now = _first(driven['episode_return']), _last(driven['episode_return'])
+    if not len(first):
+        return reached
+    return f'{reached}, and the return of an episode went from {_mean(first)} to {_mean(now)}'
 
 
-_FIRST, _LAST = slice(None, RECENT), slice(-RECENT, None)
+def _first(values: np.ndarray) -> np.ndarray:
+    """Return the first of the episodes: never those that are the last of them, too."""
+    return values[: min(RECENT, len(values) // 2)]
+
+
+def _last(values: np.ndarray) -> np.ndarray:
+    return values[len(values) - len(_first(values)) :]
+
+
+def _mean(values: np.ndarray) -> str:
+    known = values[np.isfinite(values)]
+    return f'{known.mean():.1f}' if len(known) else NONE
 
 
 def _alerts(run: Run) -> str:
     if run.alerts is None:
         return 'alerts were not recorded'
-    raised = [row['name'] for row in run.alerts if row['state'] == 'raised']
-    if not raised:
+    found = [row['name'].replace('_', ' ') for row in raised(run)]
+    if not found:
         return 'no alert was raised'
-    names = ', '.join(name.replace('_', ' ') for name in dict.fromkeys(raised))
-    return f'{len(raised)} alert{"s" if len(raised) > 1 else ""}: {names}'
+    names = list(dict.fromkeys(found))
+    more = [f'{len(names) - NAMED} more'] if len(names) > NAMED else []
+    told = ', '.join([*names[:NAMED], *more])
+    return f'{len(found):,} alert{"s" if len(found) > 1 else ""}: {told}'
+
+
+def raised(run: Run) -> List[Dict[str, str]]:
+    """Return the alerts that were raised, oldest first."""
+    return [row for row in run.alerts or () if row['state'] == 'raised']
 
 
 def overview(runs: Sequence[Run]) -> List[Row]:
@@ -94,11 +119,20 @@ def overview(runs: Sequence[Run]) -> List[Row]:
         ('updates', _updates),
         ('wall clock', _clock),
         ('episodes', lambda run: f'{len(run.driven.get("reason", ())):,}'),
-        (f'return, first {RECENT}', lambda run: _return(run, _FIRST)),
-        (f'return, last {RECENT}', lambda run: _return(run, _LAST)),
+        ('goals', _goals),
+        ('return of the first episodes', lambda run: _mean(_first(_returns(run)))),
+        ('return of the last episodes', lambda run: _mean(_last(_returns(run)))),
         ('alerts raised', _raised),
     )
-    return [Row(head, '', tuple(Cell(cell(run)) for run in runs)) for head, cell in rows]
+    small = {
+        'goals': f'of the last {RECENT} episodes',
+        'return of the first episodes': f'{RECENT}, or half of all',
+        'return of the last episodes': f'{RECENT}, or half of all',
+    }
+    return [
+        Row(head, small.get(head, ''), tuple(Cell(cell(run)) for run in runs))
+        for head, cell in rows
+    ]
 
 
 def _updates(run: Run) -> str:
@@ -109,22 +143,24 @@ def _updates(run: Run) -> str:
 
 def _clock(run: Run) -> str:
     end = series.minutes(run, np.array([float(run.env_steps)]))
-    return f'{end[0]:.1f} min' if len(end) else NONE
+    if not len(end):
+        return NONE
+    return f'{end[0]:.1f} min' if end[0] < LONG else f'{end[0] / 60.0:.1f} h'
 
 
-def _return(run: Run, part: slice) -> str:
-    returns = run.driven.get('episode_return', np.empty(0))[part]
-    return f'{_mean(returns):.1f}' if len(returns) else NONE
+def _goals(run: Run) -> str:
+    last = run.driven.get('reason', np.empty(0, str))[-RECENT:]
+    return f'{int((last == "goal").sum())} of {len(last)}' if len(last) else NONE
+
+
+def _returns(run: Run) -> np.ndarray:
+    return run.driven.get('episode_return', np.empty(0))
 
 
 def _raised(run: Run) -> str:
     if run.alerts is None:
         return NONE
-    return str(sum(row['state'] == 'raised' for row in run.alerts))
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values))
+    return f'{len(raised(run)):,}'
 
 
 def gate_rows(runs: Sequence[Run]) -> List[Row]:
@@ -153,12 +189,12 @@ def _finding(finding: Optional[gates.Finding]) -> Cell:
 
 
 def evaluated(runs: Sequence[Run]) -> List[Tuple[str, Dict[str, Any]]]:
-    """Return every evaluation with the head of its column, each run followed by its baselines."""
-    found = []
-    for run in runs:
-        if run.evaluation.get('metrics'):
-            found.append((run.name, run.evaluation))
-            found += [(other['policy'], other) for other in run.evaluation['others']]
+    """Return every evaluation with the head of its column: the runs, then those beside them."""
+    own = [run for run in runs if run.evaluation.get('metrics')]
+    found = [(run.name, run.evaluation) for run in own]
+    for run in own:
+        beside = f' beside {run.name}' if len(own) > 1 else ''
+        found += [(other['policy'] + beside, other) for other in run.evaluation['others']]
     return found
 
 
@@ -166,10 +202,11 @@ def evaluation_rows(runs: Sequence[Run]) -> List[Row]:
     """Return the metrics of :func:`evaluated` with their intervals; none where there are none."""
     found = [evaluation for _, evaluation in evaluated(runs)]
     known = {name for evaluation in found for name in evaluation['metrics']}
-    rows = [
-        Row(head, '', tuple(Cell(str(evaluation.get(key, NONE))) for evaluation in found))
-        for head, key in (('episodes', 'episodes'), ('other vehicles', 'vehicles'))
-    ]
+    rows = [Row('episodes', '', tuple(Cell(_episodes(evaluation)) for evaluation in found))]
+    for key in FACTS:
+        if any(key in evaluation for evaluation in found):
+            cells = (Cell(str(evaluation.get(key, NONE))) for evaluation in found)
+            rows.append(Row('other vehicles' if key == 'vehicles' else key, '', tuple(cells)))
     for name, figure in FIGURES.items():
         if name in known:
             cells = (_measured(evaluation['metrics'].get(name), figure) for evaluation in found)
@@ -177,12 +214,18 @@ def evaluation_rows(runs: Sequence[Run]) -> List[Row]:
     return rows if found else []
 
 
+def _episodes(evaluation: Dict[str, Any]) -> str:
+    driven = evaluation.get('episodes', NONE)
+    is_partial = evaluation.get('partial') and 'wanted' in evaluation
+    return f'{driven} of {evaluation["wanted"]}, partial' if is_partial else str(driven)
+
+
 def _measured(value: Optional[Dict[str, float]], figure: Figure) -> Cell:
     if value is None:
         return Cell(NONE)
     ends = [figure.scale * value[end] for end in ('low', 'high')]
-    small = f'{ends[0]:.3g} to {ends[1]:.3g}' if all(map(math.isfinite, ends)) else ''
-    return Cell(f'{figure.scale * value["mean"]:.3g}', small)
+    small = f'{number(ends[0])} to {number(ends[1])}' if all(map(math.isfinite, ends)) else ''
+    return Cell(number(figure.scale * value['mean']), small)
 
 
 def setting_rows(runs: Sequence[Run]) -> List[Row]:

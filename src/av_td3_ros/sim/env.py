@@ -93,7 +93,7 @@ class DrivingEnv:
         return self._observe(gated[0], fresh=False), gated, result
 
     def summary(self, result: StepResult) -> Dict[str, Any]:
-        """Return the finished episode as a row for ``episodes.csv``."""
+        """Return the finished episode as a row for ``RunFolder.add_episode``."""
         episode = self.episode
         row = {
             'episode_id': self.episode_id,
@@ -104,6 +104,7 @@ class DrivingEnv:
         row.update(episode.summary)
         row['route'] = self.route_name
         row['route_length'] = episode.route.length
+        row['trail'] = episode.measures.trail.points
         row.update({f'reward_{name}': value for name, value in episode.term_sums.items()})
         return row
 

@@ -7,6 +7,10 @@ A gap or a repetition is counted, and the rest of the broken episode is not stor
 from enum import Enum
 from typing import Optional
 
+# A step of the numbering that is wider, either way, begins another count: one wrong number must
+# not have all that follow taken for repetitions. Wider still it is nonsense, and tells no loss.
+WIDEST_STEP, LARGEST_LOSS = 2_000, 1_000_000
+
 
 class Verdict(Enum):
     """What to do with a message."""
@@ -41,12 +45,13 @@ class Intake:
             the episode lost a step; end it at the last good one and do not store this message.
         """
         self.received += 1
+        step = sequence - self.last_sequence
         known = publisher == self._publisher
-        if known and sequence <= self.last_sequence:
+        if known and -WIDEST_STEP < step <= 0:
             self.duplicated += 1
             return Verdict.IGNORE
-        gap = sequence - self.last_sequence - 1 if known else 0
-        self.lost += gap
+        gap = step - 1 if known else 0
+        self.lost += gap if 0 <= gap <= LARGEST_LOSS else 0
         self._publisher, self.last_sequence = publisher, sequence
         if step_id == 0:
             self._open = True
@@ -62,3 +67,9 @@ class Intake:
         self._episode_id, self._step_id = episode_id, step_id
         self.stored += 1
         return Verdict.BEGIN if step_id == 0 else Verdict.ADD
+
+    def refuse(self) -> None:
+        """Take back the last message, which could not be stored, and the rest of its episode."""
+        self.stored -= 1
+        self.unusable += 1
+        self._open = False

@@ -20,7 +20,9 @@ from av_td3_ros.options import build, ConfigError
 from av_td3_ros.td3.networks import Policy
 
 FORMAT = 2
-MAX_BYTES = 256 * 2**20
+MAX_BYTES, MAX_SPEC = 256 * 2**20, 100_000
+# A run counts its versions from 1; from one message to the next they rise by less than this.
+FIRST, LARGEST_RISE = 1, 1_000_000
 PROBE_SIZE = 8
 
 
@@ -55,6 +57,31 @@ def pack(
     return PackedPolicy(version, sha256(data), spec_json(obs_spec, config), data)
 
 
+def admit(version: int, driving: int, size: int, spec_size: int) -> None:
+    """
+    Check what can be told of weights before they are copied.
+
+    :param version: theirs. Versions rise; the first begins a new run.
+    :param driving: that of the weights that drive; 0 where there are none.
+    :param size: of the tensors, bytes.
+    :param spec_size: of the specification, characters.
+    :raises WeightsError: where they are too large, or older than what drives.
+    """
+    if size > MAX_BYTES:
+        raise WeightsError(f'weights must have at most {MAX_BYTES} bytes, got {size}')
+    if spec_size > MAX_SPEC:
+        raise WeightsError(
+            f'specification must have at most {MAX_SPEC} characters, got {spec_size}'
+        )
+    if version == FIRST or driving == 0 and version > 0:
+        return
+    if not 0 < version - driving <= LARGEST_RISE:
+        raise WeightsError(
+            f'version must rise, by {LARGEST_RISE} at most, got {version} while {driving} drives; '
+            f'a new run begins with {FIRST}'
+        )
+
+
 def unpack(tensors: bytes, sha256: str, spec: str, expected_obs_spec: ObsSpec) -> Policy:
     """
     Check weights whole, cheapest check first, and make the policy.
@@ -66,10 +93,9 @@ def unpack(tensors: bytes, sha256: str, spec: str, expected_obs_spec: ObsSpec) -
     :returns: a policy on the CPU, without gradients.
     :raises WeightsError: with one line for the first check that fails.
     """
+    admit(FIRST, 0, len(tensors), len(spec))
     _check_hash(tensors, sha256)
     network = _check_spec(spec, expected_obs_spec)
-    if len(tensors) > MAX_BYTES:
-        raise WeightsError(f'weights must have at most {MAX_BYTES} bytes, got {len(tensors)}')
     try:
         state = safetensors.torch.load(tensors)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:

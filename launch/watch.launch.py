@@ -1,0 +1,44 @@
+"""Watch a running graph: what draws planned control and health, and rviz, and rqt if asked for."""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from av_td3_ros import graph
+from av_td3_ros.resources import PACKAGE, share
+
+
+def generate_launch_description() -> LaunchDescription:
+    """
+    Return the programs; arguments with ``ros2 launch av_td3_ros watch.launch.py --show-args``.
+    """
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument('namespace', default_value=graph.NAMESPACE),
+            DeclareLaunchArgument('role_name', default_value='ego_vehicle'),
+            DeclareLaunchArgument('rviz', default_value='true'),
+            DeclareLaunchArgument('rqt', default_value='false'),
+            Node(
+                package=PACKAGE,
+                executable='watch_node',
+                name='watch',
+                namespace=LaunchConfiguration('namespace'),
+                parameters=[{'role_name': LaunchConfiguration('role_name')}],
+                output='screen',
+            ),
+            Node(
+                package='rviz2',
+                executable='rviz2',
+                arguments=['-d', str(share('config', 'av_td3.rviz'))],
+                condition=IfCondition(LaunchConfiguration('rviz')),
+            ),
+            Node(
+                package='rqt_gui',
+                executable='rqt_gui',
+                arguments=['--perspective-file', str(share('config', 'av_td3.perspective'))],
+                condition=IfCondition(LaunchConfiguration('rqt')),
+            ),
+        ]
+    )

@@ -1,0 +1,137 @@
+"""
+The topics of the graph as somebody beside it sees them: full names, types, qualities of service.
+
+For the recorder, the player, the viewer and what rviz and rqt show.
+"""
+
+import importlib
+import re
+from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional
+
+from av_td3_ros.bridge.topics import topic_name, topic_qos, TOPICS
+from av_td3_ros.graph import NAMESPACE
+
+# Who publishes what is named by its publisher.
+OWNERS = {'debug_stack': 'perception', 'debug_markers': 'episode_manager'}
+
+# What may be played back to people beside a vehicle. Everything else of the table is obeyed by
+# somebody: a vehicle, a simulation, a policy, a trainer.
+SHOWN = (
+    'clock',
+    'status',
+    'world_info',
+    'actor_list',
+    'image',
+    'image_compressed',
+    'camera_info',
+    'segmentation',
+    'segmentation_info',
+    'depth',
+    'depth_info',
+    'odometry',
+    'speedometer',
+    'vehicle_status',
+    'vehicle_info',
+    'collision',
+    'lane_invasion',
+    'waypoints',
+    'markers',
+    'observation',
+    'action',
+    'episode_state',
+    'episode_result',
+    'policy_status',
+    'training_status',
+    'diagnostics',
+    'debug_stack',
+    'debug_markers',
+    'watch_markers',
+    'watch_q_policy',
+    'watch_q_replay',
+    'watch_feature_norm',
+    'watch_steering',
+    'watch_acceleration',
+)
+
+
+class Watched(NamedTuple):
+    """A topic: ``name`` in full, ``type`` of its messages (a class), ``qos``: a profile."""
+
+    key: str
+    name: str
+    type: Any
+    qos: Any
+
+
+def watched(role_name: str, namespace: str = NAMESPACE) -> Dict[str, Watched]:
+    """Return every topic of the table by its key, ``/tf`` too where its messages are installed."""
+    found = {}
+    for key, topic in TOPICS.items():
+        name = full_name(key, role_name, namespace)
+        if name is not None:
+            found[key] = Watched(key, name, topic.type, topic_qos(key))
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError:
+        return found
+    found['tf'] = Watched('tf', '/tf', TFMessage, topic_qos('odometry'))
+    return found
+
+
+def full_name(key: str, role_name: str, namespace: str = NAMESPACE) -> Optional[str]:
+    """Return the name of a topic with its namespace; None where its owner is not known here."""
+    name = topic_name(key, role_name)
+    if name.startswith('~'):
+        owner = OWNERS.get(key)
+        return None if owner is None else f'/{namespace}/{owner}{name[1:]}'
+    return name if name.startswith('/') else f'/{namespace}/{name}'
+
+
+def choose(known: Dict[str, Watched], wanted: Iterable[str]) -> List[Watched]:
+    """
+    Return topics by key or by full name; all, where none is wanted.
+
+    :raises ValueError: for a name that is not of the graph.
+    """
+    by_name = {topic.name: topic for topic in known.values()}
+    chosen = []
+    for name in wanted:
+        topic = known.get(name) or by_name.get(name)
+        if topic is None:
+            raise ValueError(
+                f'--topics must be topics of the graph, got {name!r}, expected some of '
+                f'{", ".join(sorted(known))}'
+            )
+        chosen.append(topic)
+    return chosen or list(known.values())
+
+
+def is_obeyed(name: str) -> bool:
+    """Return whether a topic, of whatever vehicle and namespace, may be obeyed by somebody."""
+    return _matches(name, set(TOPICS) - set(SHOWN)) and not _matches(name, SHOWN)
+
+
+def _matches(name: str, keys: Collection[str]) -> bool:
+    for key in keys:
+        if key in TOPICS:
+            pattern = re.escape(TOPICS[key].name).replace(r'\{role_name\}', '[^/]+')
+            pattern = pattern if pattern.startswith('/') else f'(/.+)?/{pattern.lstrip("~/")}'
+            if re.fullmatch(pattern, name):
+                return True
+    return False
+
+
+def type_name(message_class: Any) -> str:
+    """Return the name of a message class, such as ``std_msgs/msg/Bool``."""
+    return f'{message_class.__module__.split(".")[0]}/msg/{message_class.__name__}'
+
+
+def message_class(name: str) -> Optional[Any]:
+    """Return the class of a message by its name; None where its package is not installed."""
+    package, _, leaf = name.partition('/msg/')
+    if not re.fullmatch(r'[a-z][a-z0-9_]*_(msgs|interfaces)', package):
+        return None  # names come from files: nothing else is imported by them
+    try:
+        return getattr(importlib.import_module(f'{package}.msg'), leaf, None)
+    except ImportError:
+        return None

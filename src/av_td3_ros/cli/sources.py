@@ -1,0 +1,75 @@
+"""What a user names to drive with: a run folder, a checkpoint folder, or an exported file."""
+
+from contextlib import contextmanager
+from pathlib import Path
+import tempfile
+from typing import Any, Dict, Iterator, Optional
+
+import yaml
+
+from av_td3_ros.task_config import ObservationConfig
+
+
+def written_config(source: Path) -> Optional[str]:
+    """Return the config.yaml of the run that a folder is or belongs to, or None."""
+    source = source.resolve()
+    files = [folder / 'config.yaml' for folder in (source, *source.parents)]
+    return next((str(file) for file in files if file.exists()), None)
+
+
+@contextmanager
+def settings_file(source: Path) -> Iterator[Optional[str]]:
+    """
+    Yield a YAML file with what a policy was trained with, or None where nobody knows.
+
+    An exported file carries its settings with it, wherever it is.
+
+    :raises ArtefactError: where the file is none, or damaged.
+    """
+    if not source.is_file():
+        yield written_config(source)
+        return
+    from av_td3_ros.deployment import artefact
+
+    settings = artefact.read(source).description.raw['training']['config']
+    with tempfile.TemporaryDirectory(prefix='av_td3_') as folder:
+        path = Path(folder) / f'{source.name}.yaml'
+        path.write_text(yaml.safe_dump(settings, sort_keys=False))
+        yield str(path)
+
+
+def policy_setting(source: Path) -> Dict[str, Any]:
+    """Return the setting of the policy node that makes it drive with a source."""
+    key = 'policy.artefact' if source.is_file() else 'policy.checkpoint'
+    return {key: str(source.resolve())}
+
+
+def load(source: Path, observation: Optional[ObservationConfig] = None, **engine: Any) -> Any:
+    """
+    Return what acts as a source's policy does, without exploration.
+
+    :param observation: what observations are like here; None takes what it was trained with.
+    :param engine: ``engine`` and ``threads`` of an exported file.
+    :raises CheckpointError: where a folder has no policy, or it sees something else.
+    :raises ArtefactError: where a file cannot drive here.
+    """
+    if source.is_file():
+        from av_td3_ros.deployment.runtime import Runtime
+
+        return Runtime.load(source, observation=observation, **engine)
+    from av_td3_ros.td3 import checkpoint
+    from av_td3_ros.td3.behaviour import Behaviour
+
+    behaviour = Behaviour(seed=0)
+    spec = None if observation is None else observation.spec()
+    behaviour.adopt(checkpoint.load_policy(source, spec).policy)
+    return behaviour
+
+
+def output_folder(source: Path) -> Path:
+    """Return where the figures of a source go: beside an exported file, below a folder."""
+    return (
+        source.with_name(f'{source.stem}_evaluation')
+        if source.is_file()
+        else source / 'evaluation'
+    )

@@ -1,0 +1,37 @@
+"""What a vehicle is driven with: an exported policy, a checkpoint, or what a trainer will send."""
+
+from typing import Any, Tuple
+
+from av_td3_ros.config import PolicyConfig
+from av_td3_ros.deployment.runtime import Runtime
+from av_td3_ros.options import ConfigError
+
+
+def load_driver(config: PolicyConfig) -> Tuple[Any, int]:
+    """
+    Load what the settings name; torch is imported only where it is needed.
+
+    :returns: what acts, a ``Runtime`` or a ``td3.behaviour.Behaviour``, and its version.
+    :raises ConfigError: where both an artefact and a checkpoint are named.
+    :raises ArtefactError: where the artefact cannot drive here.
+    :raises CheckpointError: where the checkpoint cannot drive here.
+    """
+    if config.artefact:
+        if config.checkpoint:
+            raise ConfigError(
+                f'one policy must be named, got checkpoint {config.checkpoint} and artefact '
+                f'{config.artefact}; leave one empty in policy.param.yaml'
+            )
+        runtime = Runtime.load(
+            config.artefact, config.engine, config.observation, config.engine_threads
+        )
+        return runtime, runtime.version
+    from av_td3_ros.td3 import checkpoint
+    from av_td3_ros.td3.behaviour import Behaviour
+
+    behaviour, version = Behaviour(config.seed), 0
+    if config.checkpoint:
+        loaded = checkpoint.load_policy(config.checkpoint, config.observation.spec())
+        behaviour.adopt(loaded.policy)
+        version = loaded.version
+    return behaviour, version

@@ -1,0 +1,89 @@
+"""
+Image streams of other rates than in training.
+
+The stack shows motion by what changes between its frames, so the frames must be as far apart as in
+training: faster streams are thinned, slower ones do not drive.
+"""
+
+from collections import deque
+from typing import Deque, Optional
+
+NANOSECONDS = 1_000_000_000
+# Gaps that a rate is the mean of: one lost image is no slow stream.
+GAPS = 4
+SLACK = 1.05
+
+
+class Thinning:
+    """
+    Picks by stamp the images that are nearest to when one is due.
+
+    A stream up to a third faster than training is left as it is: to leave out one of its images
+    now and then would disturb more. The mean of 30 Hz is right, its gaps are one and two images.
+    """
+
+    def __init__(self, rate: float) -> None:
+        """:param rate: of what is kept, Hz."""
+        self._period = int(NANOSECONDS / rate)
+        self._due: Optional[int] = None
+        self._newest = 0
+        self.left_out = 0
+
+    def keeps(self, stamp: int) -> bool:
+        """
+        Whether an image is kept; of repeated and earlier stamps none is.
+
+        :param stamp: ns; may be set back by more than a second, as a new simulation does.
+        """
+        if self._due is None or self._newest - stamp > NANOSECONDS:
+            self._newest = self._due = stamp
+        else:
+            gap = stamp - self._newest
+            self._newest = max(self._newest, stamp)
+            if gap >= 0.75 * self._period:
+                self._due = stamp
+            elif gap <= 0 or stamp < self._due - gap // 2:
+                self.left_out += 1
+                return False
+        self._due += self._period
+        return True
+
+
+class RateWatch:
+    """The rate of a stream by its stamps, and whether it is enough to drive."""
+
+    def __init__(self, slowest: float) -> None:
+        """:param slowest: rate that is still enough, Hz."""
+        self._longest = SLACK / slowest
+        self._gaps: Deque[float] = deque(maxlen=GAPS)
+        self._last: Optional[int] = None
+
+    @property
+    def rate(self) -> float:
+        """Hz, the mean of the last gaps; 0 while it is not known."""
+        total = sum(self._gaps)
+        return len(self._gaps) / total if total > 0.0 else 0.0
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the stream is known and fast enough."""
+        return bool(self._gaps) and sum(self._gaps) <= self._longest * len(self._gaps)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the stream is known and too slow."""
+        return bool(self._gaps) and not self.is_enough
+
+    def add(self, stamp: int) -> bool:
+        """
+        Count one image; return whether it begins a stream: the first, or after a gap or a jump.
+
+        :param stamp: ns.
+        """
+        gap = None if self._last is None else (stamp - self._last) / NANOSECONDS
+        self._last = stamp
+        if gap is None or not 0.0 < gap <= 1.0:
+            self._gaps.clear()
+            return True
+        self._gaps.append(gap)
+        return False

@@ -1,0 +1,259 @@
+"""
+The camera of perception: finds its topics, takes what the field publishes, hands over frames.
+
+The image topic is ``/carla/<role_name>/rgb_front/image`` or what it is remapped to. ``CameraInfo``
+is its neighbour, as everywhere in ROS, unless that is remapped too. In a training graph the camera
+is the training camera and CameraInfo is not read.
+"""
+
+from dataclasses import replace
+import difflib
+from typing import Any, Callable, Dict, List, Optional
+
+import cv2
+import numpy as np
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from std_msgs.msg import Header
+
+from av_td3_ros.bridge import convert, images
+from av_td3_ros.bridge.qos import PROFILES
+from av_td3_ros.bridge.topics import topic_name, TOPICS
+from av_td3_ros.config import CameraConfig, PerceptionConfig
+from av_td3_ros.datatypes import SpecError
+from av_td3_ros.deployment import artefact
+from av_td3_ros.deployment.description import check_observation
+from av_td3_ros.driving.camera_model import View
+from av_td3_ros.driving.pacing import RateWatch, Thinning
+from av_td3_ros.driving.preprocess import grey_frame
+from av_td3_ros.nodes.base import GraphNode, now
+
+WATCH_PERIOD = 0.5
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+MOST_NAMED = 3
+
+
+class CameraInput:
+    """Images in, frames of the network's size out; says what is wrong with the camera."""
+
+    def __init__(
+        self,
+        node: GraphNode,
+        on_frame: Callable[[Header, np.ndarray], None],
+        complain: Callable[[str], None],
+    ) -> None:
+        """
+        Subscribe.
+
+        :param node: perception, configured. :param on_frame: gets the header and the
+            (height, width) uint8 frame. :param complain: gets what is wrong with one image.
+        """
+        self._node, self._on_frame, self._complain = node, on_frame, complain
+        self._config, self._observation = training_camera(node.config), node.config.observation
+        compressed = self._config.transport == 'compressed'
+        self._key = 'image_compressed' if compressed else 'image'
+        base = self._resolved('image')
+        named = self._resolved(self._key)
+        moved = base != self._default('image') and named == self._default(self._key)
+        self.topic = f'{base}/compressed' if compressed and moved else named
+        self.info_topic = self._resolved('camera_info')
+        if self.info_topic == self._default('camera_info'):
+            self.info_topic = f'{base.rsplit("/", 1)[0]}/camera_info'
+        self._compares = not node.config.episodes and self._config.info != 'ignored'
+        self._view: Optional[View] = None
+        self._info: Any = None
+        self._refusal = ''
+        self.waiting = ''
+        # In a training graph every frame counts.
+        self._thinning = None if node.config.episodes else Thinning(self._config.rate)
+        self._rate = RateWatch(self._config.min_rate)
+        self.min_rate = self._config.min_rate
+        self._image_at, self._stamp, self._silent = now(), -1, False
+        self._subscriptions: Dict[str, Any] = {}
+        for key, topic, callback in (
+            (self._key, self.topic, self._on_image),
+            ('camera_info', self.info_topic, self._on_info),
+        ):
+            if self._compares or key != 'camera_info':
+                self._subscribe(topic, TOPICS[key].type, callback, TOPICS[key].qos)
+        node.every(WATCH_PERIOD, self._watch)
+
+    def start(self) -> None:
+        """Count silence from here on."""
+        self._image_at = now()
+
+    def take_every_frame(self) -> None:
+        """Thin nothing: a simulation counts the frames and may wait for each one's command."""
+        self._thinning = None
+
+    @property
+    def rate(self) -> float:
+        """Images per second by their stamps; 0 while it is not known."""
+        return self._rate.rate
+
+    def values(self) -> Dict[str, Any]:
+        """Return figures for /diagnostics."""
+        return {
+            'image_age': f'{now() - self._image_at:.2f}',
+            'image_topic': self.topic,
+            'image_rate': f'{self.rate:.1f}',
+            'thinned_images': self._thinning.left_out if self._thinning else 0,
+            'camera': str(self._view) if self._view else 'not compared',
+        }
+
+    def fault(self) -> str:
+        """Return why there are no frames, or ''."""
+        silent = now() - self._image_at
+        if self._node.active and silent > self._node.config.image_timeout:
+            return f'no image for {silent:.1f} s on {self.topic}{self._hint()}'
+        return self._refusal
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def _on_info(self, msg: CameraInfo) -> None:
+        key = images.camera_info_key(msg)
+        if key == self._info:
+            return
+        self._info, self._view = key, None
+        try:
+            camera = images.from_camera_info(msg, self._config.rectified)
+            self._view = View(camera, self._config, self._observation)
+        except SpecError as error:
+            self._refusal = f'camera refused: {error}'
+            self._node.get_logger().error(self._refusal, throttle_duration_sec=5.0)
+        else:
+            self._refusal = ''
+            self._node.get_logger().info(str(self._view), throttle_duration_sec=5.0)
+
+    def _on_image(self, msg: Any) -> None:
+        self._image_at = now()
+        stamp = convert.to_ns(msg.header.stamp)
+        if stamp == self._stamp == 0:
+            self._complain(f'images must be stamped, got 0 twice on {self.topic}; fix its driver')
+        self._stamp = stamp
+        self._rate.add(stamp)
+        if self._refusal or self._lacks_info():
+            return
+        if self._thinning is not None and not self._thinning.keeps(stamp):
+            return
+        try:
+            frame = self._frame(msg)
+        except SpecError as error:
+            self._complain(str(error))
+        except cv2.error as error:
+            self._complain(f'image must be convertible, got from OpenCV: {error.err}')
+        else:
+            self._on_frame(msg.header, frame)
+
+    def _frame(self, msg: Any) -> np.ndarray:
+        compressed = isinstance(msg, CompressedImage)
+        grey = images.from_compressed(msg) if compressed else images.to_grey(msg)
+        return self._view.frame(grey) if self._view else grey_frame(grey, self._observation)
+
+    def _lacks_info(self) -> bool:
+        """Whether a frame must wait for CameraInfo; where nobody publishes it none is needed."""
+        expected = self._compares and (
+            self._config.info == 'required' or self._node.count_publishers(self.info_topic) > 0
+        )
+        lacks = expected and self._view is None
+        if lacks and not self.waiting:
+            self._node.get_logger().warning(f'waiting for CameraInfo on {self.info_topic}')
+        self.waiting = f'waiting for CameraInfo on {self.info_topic}' if lacks else ''
+        return lacks
+
+    # -- topics -----------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Hear cameras that publish best effort; say once on the log that there is no image."""
+        for topic in list(self._subscriptions):
+            self._adapt(topic)
+        fault = self.fault() if self._node.active else ''
+        silent = bool(fault) and fault != self._refusal
+        if silent and not self._silent:
+            self._node.get_logger().error(fault)
+        self._silent = silent
+
+    def _adapt(self, topic: str) -> None:
+        """Subscribe as all who publish a topic do, where they could not be heard otherwise."""
+        speakers = self._node.get_publishers_info_by_topic(topic)
+        profiles = [one.qos_profile for one in speakers]
+        if not profiles:
+            return
+        wanted = 'bridge'
+        if all(one.reliability == ReliabilityPolicy.BEST_EFFORT for one in profiles):
+            wanted = 'sensor'
+        elif topic == self.info_topic and all(
+            one.durability == DurabilityPolicy.TRANSIENT_LOCAL for one in profiles
+        ):
+            wanted = 'latched'  # some drivers say it once
+        subscription, kind, callback, present = self._subscriptions[topic]
+        if wanted != present:
+            self._node.destroy_subscription(subscription)
+            self._subscribe(topic, kind, callback, wanted)
+            self._node.get_logger().info(f'{topic} is heard as it is published: {wanted}')
+
+    def _subscribe(
+        self, topic: str, kind: Any, callback: Callable[[Any], None], profile: str
+    ) -> None:
+        made = self._node.create_subscription(
+            kind,
+            topic,
+            lambda msg: callback(msg) if self._node.active else None,
+            PROFILES[profile],
+        )
+        self._subscriptions[topic] = made, kind, callback, profile
+
+    def close(self) -> None:
+        """Let go of the subscriptions."""
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.popitem()[1][0])
+
+    def _hint(self) -> str:
+        """Return what the graph says about an image that does not come."""
+        wanted = IMAGE_TYPES[self._key == 'image_compressed']
+        own = self._node.resolve_topic_name(TOPICS['debug_stack'].name)
+        published: Dict[str, List[str]] = {
+            name: types
+            for name, types in self._node.get_topic_names_and_types()
+            if name == self.topic or set(types) & set(IMAGE_TYPES)
+            if name != own and self._node.count_publishers(name)
+        }
+        if self.topic in published:
+            kinds = [kind for kind in published[self.topic] if kind != wanted]
+            return (
+                f': it is published as {", ".join(kinds)}, not {wanted}; see camera.transport '
+                'in perception.param.yaml'
+                if kinds
+                else ': its publisher is silent'
+            )
+        near = difflib.get_close_matches(self.topic, published, n=MOST_NAMED, cutoff=0.0)
+        there = f'there is {", ".join(near)}' if near else 'nor any other image'
+        return f': nobody publishes it, {there}; remap {self._default(self._key)}'
+
+    def _default(self, key: str) -> str:
+        return topic_name(key, self._node.config.role_name)
+
+    def _resolved(self, key: str) -> str:
+        return self._node.resolve_topic_name(self._default(key))
+
+
+def training_camera(config: PerceptionConfig) -> CameraConfig:
+    """
+    Return the camera that the policy was trained with: of the artefact, or else as configured.
+
+    :raises ArtefactError: where it cannot be read, or was trained on another preprocessing.
+    """
+    if not config.artefact:
+        return config.camera
+    description = artefact.read(config.artefact).description
+    check_observation(description.observation, config.observation)
+    trained = description.camera
+    rate = 1.0 / trained.period
+    return replace(
+        config.camera,
+        width=trained.width,
+        height=trained.height,
+        fov_deg=trained.fov_deg,
+        rate=rate,
+        min_rate=min(config.camera.min_rate, rate),
+    )

@@ -1,0 +1,186 @@
+"""
+Subscribes to the graph for the viewer in a browser.
+
+It takes what it can show, a few times a second, and asks for no more: its subscriptions are best
+effort and one deep, so that nobody keeps or repeats a message for it.
+"""
+
+from typing import Any, Callable, Dict, Optional
+
+from av_td3_msgs.msg import Action, EpisodeState
+from carla_msgs.msg import CarlaEgoVehicleInfo, CarlaWorldInfo
+import cv2
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry, Path
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import MarkerArray
+
+from av_td3_ros import watching
+from av_td3_ros.bridge import convert
+from av_td3_ros.bridge.watching import watched
+from av_td3_ros.datatypes import SpecError, VehicleState
+from av_td3_ros.driving.road_map import MapError, RoadMap
+from av_td3_ros.graph import NAMESPACE
+from av_td3_ros.live_view import LiveView
+from av_td3_ros.nodes.base import now
+
+PERIOD = 0.1
+OWN_BOX = 1.0
+GREY = {'mono8': None, 'bgr8': cv2.COLOR_BGR2RGB, 'bgra8': cv2.COLOR_BGRA2RGB}
+
+
+class ViewerNode(Node):
+    """``shown``: messages by topic key that reached the viewer."""
+
+    def __init__(
+        self, view: LiveView, role_name: str, namespace: str = NAMESPACE, **kwargs: Any
+    ) -> None:
+        """
+        Subscribe.
+
+        :param view: what shows it.
+        :param kwargs: of ``rclpy.node.Node``.
+        """
+        super().__init__('viewer', **kwargs)
+        self.shown: Dict[str, int] = {}
+        self._view = view
+        self._car = watching.Geometry()
+        self._state: Optional[VehicleState] = None
+        self._route: Optional[np.ndarray] = None
+        self._others = np.zeros((0, 5))
+        self._path: Optional[np.ndarray] = None
+        self._is_braking = False
+        self._taken: Dict[str, float] = {}
+        topics = watched(role_name, namespace)
+        for key, callback in (
+            ('world_info', self.on_world_info),
+            ('vehicle_info', self.on_vehicle),
+            ('waypoints', self.on_route),
+            ('image', self.on_image),
+            ('debug_stack', self.on_stack),
+            ('markers', self.on_markers),
+            ('odometry', self.on_odometry),
+            ('action', self.on_action),
+            ('episode_state', self.on_episode),
+            ('diagnostics', self.on_diagnostics),
+        ):
+            self._listen(key, topics[key], callback)
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def on_world_info(self, msg: CarlaWorldInfo) -> None:
+        """Draw the map; without one everything else is still shown."""
+        try:
+            road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
+        except (MapError, ImportError) as error:
+            self.get_logger().warning(f'no map is drawn: {error}')
+            return
+        lanes = [lane for lane in road_map.lanes if lane.kind == 'Driving']
+        self._view.roads([edge for lane in lanes for edge in (lane.left_edge, lane.right_edge)])
+
+    def on_vehicle(self, msg: CarlaEgoVehicleInfo) -> None:
+        """Learn how the vehicle steers."""
+        wheels = [(wheel.max_steer_angle, wheel.position.x) for wheel in msg.wheels]
+        self._car = watching.geometry(wheels)
+
+    def on_route(self, msg: Path) -> None:
+        """Draw the route."""
+        points = [(p.pose.position.x, p.pose.position.y) for p in msg.poses]
+        self._route = np.array(points, np.float64).reshape(-1, 2)
+        self._view.route(self._route)
+
+    def on_image(self, msg: Image) -> None:
+        """Show the camera."""
+        try:
+            pixels = convert.from_image(msg)
+        except SpecError as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            return
+        self._at(msg.header.stamp)
+        code = GREY.get(msg.encoding)
+        self._view.camera(
+            cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if code is None else code)
+            if msg.encoding in GREY
+            else pixels
+        )
+
+    def on_stack(self, msg: Image) -> None:
+        """Show what the policy sees."""
+        self._at(msg.header.stamp)
+        self._view.stack(convert.from_image(msg))
+
+    def on_markers(self, msg: MarkerArray) -> None:
+        """Know the other vehicles; the vehicle itself is the box that is where it is."""
+        found = []
+        for marker in msg.markers:
+            pose = convert.from_pose_msg(marker.pose)
+            found.append((pose.x, pose.y, pose.yaw, marker.scale.x, marker.scale.y))
+        boxes = np.array(found, np.float64).reshape(-1, 5)
+        if self._state is not None:
+            own = self._state.pose
+            boxes = boxes[np.hypot(boxes[:, 0] - own.x, boxes[:, 1] - own.y) > OWN_BOX]
+        self._others = boxes[np.all(np.isfinite(boxes), axis=1)]
+
+    def on_odometry(self, msg: Odometry) -> None:
+        """Draw the scene, and plot the speed."""
+        try:
+            self._state = convert.from_odometry(msg)
+        except SpecError:
+            return
+        self._at(msg.header.stamp)
+        self._view.numbers({'speed/kmph': self._state.speed * 3.6})
+        self._view.scene(self._state.pose, self._route, self._others, self._path, self._is_braking)
+
+    def on_action(self, msg: Action) -> None:
+        """Plot the command, and know where it leads."""
+        speed = self._state.speed if self._state is not None else 0.0
+        self._path = watching.planned_path(msg.steering, speed, self._car)
+        self._is_braking = msg.acceleration < 0.0
+        self._at(msg.header.stamp)
+        self._view.numbers(
+            {'command/steering': msg.steering, 'command/acceleration': msg.acceleration}
+        )
+
+    def on_episode(self, msg: EpisodeState) -> None:
+        """Plot the reward and its terms."""
+        self._at(msg.header.stamp)
+        terms = dict(zip(msg.reward_terms, msg.reward_values))
+        self._view.numbers(
+            {'reward/sum': msg.reward, **{f'reward/{name}': v for name, v in terms.items()}}
+        )
+
+    def on_diagnostics(self, msg: DiagnosticArray) -> None:
+        """Plot how the learner is."""
+        for status in msg.status:
+            if status.name.partition(':')[0] == 'trainer':
+                vital = watching.vitals({item.key: item.value for item in status.values})
+                norm = (
+                    {'features/l2': vital.pop('feature_norm')} if 'feature_norm' in vital else {}
+                )
+                self._view.numbers({**{f'q/{n[2:]}': v for n, v in vital.items()}, **norm})
+
+    # -- work -------------------------------------------------------------------------------------
+
+    def _listen(self, key: str, topic: Any, callback: Callable[[Any], None]) -> None:
+        latched = topic.qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        profile = QoSProfile(
+            depth=1,
+            reliability=(ReliabilityPolicy.RELIABLE if latched else ReliabilityPolicy.BEST_EFFORT),
+            durability=topic.qos.durability,
+        )
+        often = not latched and key != 'diagnostics'
+
+        def take(msg: Any) -> None:
+            if often and now() - self._taken.get(key, float('-inf')) < PERIOD:
+                return
+            self._taken[key] = now()
+            callback(msg)
+            self.shown[key] = self.shown.get(key, 0) + 1
+
+        self.create_subscription(topic.type, topic.name, take, profile)
+
+    def _at(self, stamp: Any) -> None:
+        self._view.at(convert.to_ns(stamp) * 1e-9)

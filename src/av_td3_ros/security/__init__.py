@@ -1,0 +1,1 @@
+"""Keys, certificates and permissions for DDS Security (SROS 2); knows no ROS."""

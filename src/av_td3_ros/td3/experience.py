@@ -1,0 +1,39 @@
+"""
+A step of experience on its way into the replay: from the graph, or from a recording of it.
+
+Both go through here, so that a recorded drive gives what the trainer took, bit for bit.
+"""
+
+from typing import Any, Tuple
+
+import numpy as np
+
+from av_td3_ros.datatypes import Outcome
+from av_td3_ros.td3.intake import Intake, Verdict
+
+
+def take(msg: Any, intake: Intake, into: Any, frame_shape: Tuple[int, int]) -> None:
+    """
+    Judge a step and store it, or end the episode that it breaks.
+
+    :param msg: with the fields of ``av_td3_msgs/Transition``.
+    :param intake: follows the numbering.
+    :param into: what has ``begin``, ``add`` and ``abort`` of the replay.
+    :param frame_shape: (height, width).
+    :raises SpecError: where the data do not fit.
+    """
+    verdict = intake.accept(msg.publisher, msg.sequence, msg.episode_id, msg.step_id)
+    if verdict is Verdict.IGNORE:
+        return
+    if verdict is Verdict.BREAK:
+        into.abort()
+        return
+    height, width = frame_shape
+    frame = np.frombuffer(msg.frame, np.uint8)
+    frame = frame.reshape(height, width) if frame.size == height * width else frame
+    vector = np.asarray(msg.vector, np.float32)
+    if verdict is Verdict.BEGIN:
+        into.begin(frame, vector)
+    else:
+        action = np.asarray(msg.action, np.float32)
+        into.add(action, float(msg.reward), Outcome(msg.outcome), frame, vector)

@@ -1,0 +1,149 @@
+"""
+A few hundred messages for every node, the same each time; ``make fuzz`` throws many more.
+
+And the fuzzer itself: it finds what was planted, in a subscription that nobody told it of.
+"""
+
+import math
+
+import fuzz_campaign
+from fuzz_campaign import Campaign, main, write
+from fuzz_messages import floats, messages, near, places
+from fuzz_subjects import Perception, SUBJECTS
+from hypothesis import given, HealthCheck, settings
+import pytest
+from std_msgs.msg import Float32
+
+from av_td3_ros.bridge.topics import TOPICS
+
+QUICK = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=10,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.parametrize('subject', SUBJECTS, ids=lambda subject: subject.name())
+def test_a_node_survives_whatever_comes_and_works_on(subject):
+    campaign = Campaign(subject)
+    try:
+        campaign.run(300)
+        assert not campaign.faults, campaign.faults[0]
+        assert campaign.messages == 300
+        known = {entrance.key for entrance in campaign._subject.entrances()}
+        assert set(campaign.entrances) == known, 'an entrance got no message'
+    finally:
+        campaign.close()
+
+
+@pytest.mark.parametrize('cls', sorted({t.type for t in TOPICS.values()}, key=str), ids=str)
+def test_every_type_is_built_from_its_definition(cls):
+    seen = []
+
+    @QUICK
+    @given(messages(cls) | near(cls()))
+    def build(msg):
+        assert isinstance(msg, cls)
+        seen.append(repr([getattr(msg, p.way[0]) for p in places(msg)])[:500])
+
+    build()
+    assert len(set(seen)) > 1, 'all are the same'
+
+
+def test_floats_of_nested_messages_are_seen():
+    from nav_msgs.msg import Path
+    from geometry_msgs.msg import PoseStamped
+
+    msg = Path(poses=[PoseStamped(), PoseStamped()])
+    msg.poses[1].pose.position.x = math.nan
+    found = [value for name, value in floats(msg) if name == 'poses[].pose.position.x']
+    assert found[0] == 0.0 and math.isnan(found[1])
+
+
+class Planted(Perception):
+    """Perception with one subscription more, of which nobody told the fuzzer."""
+
+    plant = staticmethod(lambda node, msg: None)
+
+    def __init__(self, context, folder):
+        super().__init__(context, folder)
+        plant = type(self).plant
+        self.node.create_subscription(Float32, 'new_topic', lambda msg: plant(self.node, msg), 1)
+
+
+def _raises(node, msg):
+    if msg.data != msg.data:
+        raise ZeroDivisionError('planted')
+
+
+def _hangs(node, msg):
+    while msg.data == math.inf:
+        pass
+
+
+def _publishes(node, msg):
+    from av_td3_msgs.msg import Observation
+    import array
+
+    if not math.isfinite(msg.data):
+        node._observation_pub.publish(Observation(vector=array.array('f', [msg.data])))
+
+
+def _keeps(node, msg):
+    if msg.data < 0.0:
+        node.kept = getattr(node, 'kept', []) + [bytearray(400 * 2**20)]
+        node.kept[-1][::4096] = b'x' * len(node.kept[-1][::4096])
+
+
+def _dies(node, msg):
+    node.active = False
+
+
+@pytest.mark.parametrize(
+    'plant, text',
+    [
+        (_raises, 'ZeroDivisionError: planted'),
+        (_hangs, 'Hang: longer than'),
+        (_publishes, 'observation.vector is not finite'),
+        (_keeps, 'MB more after'),
+        (_dies, 'a whole frame made 0 observations'),
+    ],
+)
+def test_what_is_planted_is_found(monkeypatch, plant, text):
+    monkeypatch.setattr(fuzz_campaign, 'LIMIT', 3.0)
+    monkeypatch.setattr(fuzz_campaign, 'MOST_FAULTS', 1)
+    monkeypatch.setattr(Planted, 'plant', staticmethod(plant))
+    campaign = Campaign(Planted)
+    try:
+        campaign.run(300)
+        assert len(campaign.faults) == 1
+        fault = campaign.faults[0]
+        assert text in fault['fault']
+        assert 'Float32' in fault['message'] or 'good messages' in fault['entrance']
+    finally:
+        campaign.close()
+
+
+def test_the_table_is_written(tmp_path):
+    row = {'node': 'policy', 'messages': 5, 'rate': 2.5, 'faults': 0, 'entrances': {}, 'found': []}
+    write(tmp_path / 'new', [row])
+    assert (tmp_path / 'new' / 'fuzz.csv').read_text().splitlines() == [
+        'node,messages,rate,faults',
+        'policy,5,2.5,0',
+    ]
+    assert '"messages": 5' in (tmp_path / 'new' / 'fuzz.json').read_text()
+
+
+@pytest.mark.parametrize(
+    'arguments, text',
+    [
+        (['--node', 'no'], 'node must be one of'),
+        (['--messages', '0'], 'messages must be at least'),
+    ],
+)
+def test_bad_arguments_are_named(monkeypatch, capsys, arguments, text):
+    monkeypatch.setattr('sys.argv', ['fuzz', *arguments])
+    assert main() == 2
+    assert text in capsys.readouterr().err

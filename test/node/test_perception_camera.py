@@ -1,0 +1,433 @@
+"""
+Perception in a foreign stack, over real DDS: any encoding, any camera, any rate, any topic, and
+one clear word where it cannot be.
+"""
+
+import array
+import time
+
+from av_td3_msgs.msg import Observation
+import cv2
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
+import numpy as np
+import pytest
+import rclpy
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from av_td3_ros.bridge import convert, qos
+from av_td3_ros.config import CameraConfig, ObservationConfig
+from av_td3_ros.driving.camera_model import ideal, View
+from av_td3_ros.driving.preprocess import grey_frame
+from av_td3_ros.nodes.perception_node import PerceptionNode
+
+SPEC = ObservationConfig(lateral_deviation=False, heading_error=False, waypoints=0).spec()
+# Nothing that needs a route; silence of a slow machine is no fault here.
+PARAMS = {
+    'episodes': False,
+    'image_timeout': 10.0,
+    'observation__lateral_deviation': False,
+    'observation__heading_error': False,
+    'observation__waypoints': 0,
+}
+ERROR, OK = b'\x02', b'\x00'
+TICK = 0.05
+
+
+def header(at):
+    return Header(stamp=convert.from_ns(round(at * 1e9)), frame_id='front_optical')
+
+
+def odometry(at):
+    msg = Odometry(header=header(at))
+    msg.pose.pose.orientation.w = 1.0
+    return msg
+
+
+def scene(width, height):
+    """A picture with something everywhere, (rows, columns) uint8."""
+    x, y = np.meshgrid(np.linspace(0, 9, width), np.linspace(0, 7, height))
+    return np.round(128 + 60 * np.sin(x + y) + 50 * np.cos(2 * y - x)).astype(np.uint8)
+
+
+def grey_image(pixels, at):
+    return convert.to_image(pixels, 'mono8', header(at))
+
+
+class Stack:
+    """Somebody else's stack: publishes what it likes, with the quality of service it likes."""
+
+    def __init__(self, ros):
+        self.ros, self.node = ros, ros.node('foreign')
+        self.heard, self.diagnostics, self._pubs = [], [], {}
+
+    def hear(self, topic='/av_td3/observation'):
+        self._topic = topic
+        self.node.create_subscription(
+            Observation, topic, self.heard.append, qos.PROFILES['bridge']
+        )
+        self.node.create_subscription(
+            DiagnosticArray, '/diagnostics', self.diagnostics.append, qos.PROFILES['bridge']
+        )
+
+    def say(self, topic, msg, profile='bridge', wait=True):
+        if topic not in self._pubs:
+            made = self.node.create_publisher(type(msg), topic, qos.PROFILES[profile])
+            self._pubs[topic] = made
+            if wait:
+                self.ros.until(lambda: made.get_subscription_count() > 0, 60.0)
+        self._pubs[topic].publish(msg)
+
+    def drive(self, images, topic):
+        """Publish images with odometry of the same stamps, each after the last was taken."""
+        self.ros.until(lambda: self.node.count_publishers(self._topic) > 0, 60.0)
+        for number, msg in enumerate(images):
+            self.say(topic, msg)
+            self.say('/carla/ego_vehicle/odometry', Odometry(header=msg.header))
+            self.ros.until(lambda: len(self.heard) > number, 60.0)
+
+    def said(self, text):
+        """Whether /diagnostics says something of perception."""
+        return any(text in status.message for msg in self.diagnostics for status in msg.status)
+
+
+@pytest.fixture
+def stack(ros):
+    it = Stack(ros)
+    it.hear()
+    return it
+
+
+IMAGE = '/carla/ego_vehicle/rgb_front/image'
+INFO = '/carla/ego_vehicle/rgb_front/camera_info'
+
+
+def started(ros, arguments=(), **params):
+    """Perception, active, with command-line arguments as a launch file gives them."""
+    overrides = [
+        Parameter(key.replace('__', '.'), value=value)
+        for key, value in {**PARAMS, **params}.items()
+    ]
+    cli = [part for rule in arguments for part in ('-r', rule)]
+    node = ros._add(
+        PerceptionNode(
+            context=ros.context,
+            namespace='av_td3',
+            parameter_overrides=overrides,
+            cli_args=['--ros-args', *cli] if cli else None,
+        )
+    )
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    return node
+
+
+def newest_frame(msg):
+    image, _ = convert.to_image_stack(msg, SPEC)
+    return image[-1].astype(int)
+
+
+# -- encodings ------------------------------------------------------------------------------------
+
+
+def as_rgb(pixels):
+    return 'rgb8', np.repeat(pixels[..., None], 3, -1)
+
+
+def as_uyvy(pixels):
+    luma = np.round(16 + pixels * (219 / 255)).astype(np.uint8)
+    return 'yuv422', np.stack([np.full_like(luma, 128), luma], -1)
+
+
+def as_mono16(pixels):
+    return 'mono16', pixels.astype(np.uint16) * 257
+
+
+@pytest.mark.parametrize('encode', [as_rgb, as_uyvy, as_mono16])
+def test_encodings_give_the_same_observation(ros, stack, encode):
+    started(ros)
+    pixels = scene(256, 144)
+    encoding, data = encode(pixels)
+    msg = convert.to_image(data, encoding, header(1.0))
+    stack.drive([msg], IMAGE)
+    expected = grey_frame(pixels, ObservationConfig()).astype(int)
+    assert np.abs(newest_frame(stack.heard[0]) - expected).max() <= 1
+    assert stack.heard[0].header.frame_id == 'front_optical'
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_compressed_images(ros, stack, suffix):
+    node = started(ros, camera__transport='compressed')
+    pixels = scene(256, 144)
+    data = array.array('B', cv2.imencode(suffix, pixels)[1].tobytes())
+    msg = CompressedImage(header=header(1.0), format=suffix[1:], data=data)
+    stack.drive([msg], f'{IMAGE}/compressed')
+    expected = grey_frame(pixels, ObservationConfig()).astype(int)
+    assert np.abs(newest_frame(stack.heard[0]) - expected).mean() <= 2
+    msg.header, msg.data = header(1.0 + TICK), data[: len(data) // 2]
+    stack.say(f'{IMAGE}/compressed', msg)
+    ros.until(lambda: 'must be a whole jpeg or png' in node.health()[1], 60.0)
+
+
+def test_an_unknown_encoding_is_an_error_on_diagnostics_and_nothing_drives(ros, stack):
+    started(ros)
+    msg = grey_image(scene(256, 144), 1.0)
+    msg.encoding = 'h264'
+    stack.say(IMAGE, msg)
+    stack.say('/carla/ego_vehicle/odometry', odometry(1.0))
+    ros.until(lambda: stack.said("got 'h264'; check the camera"), 60.0)
+    assert not stack.heard
+
+
+# -- cameras --------------------------------------------------------------------------------------
+
+
+def info(camera, time=0.0):
+    msg = convert.to_camera_info(camera.width, camera.height, 90.0, header(time))
+    msg.k[0] = msg.k[4] = camera.fx
+    return msg
+
+
+def test_another_camera_is_re_projected(ros, stack):
+    node = started(ros)
+    camera = ideal(800, 600, 100.0)
+    stack.say(INFO, info(camera))
+    ros.until(lambda: node._camera._view is not None, 60.0)
+    pixels = scene(800, 600)
+    stack.drive([grey_image(pixels, 1.0)], IMAGE)
+    expected = View(camera, CameraConfig(), ObservationConfig()).frame(pixels)
+    assert np.array_equal(newest_frame(stack.heard[0]), expected)
+    assert not np.array_equal(expected, grey_frame(pixels, ObservationConfig()))
+    assert 're-projected to the training camera 256x144' in node.health()[2]['camera']
+
+
+def test_a_narrow_camera_is_refused_with_its_numbers_until_a_fitting_one_comes(ros, stack):
+    node = started(ros)
+    stack.say(INFO, info(ideal(640, 480, 60.0)))
+    ros.until(lambda: stack.said('at least 98.0% of the training view, got 4'), 60.0)
+    stack.say(IMAGE, grey_image(scene(640, 480), 1.0))
+    stack.say('/carla/ego_vehicle/odometry', odometry(1.0))
+    ros.spin(0.3)
+    assert not stack.heard and node.health()[0] == ERROR
+    stack.say(INFO, info(ideal(640, 480, 95.0)))
+    ros.until(lambda: node._camera._view is not None, 60.0)
+    stack.drive([grey_image(scene(640, 480), 1.0 + TICK * k) for k in (1, 2)], IMAGE)
+    assert [msg.drive for msg in stack.heard] == [False, True] and node.health()[0] == OK
+
+
+def test_images_wait_for_the_camera_info_that_somebody_publishes(ros, stack):
+    node = started(ros)
+    published = stack.node.create_publisher(CameraInfo, INFO, qos.PROFILES['bridge'])
+    ros.until(lambda: published.get_subscription_count() > 0, 60.0)
+    ros.until(lambda: node.count_publishers(INFO) > 0, 60.0)
+    stack.say(IMAGE, grey_image(scene(800, 600), 1.0))
+    ros.until(lambda: node.health()[1] == f'waiting for CameraInfo on {INFO}', 60.0)
+    published.publish(info(ideal(800, 600, 90.0)))
+    ros.until(lambda: node._camera._view is not None, 60.0)
+    stack.drive([grey_image(scene(800, 600), 1.0 + TICK)], IMAGE)
+    assert not node._camera.waiting
+
+
+def test_an_image_of_another_size_than_its_camera_info_is_refused(ros, stack):
+    node = started(ros)
+    stack.say(INFO, info(ideal(800, 600, 90.0)))
+    ros.until(lambda: node._camera._view is not None, 60.0)
+    stack.say(IMAGE, grey_image(scene(640, 480), 1.0))
+    ros.until(lambda: 'image of 640x480 must have the size in CameraInfo' in node.health()[1], 60)
+
+
+def test_camera_info_that_was_said_once_and_latched_is_heard(ros, stack):
+    say = stack.node.create_publisher(CameraInfo, INFO, qos.PROFILES['latched'])
+    say.publish(info(ideal(800, 600, 90.0)))
+    node = started(ros)
+    ros.until(lambda: node._camera._view is not None, 60.0)
+
+
+def test_camera_info_can_be_required_or_ignored(ros, stack):
+    node = started(ros, camera__info='required')
+    stack.say(IMAGE, grey_image(scene(256, 144), 1.0))
+    ros.until(lambda: 'waiting for CameraInfo' in node.health()[1], 60.0)
+    assert 'camera_info' not in started_topics(started(ros, camera__info='ignored'))
+
+
+def started_topics(node):
+    return ' '.join(made.topic_name for made in node.subscriptions)
+
+
+# -- rates ----------------------------------------------------------------------------------------
+
+
+def stream(rate, count):
+    pixels = scene(64, 36)
+    return [grey_image(pixels, 5.0 + k / rate) for k in range(count)]
+
+
+def test_three_images_a_second_do_not_drive_and_say_so(ros, stack, capfd):
+    started(ros)
+    stack.drive(stream(3.0, 5), IMAGE)
+    assert not any(msg.drive for msg in stack.heard)
+    ros.until(lambda: stack.said('not driving at 3.0 Hz: at least 10 Hz needed'), 60.0)
+    assert stack.said('images 3.0 Hz')
+    told = []
+
+    def on_the_log():
+        told.append(capfd.readouterr().err)
+        return 'not driving at 3.0 Hz: at least 10 Hz needed' in ''.join(told)
+
+    ros.until(on_the_log, 60.0)
+
+
+def test_two_hundred_images_a_second_are_thinned_to_the_rate_of_training(ros, stack):
+    node = started(ros)
+    for number, msg in enumerate(stream(200.0, 60)):
+        stack.say(IMAGE, msg)
+        stack.say('/carla/ego_vehicle/odometry', Odometry(header=msg.header))
+        ros.until(lambda: node._camera._stamp == convert.to_ns(msg.header.stamp), 60.0)
+    ros.until(lambda: len(stack.heard) == 6, 60.0)
+    stamps = [convert.to_ns(msg.header.stamp) / 1e9 for msg in stack.heard]
+    assert np.diff(stamps) == pytest.approx(TICK)
+    assert all(msg.drive for msg in stack.heard[1:])
+    assert node.health()[2]['thinned_images'] == 54
+
+
+def test_after_a_gap_the_stack_begins_anew_and_waits_for_the_rate(ros, stack):
+    started(ros)
+    images = [
+        grey_image(np.full((36, 64), value, np.uint8), at)
+        for value, at in ((10, 1.0), (20, 1.05), (30, 9.0), (40, 9.05))
+    ]
+    stack.drive(images, IMAGE)
+    assert [msg.drive for msg in stack.heard] == [False, True, False, True]
+    after, _ = convert.to_image_stack(stack.heard[2], SPEC)
+    assert set(after.ravel().tolist()) == {30}
+
+
+def test_a_camera_without_stamps_is_named(ros, stack):
+    node = started(ros)
+    for _ in range(2):
+        stack.say(IMAGE, grey_image(scene(64, 36), 0.0))
+    ros.until(lambda: 'images must be stamped, got 0 twice' in node.health()[1], 60.0)
+
+
+def test_stamps_of_two_clocks_are_named(ros, stack):
+    node = started(ros, image_timeout=1.0)
+
+    def says():
+        stack.say(IMAGE, grey_image(scene(64, 36), node_time()))
+        stack.say('/carla/ego_vehicle/odometry', odometry(node_time() + 1000.0))
+        return 'their stamps must be of one clock' in node.health()[1]
+
+    ticks = iter(range(100_000))
+
+    def node_time():
+        return 1.0 + next(ticks) * TICK
+
+    ros.until(says, 60.0)
+    assert not stack.heard
+
+
+def test_waiting_for_a_route_is_not_taken_for_clocks_that_differ(ros, stack, capfd):
+    node = started(ros, observation__waypoints=10, image_timeout=0.3)
+    times = iter(np.arange(1.0, 10_000.0, TICK))
+    begun = time.monotonic()
+
+    def says():
+        at = next(times)
+        stack.say(IMAGE, grey_image(scene(64, 36), at))
+        stack.say('/carla/ego_vehicle/odometry', odometry(at))
+        return time.monotonic() - begun > 1.5 and node.health()[1] == 'waiting for a route'
+
+    ros.until(says, 60.0)
+    assert 'of one clock' not in capfd.readouterr().err
+
+
+# -- topics ---------------------------------------------------------------------------------------
+
+
+def test_every_topic_can_be_remapped_and_camera_info_follows_its_image(ros):
+    stack = Stack(ros)
+    stack.hear('/pilot/seen')
+    node = started(
+        ros,
+        arguments=[
+            f'{IMAGE}:=/front/image_raw',
+            '/carla/ego_vehicle/odometry:=/localisation/odometry',
+            'observation:=/pilot/seen',
+        ],
+    )
+    camera = ideal(800, 600, 100.0)
+    stack.say('/front/camera_info', info(camera))
+    ros.until(lambda: node._camera._view is not None, 60.0)
+    msg = grey_image(scene(800, 600), 1.0)
+    stack.say('/front/image_raw', msg)
+    stack.say('/localisation/odometry', odometry(1.0))
+    ros.until(lambda: stack.heard, 60.0)
+
+
+@pytest.mark.parametrize(
+    'rules, image, information',
+    [
+        ([f'{IMAGE}:=/front/image_raw'], '/front/image_raw/compressed', '/front/camera_info'),
+        ([f'{IMAGE}/compressed:=/a/jpeg'], '/a/jpeg', INFO),
+        ([f'{INFO}:=/b/info'], f'{IMAGE}/compressed', '/b/info'),
+    ],
+)
+def test_where_compressed_images_and_camera_info_are_looked_for(ros, rules, image, information):
+    node = started(ros, arguments=rules, camera__transport='compressed')
+    topics = started_topics(node).split()
+    assert image in topics and information in topics
+    assert (node._camera.topic, node._camera.info_topic) == (image, information)
+
+
+def test_a_topic_that_does_not_exist_is_named_with_those_that_do(ros, stack):
+    node = started(ros, image_timeout=0.3)
+    ros.until(lambda: 'nobody publishes it, nor any other image' in node.health()[1], 60.0)
+    profile = qos.PROFILES['sensor']
+    stack.node.create_publisher(Image, '/front/image_raw', profile)
+    stack.node.create_publisher(CompressedImage, '/rear/jpeg', profile)
+    ros.until(lambda: '/rear/jpeg' in node.health()[1], 60.0)
+    assert '/front/image_raw' in node.health()[1] and f'remap {IMAGE}' in node.health()[1]
+    ros.until(lambda: stack.said('/front/image_raw'), 60.0)
+    stack.node.create_publisher(Image, IMAGE, profile)
+    ros.until(lambda: 'its publisher is silent' in node.health()[1], 60.0)
+
+
+@pytest.fixture
+def elsewhere(ros):
+    """A node that knows nothing of the types in this test's own context."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros.context.get_domain_id())
+    node = rclpy.create_node('elsewhere', context=context)
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_a_compressed_topic_where_a_raw_one_is_wanted_is_named(ros, elsewhere):
+    node = started(ros, arguments=[f'{IMAGE}:=/cam'], image_timeout=0.3)
+    elsewhere.create_publisher(CompressedImage, '/cam', qos.PROFILES['bridge'])
+    text = 'it is published as sensor_msgs/msg/CompressedImage, not sensor_msgs/msg/Image'
+    ros.until(lambda: text in node.health()[1], 60.0)
+
+
+def test_a_camera_that_publishes_best_effort_is_heard(ros, stack):
+    started(ros)
+    say = stack.node.create_publisher(Image, IMAGE, qos.PROFILES['sensor'])
+    ros.until(lambda: say.get_subscription_count() > 0, 60.0)
+    stack.say('/carla/ego_vehicle/odometry', odometry(1.0))
+
+    def heard():
+        say.publish(grey_image(scene(64, 36), 1.0))
+        return stack.heard
+
+    ros.until(heard, 60.0)
+
+
+def test_without_camera_info_and_in_training_nothing_has_changed(ros, stack):
+    """The first rows of code that ever drove: crop, grey, scale by area."""
+    node = ros.start(PerceptionNode)
+    assert 'camera_info' not in started_topics(node)
+    assert node.health()[2]['camera'] == 'not compared'

@@ -1,0 +1,279 @@
+"""The policy node in somebody else's vehicle: who drives, who brakes, and what is said of it."""
+
+from importlib.util import find_spec
+
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+import pytest
+from rclpy.lifecycle import TransitionCallbackReturn
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
+import torch
+
+from av_td3_ros import graph
+from av_td3_ros.bridge import convert
+from av_td3_ros.config import ObservationConfig
+from av_td3_ros.learning_config import LearnerConfig
+from av_td3_ros.nodes.policy_node import PolicyNode
+from av_td3_ros.td3 import checkpoint
+from av_td3_ros.td3.agent import TD3
+from test_policy_node import observation, packed
+
+TICK = 50_000_000
+DEPLOYED = {key.replace('.', '__'): value for key, value in graph.DEPLOYED['policy'].items()}
+PATIENCE = 30.0
+ERROR, WARN, OK = b'\x02', b'\x01', b'\x00'
+
+
+class Deployed:
+    """A policy node that goes straight on at a fifth of its throttle, and who talks to it."""
+
+    def __init__(self, ros, talker, folder, **params):
+        self.ros, self.talker, self.frame = ros, talker, 100
+        params = {'gate__observation_timeout': 10.0, **params}
+        self.node = ros.start(
+            PolicyNode,
+            **{**DEPLOYED, 'checkpoint': str(folder), 'gate__comfort_time': 0.5, **params},
+        )
+        carla = params.get('output', 'carla') == 'carla'
+        self.commands = talker.hear('vehicle_control_cmd' if carla else 'cmd_vel')
+        self.actions = talker.hear('action')
+        self.health = talker.hear('diagnostics')
+        self._client = talker.node.create_client(SetBool, '/av_td3/policy/engage')
+        talker.publisher('clock'), talker.publisher('observation')
+        name = self.node._command_pub.topic_name
+        self.until(lambda: talker.node.count_publishers(name))
+
+    def until(self, predicate):
+        self.ros.until(predicate, PATIENCE)
+
+    def see(self, count=1, ahead=1, **fields):
+        """Frames, each with its clock and its observation."""
+        for _ in range(count):
+            known = self.node.observations
+            self.frame += ahead
+            self.talker.say('clock', Clock(clock=convert.from_ns(self.frame * TICK)))
+            self.until(lambda: self.node.frames.newest == self.frame * TICK)
+            msg = observation(self.frame, **fields)
+            msg.header.stamp = convert.from_ns(self.frame * TICK)
+            self.talker.say('observation', msg)
+            self.until(lambda: self.node.observations > known)
+            self.until(lambda: len(self.actions) >= self.node.observations)
+            self.until(lambda: len(self.commands) >= self.node.commands)
+
+    def ask(self, drive):
+        self.until(self._client.service_is_ready)
+        future = self._client.call_async(SetBool.Request(data=drive))
+        self.until(future.done)
+        return future.result()
+
+    def override(self, on):
+        self.talker.say('manual_override', Bool(data=on))
+        state = 'manual' if on else 'disengaged'
+        self.until(lambda: self.node.gate.state.value == state)
+
+    def said(self, key):
+        """Return a value of the newest diagnostics."""
+        values = self.health[-1].status[0].values if self.health else ()
+        return {item.key: item.value for item in values}.get(key, '')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A checkpoint of a policy that goes straight on."""
+    path = tmp_path_factory.mktemp('run')
+    spec = ObservationConfig().spec()
+    agent = TD3(spec, LearnerConfig(), seed=0)
+    with torch.no_grad():
+        agent.policy.actor.layers[-1].weight.zero_()
+        agent.policy.actor.layers[-1].bias.copy_(torch.tensor([0.0, 0.2]))
+    checkpoint.save(path, agent, spec, env_step=1, version=7)
+    return path
+
+
+@pytest.fixture
+def car(ros, talker, folder):
+    return Deployed(ros, talker, folder)
+
+
+@pytest.fixture
+def driving(car):
+    car.see(5)
+    assert car.ask(True).success
+    car.see()
+    assert car.commands[-1].throttle > 0.1
+    return car
+
+
+def test_it_is_silent_until_somebody_asks_and_says_what_is_missing(car):
+    answer = car.ask(True)
+    assert not answer.success and 'nothing seen yet' in answer.message
+    car.see(4)
+    answer = car.ask(True)
+    assert not answer.success and '4 good observations in a row, 5 are needed' in answer.message
+    car.until(lambda: '5 are needed' in car.said('gate_could_engage'))
+    car.see()
+    car.until(lambda: car.said('gate_could_engage') == 'yes')
+    assert not car.commands and not any(action.drive for action in car.actions)
+    assert car.node.health()[:2] == (OK, 'disengaged: not engaged')
+    answer = car.ask(True)
+    assert answer.success and answer.message == 'engaged'
+    car.see(3)
+    assert len(car.commands) == 3 and car.commands[-1].throttle == pytest.approx(0.197, abs=0.01)
+    assert car.actions[-1].drive and car.node.health()[1] == 'driving with version 7'
+
+
+def test_handing_over_ends_with_a_brake_and_then_silence(driving):
+    assert driving.ask(False).success
+    driving.until(lambda: driving.commands[-1].brake > 0.0)
+    assert driving.commands[-1].brake == pytest.approx(0.4)
+    assert driving.commands[-1].throttle == 0.0
+    count = len(driving.commands)
+    driving.see(5)
+    assert len(driving.commands) == count
+
+
+def test_the_driver_takes_over_and_nobody_drives_again_before_being_asked(driving):
+    count = len(driving.commands)
+    driving.override(True)
+    driving.see(5)
+    assert 'driver has taken over' in driving.ask(True).message
+    driving.override(False)
+    driving.see(5)
+    assert len(driving.commands) == count
+    assert driving.ask(True).success
+    driving.see()
+    assert len(driving.commands) == count + 1 and driving.commands[-1].throttle > 0.1
+
+
+def test_silence_brakes_comfortably_then_in_full_until_data_is_back(ros, talker, folder):
+    car = Deployed(ros, talker, folder, gate__observation_timeout=1.0)
+    car.see(5)
+    car.until(lambda: car.ask(True).success or car.see(5))
+    car.see()
+    count = len(car.commands)
+    car.until(lambda: len(car.commands) > count)
+    assert car.commands[count].brake == pytest.approx(0.4)
+    car.until(lambda: car.commands[-1].brake == 1.0)
+    levels = [command.brake for command in car.commands[count:]]
+    assert levels == sorted(levels) and len(set(levels)) == 2
+    car.until(lambda: car.health[-1].status[0].level == ERROR)
+    assert 'no observation for' in car.health[-1].status[0].message
+    assert car.said('gate_state') == 'braking' and car.said('gate_count_no_observation') == '1'
+    car.until(lambda: car.see() or car.commands[-1].throttle > 0.1)
+    assert car.node.gate.state.value == 'driving'
+
+
+@pytest.mark.parametrize(
+    'what, text',
+    [
+        ({'ahead': 60}, 'the clock has jumped forward by'),
+        ({'ahead': -60}, 'the clock has jumped back by 3.00 s'),
+        ({'spec': 'other'}, 'must follow specification'),
+    ],
+    ids=['forward', 'backward', 'content'],
+)
+def test_what_brakes_is_named_counted_and_forgotten_after_five_good_ones(driving, what, text):
+    driving.see(20)
+    driving.see(**what)
+    assert driving.commands[-1].brake > 0.0 and not driving.actions[-1].drive
+    level, said, _ = driving.node.health()
+    assert level == ERROR and text in said
+    driving.until(lambda: text in driving.health[-1].status[0].message)
+    assert text in driving.said('gate_reason')
+    driving.see(4)
+    assert driving.commands[-1].brake > 0.0
+    driving.see()
+    assert driving.commands[-1].throttle > 0.1
+
+
+def test_an_observation_that_comes_late_is_stale_and_one_that_comes_twice_is_nothing(driving):
+    driving.talker.say('clock', Clock(clock=convert.from_ns((driving.frame + 20) * TICK)))
+    driving.until(lambda: driving.node.frames.newest == (driving.frame + 20) * TICK)
+    for _ in range(2):
+        msg = observation(99)
+        msg.header.stamp = convert.from_ns((driving.frame + 1) * TICK)
+        driving.talker.say('observation', msg)
+    known = driving.node.observations
+    driving.until(lambda: driving.node.observations > known)
+    driving.ros.spin(0.2)
+    assert driving.node.observations == known + 1
+    assert 'must be at most 0.5 s old, got 0.95 s' in driving.node.health()[1]
+
+
+def test_told_to_wait_it_brakes_and_refers_to_who_said_so(driving):
+    driving.see(drive=False)
+    assert driving.commands[-1].brake > 0.0
+    assert driving.node.health()[:2] == (WARN, 'told to wait: braking; perception says why')
+    driving.see(5)
+    assert driving.commands[-1].throttle > 0.1
+
+
+def test_a_second_driver_is_noticed(driving):
+    publisher = driving.talker.publisher('vehicle_control_cmd')
+    name = publisher.topic_name
+    driving.until(lambda: driving.node.count_publishers(name) == 2)
+    assert driving.node.health()[:2] == (WARN, f'2 publish {name}: a vehicle must have one driver')
+    driving.talker.node.destroy_publisher(publisher)
+    driving.until(lambda: driving.node.health()[0] == OK)
+
+
+def test_a_storm_of_refused_weights_brakes_and_good_ones_end_it(ros, talker, folder):
+    car = Deployed(
+        ros, talker, folder, accept_weights=True, gate__refusal_storm=3, gate__refusal_window=600.0
+    )
+    car.see(5)
+    assert car.ask(True).success
+    bad = packed(9)
+    bad.sha256 = 'x'
+    for count in (1, 2, 3):
+        talker.say('policy_weights', bad)
+        car.until(lambda: car.node.refused == count)
+        car.see()
+        assert (car.commands[-1].brake > 0.0) is (count == 3)
+    assert '3 weights refused within 600 s' in car.node.health()[1]
+    talker.say('policy_weights', packed(10))
+    car.until(lambda: car.node.version == 10)
+    car.see(5)
+    assert car.node.gate.state.value == 'driving'
+
+
+def test_going_inactive_brakes_in_full_where_it_drove_and_says_nothing_where_not(driving):
+    driving.node.trigger_deactivate()
+    driving.until(lambda: driving.commands[-1].brake == 1.0)
+    count = len(driving.commands)
+    driving.node.trigger_activate()
+    assert driving.node.gate.state.value == 'disengaged'  # asked again, every time
+    driving.node.trigger_deactivate()
+    driving.ros.spin(0.3)
+    assert len(driving.commands) == count
+
+
+def test_twist_knows_the_speed_by_odometry(ros, talker, folder):
+    car = Deployed(ros, talker, folder, output='twist')
+    twists = car.commands
+    assert car.node._command_pub.topic_name == '/av_td3/cmd_vel'
+    moving = Odometry()
+    moving.twist.twist.linear.x = 5.0
+    talker.say('odometry', moving)
+    car.until(lambda: car.node._speed == 5.0)
+    car.see(5)
+    assert car.ask(True).success
+    car.see()
+    car.until(lambda: twists)
+    assert twists[0].linear.x == pytest.approx(5.0 + 0.197 * 3.0 * 0.5, abs=0.02)
+    car.see(spec='other')
+    car.until(lambda: len(twists) == 2)
+    assert twists[1].linear.x < 5.0
+    car.node.trigger_deactivate()
+    car.until(lambda: len(twists) == 3)
+    assert twists[2] == Twist()
+
+
+def test_an_output_that_is_not_installed_is_refused_by_name(ros):
+    if find_spec('ackermann_msgs') is not None:
+        pytest.skip('ackermann_msgs is installed')
+    node = ros.make(PolicyNode, output='ackermann')
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert node.count_publishers('/av_td3/ackermann_cmd') == 0

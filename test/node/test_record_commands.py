@@ -1,0 +1,75 @@
+"""``av-td3 record`` and ``av-td3 replay`` as programs, ended as people and scripts end them."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from rosgraph_msgs.msg import Clock
+
+from av_td3_ros.recording.bag_reader import BagReader
+
+TIMEOUT = 60.0
+
+
+def start(ros, *arguments, ignoring=False):
+    """Start a command on the domain of the test; in a script's background SIGINT is ignored."""
+    environment = {**os.environ, 'ROS_DOMAIN_ID': str(ros.context.get_domain_id())}
+    return subprocess.Popen(
+        [sys.executable, '-m', 'av_td3_ros.cli.main', *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignoring else None,
+    )
+
+
+def ended(process, code=0):
+    try:
+        output, errors = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    assert process.returncode == code, output + errors
+    return output, errors
+
+
+@pytest.mark.parametrize(
+    'number, ignoring', [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False)]
+)
+def test_a_recording_that_is_stopped_is_whole_and_plays(ros, tmp_path, number, ignoring):
+    bag = tmp_path / 'drive'
+    speaker = ros.node('clock')
+    clock = speaker.create_publisher(Clock, '/clock', 10)
+    process = start(ros, 'record', '--output', bag, '--topics', 'clock', ignoring=ignoring)
+    try:
+        ros.until(clock.get_subscription_count, TIMEOUT)
+        for second in range(5):
+            message = Clock()
+            message.clock.sec = second
+            clock.publish(message)
+        ros.until(lambda: any(file.stat().st_size > 200 for file in bag.glob('*.mcap')), TIMEOUT)
+        process.send_signal(number)
+        output, _ = ended(process)
+    finally:
+        process.kill()
+    assert 'recording 1 topics' in output and '5 messages on 1 topics' in output
+    reader = BagReader(bag)
+    assert [m.content.clock.sec for m in reader.messages()] == list(range(5))
+    assert (bag / 'metadata.yaml').is_file() and not reader.cut_off
+    if number is signal.SIGTERM:
+        return
+    _, errors = ended(start(ros, 'replay', bag), 2)  # the clock is live
+    assert '/clock must have no other publisher' in errors
+    speaker.destroy_publisher(clock)
+    heard = []
+    ros.node('ear').create_subscription(Clock, '/clock', heard.append, 10)
+    player = start(ros, 'replay', bag, '--rate', '10')
+    try:
+        ros.until(lambda: len(heard) == 5, TIMEOUT)
+        output, _ = ended(player)
+    finally:
+        player.kill()
+    assert [message.clock.sec for message in heard] == list(range(5))
+    assert '5 messages played' in output
