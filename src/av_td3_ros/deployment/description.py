@@ -12,7 +12,12 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from av_td3_ros.config import SimulatorConfig
 from av_td3_ros.datatypes import ACTION_NAMES, ObsSpec
-from av_td3_ros.driving.preprocess import LATERAL_SCALE, SPEED_SCALE, WAYPOINT_LOOKAHEAD
+from av_td3_ros.driving.preprocess import (
+    LATERAL_SCALE,
+    SPEED_SCALE,
+    WAYPOINT_LOOKAHEAD,
+    YAW_RATE_SCALE,
+)
 from av_td3_ros.learning_config import NetworkConfig
 from av_td3_ros.options import build, ConfigError, option, to_flat
 from av_td3_ros.task_config import ObservationConfig
@@ -132,6 +137,7 @@ def vector_entries(spec: ObsSpec) -> List[Dict[str, Any]]:
 def _entry(name: str) -> Tuple[float, str, str]:
     known = {
         'speed': (SPEED_SCALE, 'm/s', 'forward speed'),
+        'yaw_rate': (YAW_RATE_SCALE, 'rad/s', 'yaw rate, left positive'),
         'last_steering': (1.0, '', 'steering of the last command, left positive'),
         'lateral_deviation': (LATERAL_SCALE, 'm', 'distance from the route, left positive'),
         'heading_error': (math.pi, 'rad', 'angle to the route, left positive'),
