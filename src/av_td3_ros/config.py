@@ -119,8 +119,8 @@ class PolicyConfig:
     )
     artefact: str = option(
         '',
-        'file of `av-td3 export` to drive with, instead of a checkpoint; weights from a trainer are '
-        'not listened to then',
+        'file of `av-td3 export` to drive with, instead of a checkpoint; weights from a trainer '
+        'are not listened to then',
     )
     engine: str = option(
         'onnx',

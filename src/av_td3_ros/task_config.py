@@ -119,7 +119,8 @@ class ObservationPreset(NamedTuple):
 
 OBSERVATIONS = {
     'waypoints': ObservationPreset(
-        'image, speed, yaw rate, last steering, place beside the route and its next 10 points (default)',
+        'image, speed, yaw rate, last steering, place beside the route, its next 10 points '
+        '(default)',
         {
             'speed': True,
             'yaw_rate': True,
