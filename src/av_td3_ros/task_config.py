@@ -17,13 +17,13 @@ class ObservationConfig:
     crop_top: float = option(
         0.35, 'share of the camera image cut off above (sky)', low=0.0, high=0.9
     )
-    speed: bool = option(True, 'vector: forward speed, over 15 m/s')
-    yaw_rate: bool = option(True, 'vector: yaw rate, left positive, over 0.5 rad/s')
+    speed: bool = option(True, 'vector: forward speed, over 10 m/s')
+    yaw_rate: bool = option(True, 'vector: yaw rate, left positive, over 1 rad/s')
     last_steering: bool = option(True, 'vector: steering of the last command')
     lateral_deviation: bool = option(
-        True, 'vector: distance from the route, left positive, over 4 m'
+        True, 'vector: distance from the route, left positive, over 2 m'
     )
-    heading_error: bool = option(True, 'vector: angle to the route, left positive, over pi')
+    heading_error: bool = option(True, 'vector: angle to the route, left positive, over pi/4')
     command: bool = option(
         False,
         'vector: what to do at the next junction, one of four entries is 1: follow, left, right, '
@@ -31,7 +31,8 @@ class ObservationConfig:
     )
     waypoints: int = option(
         10,
-        'vector: route points ahead, (x, y) each in the vehicle frame; 0 for none',
+        'vector: route points ahead, (x, y) each in the vehicle frame, over its distance along the '
+        'route; 0 for none',
         low=0,
         high=50,
     )

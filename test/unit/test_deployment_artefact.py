@@ -151,7 +151,7 @@ def test_deep_json_is_refused():
         ),
         (
             lambda raw: raw['observation']['vector'][0].update(scale=30.0),
-            'scales of the vector of the artefact must be [15.0',
+            'scales of the vector of the artefact must be [10.0',
         ),
         (lambda raw: raw['observation']['settings'].pop('crop_top'), "KeyError('crop_top')"),
         (
@@ -250,9 +250,10 @@ def test_the_scales_are_those_that_the_vehicle_state_is_divided_by():
     config = ObservationConfig(lateral_deviation=False, heading_error=False, waypoints=0)
     raw = describe(1, config, TrainingCamera(), NetworkConfig(), {})
     scales = {entry['name']: entry['scale'] for entry in raw['observation']['vector']}
-    state = VehicleState(Pose(0.0, 0.0), speed=6.0)
+    state = VehicleState(Pose(0.0, 0.0), speed=6.0, yaw_rate=0.3)
     vector, _ = preprocess.state_vector(config, state, 0.25, None)
-    expected = np.asarray([6.0 / scales['speed'], 0.25 / scales['last_steering']], np.float32)
+    told = (('speed', 6.0), ('yaw_rate', 0.3), ('last_steering', 0.25))
+    expected = np.asarray([value / scales[name] for name, value in told], np.float32)
     assert np.array_equal(vector, expected)
 
 
@@ -263,8 +264,8 @@ def test_every_entry_of_every_observation_is_described():
     assert [entry['name'] for entry in entries] == list(config.spec().vector)
     assert {entry['name']: (entry['scale'], entry['unit']) for entry in entries}.items() >= {
         'command_left': (1.0, ''),
-        'waypoint_2_y': (50.0, 'm'),
-        'lateral_deviation': (4.0, 'm'),
+        'waypoint_2_y': (6.0, 'm'),
+        'lateral_deviation': (2.0, 'm'),
     }.items()
     assert parse(raw).observation == config
 

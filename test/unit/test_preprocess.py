@@ -57,7 +57,7 @@ def test_the_vector_by_hand():
     config = ObservationConfig(waypoints=2, waypoint_spacing=5.0)
     vector, position = preprocess.state_vector(config, state, -0.25, route.tracker())
     # Facing left: the road ahead lies to the right (-y), one metre behind (-x).
-    expected = [0.5, 0.2, -0.25, 0.25, 0.5, -1 / 50, -5 / 50, -1 / 50, -10 / 50]
+    expected = [0.75, 0.1, -0.25, 0.5, 1.0, -1 / 5, -5 / 5, -1 / 10, -10 / 10]
     assert vector == pytest.approx(expected, abs=1e-6)
     assert vector.dtype == np.float32 and len(vector) == config.spec().vector_size
     assert position.remaining == pytest.approx(90.0)
@@ -111,7 +111,7 @@ def test_the_camera_preset_sees_speed_steering_and_the_command_alone():
         vector, _ = preprocess.state_vector(
             config, state, -0.25, route.tracker(), Commands(route, town)
         )
-        assert vector.tolist() == [0.5, -0.25, *(float(command is c) for c in Command)]
+        assert vector.tolist() == [0.75, -0.25, *(float(command is c) for c in Command)]
 
 
 def test_the_waypoints_preset_is_the_default():

@@ -75,7 +75,7 @@ def test_an_empty_vector_works():
 
 def test_spec_names_observation_action_and_network():
     assert json.loads(weights.spec_json(SPEC, CONFIG)) == {
-        'format': 2,
+        'format': 3,
         'observation': SPEC.to_dict(),
         'action': ['steering', 'acceleration'],
         'network': dataclasses.asdict(CONFIG),
@@ -98,7 +98,7 @@ def test_refuses_an_unreadable_specification(packed, spec):
 @pytest.mark.parametrize(
     'change, text',
     [
-        (lambda s: s.update(format=1), 'format must be 2, got 1'),
+        (lambda s: s.update(format=1), 'format must be 3, got 1'),
         (lambda s: s['observation'].update(height=84), 'observation must be height 36, got 84'),
         (lambda s: s['observation'].update(stack=float('inf')), 'specification is unreadable'),
         (

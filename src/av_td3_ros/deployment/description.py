@@ -13,9 +13,10 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 from av_td3_ros.config import SimulatorConfig
 from av_td3_ros.datatypes import ACTION_NAMES, ObsSpec
 from av_td3_ros.driving.preprocess import (
+    HEADING_SCALE,
     LATERAL_SCALE,
     SPEED_SCALE,
-    WAYPOINT_LOOKAHEAD,
+    waypoint_scales,
     YAW_RATE_SCALE,
 )
 from av_td3_ros.learning_config import NetworkConfig
@@ -110,7 +111,7 @@ def describe(
                 'dtype': 'uint8',
                 'meaning': 'grey frames, oldest first; the graph normalises them itself',
             },
-            'vector': vector_entries(spec),
+            'vector': vector_entries(observation),
             'settings': asdict(observation),
         },
         'camera': {**asdict(camera), 'focal_length': camera.focal_length},
@@ -123,30 +124,32 @@ def describe(
     }
 
 
-def vector_entries(spec: ObsSpec) -> List[Dict[str, Any]]:
+def vector_entries(config: ObservationConfig) -> List[Dict[str, Any]]:
     """Return each entry of the vehicle-state vector: value = quantity / scale, cut to range."""
     entries = []
-    for name in spec.vector:
-        scale, unit, meaning = _entry(name)
+    for name in config.spec().vector:
+        scale, unit, meaning = _entry(name, config)
         entries.append(
             {'name': name, 'scale': scale, 'unit': unit, 'range': [-1.0, 1.0], 'meaning': meaning}
         )
     return entries
 
 
-def _entry(name: str) -> Tuple[float, str, str]:
+def _entry(name: str, config: ObservationConfig) -> Tuple[float, str, str]:
     known = {
         'speed': (SPEED_SCALE, 'm/s', 'forward speed'),
         'yaw_rate': (YAW_RATE_SCALE, 'rad/s', 'yaw rate, left positive'),
         'last_steering': (1.0, '', 'steering of the last command, left positive'),
         'lateral_deviation': (LATERAL_SCALE, 'm', 'distance from the route, left positive'),
-        'heading_error': (math.pi, 'rad', 'angle to the route, left positive'),
+        'heading_error': (HEADING_SCALE, 'rad', 'angle to the route, left positive'),
     }
     if name in known:
         return known[name]
     if name.startswith('command_'):
         return 1.0, '', f'1 where the next junction asks for: {name[len("command_"):]}'
-    return WAYPOINT_LOOKAHEAD, 'm', f'{name[-1]} of a route point, in the vehicle frame'
+    _, number, axis = name.split('_')
+    scale = float(waypoint_scales(config)[int(number)])
+    return scale, 'm', f'{axis} of a route point, in the vehicle frame'
 
 
 def parse(raw: Mapping[str, Any]) -> Description:
@@ -183,7 +186,7 @@ def parse(raw: Mapping[str, Any]) -> Description:
             f'description of the artefact is unreadable: {shown(repr(error))}; export the run '
             'again'
         ) from None
-    ours = vector_entries(found.spec)
+    ours = vector_entries(found.observation)
     for what, got, expected in (
         ('action', actions, list(ACTION_NAMES)),
         ('image', shape, list(found.spec.image_shape)),

@@ -16,10 +16,12 @@ from av_td3_ros.datatypes import Command, ObsSpec, SpecError, VehicleState
 from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.route import RoutePosition, RouteTracker
 
-SPEED_SCALE = 15.0
-YAW_RATE_SCALE = 0.5
-LATERAL_SCALE = 4.0
-WAYPOINT_LOOKAHEAD = 50.0
+# What an entry of 1 means, m/s, rad/s, m, rad: about the largest of a good drive. Smaller ones drown
+# among the image features, docs/results/learning.
+SPEED_SCALE = 10.0
+YAW_RATE_SCALE = 1.0
+LATERAL_SCALE = 2.0
+HEADING_SCALE = math.pi / 4.0
 
 # One core is enough for an 84x84 frame; OpenCV's own pool would fight the learner for the others.
 cv2.setNumThreads(1)
@@ -104,7 +106,7 @@ def state_vector(
         if config.lateral_deviation:
             values.append(position.lateral_deviation / LATERAL_SCALE)
         if config.heading_error:
-            values.append(position.heading_error / math.pi)
+            values.append(position.heading_error / HEADING_SCALE)
         if config.command:
             values.extend(_one_hot(commands, position))
         if config.waypoints:
@@ -116,8 +118,13 @@ def state_vector(
                 config.waypoints,
                 config.waypoint_spacing,
             )
-            values.extend((ahead / WAYPOINT_LOOKAHEAD).ravel())
+            values.extend((ahead / waypoint_scales(config)[:, None]).ravel())
     return np.clip(np.asarray(values, np.float32), -1.0, 1.0), position
+
+
+def waypoint_scales(config: ObservationConfig) -> np.ndarray:
+    """Return how far along the route each of its points lies ahead, (waypoints,) float64, m."""
+    return config.waypoint_spacing * np.arange(1, config.waypoints + 1)
 
 
 def needs_route(config: ObservationConfig) -> bool:

@@ -19,7 +19,7 @@ from av_td3_ros.learning_config import NetworkConfig
 from av_td3_ros.options import build, ConfigError
 from av_td3_ros.td3.networks import Policy
 
-FORMAT = 2
+FORMAT = 3
 MAX_BYTES, MAX_SPEC = 256 * 2**20, 100_000
 # A run counts its versions from 1; from one message to the next they rise by less than this.
 FIRST, LARGEST_RISE = 1, 1_000_000
