@@ -31,8 +31,8 @@ class ObservationConfig:
     )
     waypoints: int = option(
         10,
-        'vector: route points ahead, (x, y) each in the vehicle frame, over its distance along the '
-        'route; 0 for none',
+        'vector: route points ahead, (x, y) in the vehicle frame, each over its distance along '
+        'the route; 0 for none',
         low=0,
         high=50,
     )

@@ -16,8 +16,8 @@ from av_td3_ros.datatypes import Command, ObsSpec, SpecError, VehicleState
 from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.route import RoutePosition, RouteTracker
 
-# What an entry of 1 means, m/s, rad/s, m, rad: about the largest of a good drive. Smaller ones drown
-# among the image features, docs/results/learning.
+# What an entry of 1 means, m/s, rad/s, m, rad: about the largest of a good drive. Smaller entries
+# drown among the image features: docs/results/learning.
 SPEED_SCALE = 10.0
 YAW_RATE_SCALE = 1.0
 LATERAL_SCALE = 2.0
