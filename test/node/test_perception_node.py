@@ -103,8 +103,8 @@ def test_a_whole_frame_becomes_one_observation(ros, talker, heard, route):
     )
     image, vector = convert.to_image_stack(msg, SPEC)
     assert np.all(image == 100)
-    assert vector[:4] == pytest.approx([0.5, 0.25, 0.25, 0.0], abs=1e-5)
-    assert vector[4:6] == pytest.approx([2 / 50, -1 / 50], abs=1e-5)
+    assert vector[:5] == pytest.approx([0.75, 0.0, 0.25, 0.5, 0.0], abs=1e-5)
+    assert vector[5:7] == pytest.approx([2 / 2, -1 / 2], abs=1e-5)
     assert convert.to_ns(msg.header.stamp) == 0 and msg.header.frame_id == 'ego_vehicle/rgb_front'
 
 

@@ -122,11 +122,11 @@ def test_arrays_of_a_message_are_read_only_and_serve():
     [
         (lambda i, v: (i[1:], v), 'image must be (4, 36, 36) uint8, got (3, 36, 36) uint8'),
         (lambda i, v: (i.astype(np.float32), v), 'got (4, 36, 36) float32'),
-        (lambda i, v: (i, v[:-1]), 'observation vector must be (24,) float32, got (23,) float32'),
-        (lambda i, v: (i, v.astype(np.float64)), 'got (24,) float64'),
+        (lambda i, v: (i, v[:-1]), 'observation vector must be (25,) float32, got (24,) float32'),
+        (lambda i, v: (i, v.astype(np.float64)), 'got (25,) float64'),
         (lambda i, v: (i, np.full_like(v, np.nan)), 'finite and in [-1, 1], got speed nan'),
-        (lambda i, v: (i, np.where(v == v[1], -np.inf, v)), 'got last_steering -inf'),
-        (lambda i, v: (i, np.where(v == v[2], 1.5, v).astype(v.dtype)), 'lateral_deviation 1.5'),
+        (lambda i, v: (i, np.where(v == v[1], -np.inf, v)), 'got yaw_rate -inf'),
+        (lambda i, v: (i, np.where(v == v[2], 1.5, v).astype(v.dtype)), 'last_steering 1.5'),
     ],
 )
 @pytest.mark.parametrize('engine', ENGINES)

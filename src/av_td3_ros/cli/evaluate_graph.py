@@ -30,8 +30,9 @@ def drive_graph(config: RunConfig, result: Result, folder: Path, watch: Watch) -
             watch.episode(result)
 
     try:
-        with Supervisor(config, 'evaluation', folder) as graph:
-            graph.on_result = take
+        graph = Supervisor(config, 'evaluation', folder)
+        graph.on_result = take  # before it starts: short episodes end while it does
+        with graph:
             _watch(graph, config, result, folder, watch)
             graph.finish()
             result.notes += late_note(result.policy, graph.health)
