@@ -17,7 +17,7 @@ from av_td3_ros.nodes.bridge_check_probe import BRAKE, Probe, Silent
 
 COMMANDS = 20
 DRIVE_SPEED, DRIVE_FRAMES = 5.0, 120
-TURN_FRAMES, STEER = 16, 0.3
+TURN_FRAMES, STEER = 16, 0.15
 RESET_SPEED, RESET_FRAMES = 3.0, 60
 NEAR = 1.5
 LIFT = 0.5  # m above the road, to land on it
