@@ -10,7 +10,7 @@ from av_td3_ros.cli import common
 from av_td3_ros.cli.record import interrupts, prepare_ros
 from av_td3_ros.options import ConfigError
 
-DISCOVERY = 1.0
+DISCOVERY = 3.0
 LINGER = 0.5
 FASTEST = 1000.0
 
