@@ -31,8 +31,13 @@ evaluate: setup  ## drive a policy; RUN=runs/<run>
 sim: setup  ## drive the embedded simulator by keyboard; ARGS='--expert'
 	@$(BIN)/av-td3 sim $(if $(MAP),--map $(MAP)) $(ARGS)
 
-test: setup  ## every test but the learning ones
+# Graphs want the machine for themselves; the core's tests share it.
+test: setup  ## every test but the learning ones; ARGS='test/unit/test_route.py -k smooth' for some
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest test/fuzz test/node test/system && $(BIN)/python -m pytest test/unit -n 2
+endif
 
 test-unit: setup  ## the tests of the core, which need no ROS
 	@$(BIN)/python -m pytest test/unit $(ARGS)

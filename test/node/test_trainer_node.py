@@ -101,10 +101,10 @@ def test_it_learns_at_the_ratio_publishes_and_finishes(ros, talker, trainer, sen
     assert (last.transitions_received, last.transitions_stored, last.env_steps) == (61, 61, 60)
     assert last.updates == 20  # (60 - 20) * 0.5
     assert last.return_mean == pytest.approx(30.0)
-    ros.until(lambda: len(heard) >= 5)
-    assert [m.version for m in heard] == list(range(1, len(heard) + 1)) and not heard[
-        -1
-    ].random_actions
+    # The newest alone is latched: a slow listener may miss those between.
+    ros.until(lambda: heard and heard[-1].version >= 5 and not heard[-1].random_actions)
+    versions = [m.version for m in heard]
+    assert versions == sorted(set(versions))
     trainer.close()
     assert checkpoint.load_policy(tmp_path).env_step == 60
     assert (tmp_path / 'episodes.csv').read_text().count('\n') == 2
