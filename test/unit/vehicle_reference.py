@@ -50,11 +50,12 @@ def straight(throttle, brake, speed, until_speed):
     return done.t[-1], done.y[0, -1]
 
 
-def bend(steering, throttle, speed, times):
+def bend(steering, throttle, speed, times, rate=1.525):
     """
     Return the motion with the steering thrown over at time 0, in first gear.
 
     :param times: s, at which it is wanted.
+    :param rate: of the front wheels at most, rad/s.
     :return: (len(times), 5): x, y of the box's middle (m), speed along the car (m/s), yaw rate
         (rad/s), slip angle of the centre of gravity (rad).
     """
@@ -88,7 +89,7 @@ def bend(steering, throttle, speed, times):
             total.real,
             total.imag / v - r,
             moment / 1791.5995300122856,
-            max(-1.525, min(1.525, (steering * 0.61 - angle) / 0.05)),
+            max(-rate, min(rate, (steering * 0.61 - angle) / 0.05)),
             (throttle - pedal) / 0.2,
         )
 

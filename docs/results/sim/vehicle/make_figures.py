@@ -6,6 +6,7 @@ PYTHONPATH=src:test/unit venv/bin/python docs/results/sim/vehicle/make_figures.p
 """
 
 import csv
+from dataclasses import replace
 import math
 from pathlib import Path
 
@@ -30,10 +31,13 @@ DT, FIFTY, TRACK = 0.05, 50.0 / 3.6, 1.38684
 STEPS = (0.05, 0.025, 0.05 / 3, 0.0125, 0.01, 0.005, 0.0025)
 STEERS, SPEED, THROTTLE = (0.03, 0.08, 0.2), 15.0, 0.07
 P = parameters_vehicle2()
+# At the wheel, rad/s, in the package; the simulator's own turn faster.
+RATE = 0.4
+AS_PUBLISHED = replace(CAR, actuators=replace(CAR.actuators, steering_rate=RATE))
 
 
 def moving(speed):
-    vehicle = Vehicle()
+    vehicle = Vehicle(AS_PUBLISHED)
     vehicle.set_velocity(speed, 0.0)
     return vehicle
 
@@ -184,7 +188,7 @@ def manoeuvres(steps):
     row('50 km/h to 0', 'm', way, straight(0.0, 1.0, FIFTY, 0.0)[1], 'ST', theirs)
     row('50 km/h to 0, grip 0.6', 'm', brake(0.6)[0], '')
     ours = turn(1.0, 0.06, 2.0, 16.0)
-    other = bend(1.0, 0.06, 2.0, DT * np.arange(1, len(ours) + 1))
+    other = bend(1.0, 0.06, 2.0, DT * np.arange(1, len(ours) + 1), RATE)
     angle = ours[-1, 5]
     yaw_rate = vehicle_dynamics_ks([0, 0, angle, 2.0, 0], [0, 0], P)[4]
     theirs = 2 * math.hypot(2.0 / yaw_rate, 0.5 * CAR.wheelbase)
@@ -194,7 +198,7 @@ def manoeuvres(steps):
     kerbs = 2 * math.hypot(radius + TRACK / 2, CAR.wheelbase)
     row('turning circle of the outer front wheel', 'm', kerbs, '')
     for steering, (times, ours, st, std) in steps.items():
-        other = bend(steering, THROTTLE, SPEED, times)
+        other = bend(steering, THROTTLE, SPEED, times, RATE)
         lateral = ours[-1, 2] * ours[-1, 3]
         name = f'step steer {steering:g} at 15 m/s ({lateral:.1f} m/s^2)'
         for model, theirs in (('ST', st), ('STD', std)):
@@ -249,7 +253,7 @@ def manoeuvres(steps):
 def draw(steps):
     figure, axes = plt.subplots(1, len(steps), figsize=(13, 4), sharex=True)
     for axis, (steering, (times, ours, st, std)) in zip(axes, steps.items()):
-        other = bend(steering, THROTTLE, SPEED, times)
+        other = bend(steering, THROTTLE, SPEED, times, RATE)
         axis.plot(times, ours[:, 3], 'k', lw=2.5, label='this simulator, 12.5 ms')
         axis.plot(times, other[:, 3], 'c--', label='independent, 1.25 ms')
         axis.plot(times, std, 'r:', lw=2, label='package, STD (Pacejka)')
