@@ -7,7 +7,7 @@ for another.
 
 import math
 from statistics import median
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Tuple
 
 from av_td3_ros.bridge_check.facts import Facts, finite
 from av_td3_ros.bridge_check.finding import Finding, not_made, OK, verdict
@@ -139,17 +139,7 @@ def speed(facts: Facts) -> List[Finding]:
         (math.hypot(m.vx, m.vy), math.hypot(*way) / facts.expected.fixed_delta_seconds)
         for m, way in moving(facts)
     ]
-    ratio = ratio_of(pairs)
-    if ratio is None:
-        return not_made(check, expected, _why(facts))
-    return verdict(
-        check,
-        abs(ratio - 1.0) < 0.15,
-        expected,
-        f'{ratio:.2f} of the poses{_unit(ratio)}',
-        'convert it to m/s',
-        facts.topics['odometry'].name,
-    )
+    return _as_the_poses_move(facts, check, expected, pairs, 'convert it to m/s', 'odometry')
 
 
 def twist(facts: Facts) -> List[Finding]:
@@ -237,17 +227,8 @@ def status_speed(facts: Facts) -> List[Finding]:
         for status in facts.vehicle_status
         if status.stamp in motions
     ]
-    ratio = ratio_of(pairs)
-    if ratio is None:
-        return not_made(check, expected, _why(facts))
-    return verdict(
-        check,
-        abs(ratio - 1.0) < 0.15,
-        expected,
-        f'{ratio:.2f} of the poses{_unit(ratio)}',
-        'use the vehicle_status of the bridge, which is in m/s',
-        facts.topics['vehicle_status'].name,
-    )
+    change = 'use the vehicle_status of the bridge, which is in m/s'
+    return _as_the_poses_move(facts, check, expected, pairs, change, 'vehicle_status')
 
 
 def acceleration(facts: Facts) -> List[Finding]:
@@ -327,6 +308,28 @@ def inertial(facts: Facts) -> List[Finding]:
         'the poses',
         'take sensor.other.imu unchanged: z up with gravity, turned right-handed',
         f'/carla/{facts.expected.role_name}/imu',
+    )
+
+
+def _as_the_poses_move(
+    facts: Facts,
+    check: str,
+    expected: str,
+    pairs: List[Tuple[float, float]],
+    change: str,
+    key: str,
+) -> List[Finding]:
+    """Judge speeds that a topic tells by those that the poses give, as pairs, m/s."""
+    ratio = ratio_of(pairs)
+    if ratio is None:
+        return not_made(check, expected, _why(facts))
+    return verdict(
+        check,
+        abs(ratio - 1.0) < 0.15,
+        expected,
+        f'{ratio:.2f} of the poses{_unit(ratio)}',
+        change,
+        facts.topics[key].name,
     )
 
 
