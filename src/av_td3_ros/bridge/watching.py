@@ -10,6 +10,7 @@ from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional
 
 from av_td3_ros.bridge.topics import topic_name, topic_qos, TOPICS
 from av_td3_ros.graph import NAMESPACE
+from av_td3_ros.security.rights import WORLD
 
 # Who publishes what is named by its publisher.
 OWNERS = {'debug_stack': 'perception', 'debug_markers': 'episode_manager'}
@@ -17,25 +18,7 @@ OWNERS = {'debug_stack': 'perception', 'debug_markers': 'episode_manager'}
 # What may be played back to people beside a vehicle. Everything else of the table is obeyed by
 # somebody: a vehicle, a simulation, a policy, a trainer.
 SHOWN = (
-    'clock',
-    'status',
-    'world_info',
-    'actor_list',
-    'image',
-    'image_compressed',
-    'camera_info',
-    'segmentation',
-    'segmentation_info',
-    'depth',
-    'depth_info',
-    'odometry',
-    'speedometer',
-    'vehicle_status',
-    'vehicle_info',
-    'collision',
-    'lane_invasion',
-    'waypoints',
-    'markers',
+    *WORLD,
     'observation',
     'action',
     'episode_state',
