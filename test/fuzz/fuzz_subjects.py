@@ -235,7 +235,9 @@ class Perception(Subject):
     """Camera and odometry in, observations out."""
 
     NODE = PerceptionNode
+    FIRST = ('world_info', 'status', 'waypoints')
     FRAME = ('odometry', 'episode_state', 'image')
+    FRAMES = 3
     PARAMS = {'observation__height': 36, 'observation__width': 36}
 
     def good_image(self) -> Any:
@@ -258,17 +260,17 @@ class Perception(Subject):
         return convert.to_path(ROUTE, convert.from_ns(7))
 
     def probe(self) -> None:
-        """Show it a whole frame; an observation must follow."""
-        for key in ('world_info', 'status', 'waypoints'):
+        """Show it what it needs first, then whole frames; the last must be observed."""
+        for key in self.FIRST:
             self.say(key, self.good(key))
-        for _ in range(3):
+        for _ in range(self.FRAMES):
             self.frame += 1
             self.published.clear()
-            for key in ('odometry', 'episode_state', 'image'):
+            for key in self.FRAME:
                 self.say(key, self.good(key))
         said = self.heard('observation')
-        assert len(said) == 1, f'a whole frame made {len(said)} observations'
-        convert.to_image_stack(said[0], SPEC)
+        assert len(said) == 1, f'a whole frame made {len(said)} observations: {self.node.health()}'
+        convert.to_image_stack(said[0], self.node.config.observation.spec())
 
 
 class PerceptionOfCommands(Perception):
@@ -281,22 +283,12 @@ class PerceptionOfCommands(Perception):
         """Return the name of the node and its variant."""
         return 'perception (command)'
 
-    def probe(self) -> None:
-        """Show it a map, a route and whole frames."""
-        for key in ('world_info', 'status', 'waypoints'):
-            self.say(key, self.good(key))
-        for _ in range(3):
-            self.frame += 1
-            self.published.clear()
-            for key in ('odometry', 'episode_state', 'image'):
-                self.say(key, self.good(key))
-        assert len(self.heard('observation')) == 1, 'a whole frame made no observation'
-
 
 class PerceptionInCar(Perception):
     """Without an episode manager: CameraInfo is compared, images may be compressed."""
 
     PARAMS = {**Perception.PARAMS, 'episodes': False, 'camera__transport': 'compressed'}
+    FIRST = ('status', 'waypoints', 'camera_info')
     FRAME = ('odometry', 'image_compressed')
     # Enough to know their rate again.
     FRAMES = 40
@@ -319,15 +311,8 @@ class PerceptionInCar(Perception):
 
     def probe(self) -> None:
         """Show it a camera, a route and frames; the last must be observed, to drive."""
-        for key in ('status', 'waypoints', 'camera_info'):
-            self.say(key, self.good(key))
-        for _ in range(self.FRAMES):
-            self.frame += 1
-            self.published.clear()
-            for key in self.FRAME:
-                self.say(key, self.good(key))
+        super().probe()
         said = self.heard('observation')
-        assert len(said) == 1, f'{len(said)} observations of a frame: {self.node.health()}'
         assert said[0].drive, f'it does not drive: {self.node.health()}'
 
 
