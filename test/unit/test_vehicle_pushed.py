@@ -97,3 +97,17 @@ def test_the_brake_lights_follow_the_pedal():
     assert not vehicle.is_braking
     vehicle.step(Control(brake=1.0), 0.05)
     assert vehicle.is_braking
+
+
+def test_a_reset_of_any_length_begins_the_same():
+    starts = set()
+    for ticks in (1, 2, 3, 7, 40):
+        vehicle = moving(9.0)
+        drive(vehicle, Control(0.6, 1.0), 1.0)
+        vehicle.place(Pose(0.0, 0.0))
+        vehicle.set_velocity(0.0, 0.0)
+        for _ in range(ticks):
+            vehicle.step(Control(brake=1.0), DT)
+        drive(vehicle, Control(throttle=0.5, steering=-0.2), 2.0)
+        starts.add((vehicle.state, vehicle.gear))
+    assert len(starts) == 1

@@ -138,6 +138,7 @@ class Vehicle:
             float(min(max(control.brake, 0.0), 1.0)),
         )
         drive = self._shift(control, target[1])
+        self._hold(target[2])
         count = max(math.ceil(duration / SUBSTEP - 1e-9), 1)
         dt = duration / count
         before, self._duration = self._motion, duration
@@ -150,6 +151,15 @@ class Vehicle:
             self._motion = self._motion._replace(yaw=wrap_angle(yaw))
         pose = self.state.pose
         self._report(pose._replace(x=self._motion.x, y=self._motion.y, yaw=self._motion.yaw))
+
+    def _hold(self, brake: float) -> None:
+        """
+        A car at rest has its brake on at once: its lag would be seen only later, as a start that
+        depends on how many ticks a reset took.
+        """
+        if self._motion[3:6] == (0.0, 0.0, 0.0):
+            angle, throttle, applied = self._pedals
+            self._pedals = angle, throttle, max(applied, brake)
 
     def _shift(self, control: Control, throttle: float) -> Drive:
         """Choose the gear for a step and return what the powertrain may do in it."""
