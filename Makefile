@@ -15,7 +15,7 @@ export COLCON_HOME := $(CURDIR)/$(VENV)/colcon
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate test test-unit fuzz test-learning bench study doctor lint sim viewer tables town pictures clean
+.PHONY: help setup train evaluate test test-unit fuzz chaos test-learning bench study doctor lint sim viewer tables town pictures clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,7 +36,7 @@ test: setup  ## every test but the learning ones; ARGS='test/unit/test_route.py 
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest test/fuzz test/node test/system && $(BIN)/python -m pytest test/unit -n 2
+	@$(BIN)/python -m pytest test/chaos test/fuzz test/node test/system && $(BIN)/python -m pytest test/unit -n 2
 endif
 
 test-unit: setup  ## the tests of the core, which need no ROS
@@ -44,6 +44,9 @@ test-unit: setup  ## the tests of the core, which need no ROS
 
 fuzz: setup  ## throw messages at every node; MESSAGES=100000 ARGS='--node policy --out folder'
 	@$(BIN)/python test/fuzz/fuzz_campaign.py --messages $(or $(MESSAGES),100000) $(ARGS)
+
+chaos: setup  ## harm a graph that trains; TIMES=100 of every fault, ARGS='--fault "kill policy" --out folder'
+	@$(BIN)/python test/chaos/chaos_campaign.py --times $(or $(TIMES),100) $(ARGS)
 
 test-learning: setup  ## three seeds, minutes each: does the return rise?
 	@$(BIN)/python -m pytest test/learning -m learning $(ARGS)

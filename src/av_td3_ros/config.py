@@ -99,6 +99,14 @@ class PerceptionConfig:
     image_timeout: float = option(
         1.0, 'silence of the camera that counts as a fault', unit='s', low=0.1, high=10.0
     )
+    frozen_distance: float = option(
+        2.0,
+        'way under one picture, equal to the bit, after which the camera counts as hanging and '
+        'nothing is driven; 0: never',
+        unit='m',
+        low=0.0,
+        high=100.0,
+    )
     camera: CameraConfig = group(CameraConfig)
     artefact: str = option(
         '',
@@ -226,7 +234,7 @@ class TrainerConfig:
     run_dir: str = option('', 'folder of this run; must be writable')
     observation: ObservationConfig = group(ObservationConfig)
     resume: bool = option(False, 'go on from the newest checkpoint of run_dir')
-    steps: int = option(6000, 'environment steps of the whole run', low=10, high=1_000_000_000)
+    steps: int = option(9000, 'environment steps of the whole run', low=10, high=1_000_000_000)
     seed: int = option(0, 'seed of networks, sampling and noise', low=0)
     device: str = option('cpu', 'torch device', choices=('cpu', 'cuda'))
     precision: str = option(
@@ -252,7 +260,7 @@ class TrainerConfig:
     max_lead: int = option(8, 'steps that the graph may be ahead of the learner', low=1, high=1000)
     publish_every: int = option(50, 'updates between two published weights', low=1, high=100_000)
     checkpoint_every: int = option(
-        2000, 'environment steps between two checkpoints', low=10, high=100_000_000
+        1000, 'environment steps between two checkpoints', low=10, high=100_000_000
     )
     log_every: int = option(50, 'updates between two records of the metrics', low=1, high=100_000)
     learner: LearnerConfig = group(LearnerConfig)

@@ -58,16 +58,18 @@ class Car:
             60.0,
         )
 
-    def see(self, rate, count):
-        """Return the commands on a stream of images."""
+    def see(self, rate, count, grey=(100,), speed=0.0):
+        """Return the commands on a stream of images, of these greys in turn."""
         before = len(self.commands)
-        for _ in range(count):
+        for number in range(count):
             self._time += 1.0 / rate
             header = Header(stamp=convert.from_ns(round(self._time * 1e9)))
-            pixels = np.full((144, 256), 100, np.uint8)
+            pixels = np.full((144, 256), grey[number % len(grey)], np.uint8)
+            odometry = Odometry(header=header)
+            odometry.twist.twist.linear.x = speed
             answered = len(self.commands)
             self._talker.say('image', convert.to_image(pixels, 'mono8', header))
-            self._talker.say('odometry', Odometry(header=header))
+            self._talker.say('odometry', odometry)
             self._ros.until(lambda: len(self.commands) > answered, 60.0)
         return self.commands[before:]
 
@@ -104,3 +106,11 @@ def test_an_encoding_that_changes_on_the_way_to_an_unknown_one_brakes(car):
     for _ in range(3):
         car.shows('h264')
     assert not goes(car.waits())
+
+
+def test_a_camera_that_hangs_brakes_once_the_car_has_moved_and_drives_again(car):
+    assert all(goes(c) for c in car.see(20.0, 30, grey=(90, 91), speed=4.0)[1:])
+    assert all(goes(c) for c in car.see(20.0, 30, speed=0.0))  # a car that stands may see the same
+    commands = [goes(c) for c in car.see(20.0, 14, speed=4.0)]  # 0.2 m a picture
+    assert commands[:8] == [True] * 8 and not any(commands[11:])
+    assert [goes(c) for c in car.see(20.0, 8, grey=(90, 91), speed=4.0)][-2:] == [True, True]

@@ -20,6 +20,7 @@ from av_td3_ros.config import PerceptionConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving import preprocess
 from av_td3_ros.driving.commands import Commands
+from av_td3_ros.driving.frozen import FrozenWatch
 from av_td3_ros.driving.join import FrameJoin
 from av_td3_ros.driving.pacing import RateWatch
 from av_td3_ros.driving.road_map import MapError, RoadMap
@@ -66,7 +67,8 @@ class PerceptionNode(GraphNode):
         self._fault = ''
         self._camera = CameraInput(self, self._on_frame, self._complain)
         self._rate, self._odometry_rate = (RateWatch(self._camera.min_rate) for _ in range(2))
-        self._is_slow = False
+        self._frozen = FrozenWatch(self.config.frozen_distance)
+        self._stopped_by = ''
         self.every(WATCH_PERIOD, self._watch)
         self.observations = 0
         self._observation_pub = self.publisher('observation')
@@ -107,9 +109,9 @@ class PerceptionNode(GraphNode):
             return WARN, f'waiting for {self._lacking(self._waiting)}', values
         if self._camera.waiting:
             return WARN, self._camera.waiting, values
-        slow = self._slowness()
-        if slow:
-            return ERROR, slow, values
+        stopped_by = self._stopped()
+        if stopped_by:
+            return ERROR, stopped_by, values
         return OK, 'observing' if self.active else 'inactive', values
 
     # -- events -----------------------------------------------------------------------------------
@@ -198,6 +200,7 @@ class PerceptionNode(GraphNode):
         # Frames on either side of a gap show no motion.
         begins = self._rate.add(convert.to_ns(header.stamp)) and not self.config.episodes
         fresh = episode.step_id == 0 or begins
+        self._frozen.add(pixels, frame['odometry'].speed, convert.to_ns(header.stamp))
         image = self._stack.reset(pixels) if fresh else self._stack.push(pixels)
         self._observation_pub.publish(
             Observation(
@@ -222,7 +225,13 @@ class PerceptionNode(GraphNode):
     @property
     def _may_drive(self) -> bool:
         """In a deployment nobody counts the frames: they must be known to come often enough."""
-        return self.config.episodes or self._rate.is_enough
+        return not self._frozen.is_frozen and (self.config.episodes or self._rate.is_enough)
+
+    def _stopped(self) -> str:
+        """Return why nothing is driven though pictures come, or ''."""
+        if self._frozen.is_frozen:
+            return f'the camera hangs: the same picture for {self._frozen.way:.1f} m; not driving'
+        return self._slowness()
 
     def _slowness(self) -> str:
         """Return why a deployment does not drive though its camera is there, or ''."""
@@ -245,11 +254,11 @@ class PerceptionNode(GraphNode):
         return bool(self._waiting or self._camera.waiting or self._camera.fault())
 
     def _watch(self) -> None:
-        """Say once on the log, too, that a deployment has begun not to drive."""
-        slow = self._slowness()
-        if slow and not self._is_slow:
-            self.get_logger().error(slow)
-        self._is_slow = bool(slow)
+        """Say once on the log, too, that nothing is driven any more."""
+        stopped_by = self._stopped()
+        if stopped_by and not self._stopped_by:
+            self.get_logger().error(stopped_by)
+        self._stopped_by = stopped_by
 
     def _go_on(self) -> None:
         waiting, self._waiting = self._waiting, None

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
+from types import MappingProxyType
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TextIO
 
 from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
 from av_td3_msgs.srv import SetPaused
@@ -48,9 +49,18 @@ class Member:
     """One process of the graph."""
 
     def __init__(
-        self, spec: graph.NodeSpec, params: Path, log: Path, environment: Dict[str, str]
+        self,
+        spec: graph.NodeSpec,
+        params: Path,
+        log: Path,
+        environment: Dict[str, str],
+        arguments: Sequence[str] = (),
     ) -> None:
-        """:param params: parameter file. :param log: what the process prints goes here."""
+        """
+        :param params: parameter file. :param log: what the process prints goes here.
+        :param arguments: further arguments after ``--ros-args``, such as remappings.
+        """
+        self._arguments = list(arguments)
         self.spec = spec
         self.restarts = 0
         self._params = params
@@ -80,6 +90,7 @@ class Member:
                 '-r',
                 f'__ns:=/{graph.NAMESPACE}',
                 '--disable-external-lib-logs',
+                *self._arguments,
             ],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
@@ -117,12 +128,19 @@ class Member:
 class Supervisor:
     """Owns the processes of one graph and a node to speak with them."""
 
-    def __init__(self, run: RunConfig, kind: str, folder: Path) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        kind: str,
+        folder: Path,
+        arguments: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
         """
         Prepare a graph; nothing starts yet.
 
         :param kind: a key of ``graph.GRAPHS``.
         :param folder: parameter files and logs go below it.
+        :param arguments: by node name, further ROS arguments, such as remappings.
         """
         self.results: List[EpisodeResult] = []
         self.status: Optional[TrainingStatus] = None
@@ -138,7 +156,11 @@ class Supervisor:
         self.members = {}
         for spec in graph.nodes(kind):
             self.members[spec.name] = Member(
-                spec, params / spec.file, logs / f'{spec.name}.log', environment
+                spec,
+                params / spec.file,
+                logs / f'{spec.name}.log',
+                environment,
+                arguments.get(spec.name, ()),
             )
             self.members[spec.name].write_parameters(getattr(run, spec.name))
         self._run = run
@@ -150,9 +172,9 @@ class Supervisor:
             args=['--ros-args', '--disable-external-lib-logs'],
             signal_handler_options=SignalHandlerOptions.NO,
         )
-        self._node = Node('supervisor', namespace=graph.NAMESPACE)
+        self.node = Node('supervisor', namespace=graph.NAMESPACE)
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
+        self._executor.add_node(self.node)
         try:
             self._subscribe()
             self._refuse_twin()
@@ -199,7 +221,7 @@ class Supervisor:
                     f'{code}: {member.last_error()}'
                 )
             member.restarts += 1
-            self._node.get_logger().warning(
+            self.node.get_logger().warning(
                 f'{member.spec.name} ended with exit code {code}: starting it '
                 f'again ({member.restarts} of {MAX_RESTARTS})'
             )
@@ -217,11 +239,11 @@ class Supervisor:
 
     def publish(self, topic: str, message: Any) -> None:
         """Publish one message once somebody listens."""
-        publisher = self._node.create_publisher(type(message), topic, 10)
+        publisher = self.node.create_publisher(type(message), topic, 10)
         self.spin(lambda: publisher.get_subscription_count() > 0, 10.0)
         publisher.publish(message)
         self.spin(lambda: False, 0.1)
-        self._node.destroy_publisher(publisher)
+        self.node.destroy_publisher(publisher)
 
     def finish(self) -> None:
         """
@@ -244,7 +266,7 @@ class Supervisor:
         for member in self.members.values():
             member.terminate(max(deadline - time.monotonic(), 0.1))
         self._executor.shutdown()
-        self._node.destroy_node()
+        self.node.destroy_node()
         rclpy.try_shutdown()
         shared_memory.remove_orphans(self._shared_memory)
 
@@ -290,7 +312,7 @@ class Supervisor:
         Call a service; ask again where no answer comes, as when the first went to a killed
         process.
         """
-        client = self._node.create_client(kind, name)
+        client = self.node.create_client(kind, name)
         try:
             end = time.monotonic() + timeout
             while time.monotonic() < end:
@@ -300,7 +322,7 @@ class Supervisor:
                         return future.result()
             return None
         finally:
-            self._node.destroy_client(client)
+            self.node.destroy_client(client)
 
     def _refuse_twin(self) -> None:
         """A live graph answers its lifecycle service; the traces of a killed one do not."""
@@ -308,7 +330,7 @@ class Supervisor:
         found: List[str] = []
 
         def seen() -> bool:
-            names = self._node.get_node_names_and_namespaces()
+            names = self.node.get_node_names_and_namespaces()
             found[:] = [
                 name for name, space in names if space == f'/{graph.NAMESPACE}' and name in own
             ]
@@ -332,7 +354,7 @@ class Supervisor:
 
     def _subscribe(self) -> None:
         def subscribe(key: str, callback: Callable[[Any], None]) -> None:
-            self._node.create_subscription(
+            self.node.create_subscription(
                 TOPICS[key].type, TOPICS[key].name, callback, topic_qos(key)
             )
 

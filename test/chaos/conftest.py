@@ -1,0 +1,15 @@
+"""A graph per test, on a ROS domain of its own."""
+
+import os
+
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not installed: the campaign needs ROS 2')
+pytest.importorskip('av_td3_msgs.msg', reason='av_td3_msgs is not built: run `make messages`')
+pytest.importorskip('carla', reason='the carla library is not installed')
+
+
+@pytest.fixture(autouse=True)
+def domain(monkeypatch):
+    """Above the range of the node tests, below that of the system tests."""
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))

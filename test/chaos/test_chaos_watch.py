@@ -1,0 +1,103 @@
+"""The judge of the fault campaign sees what must not be, and nothing else."""
+
+import math
+import struct
+
+from chaos_tap import HEADER, Hands, KINDS, Meddling, shifted
+from chaos_watch import Command, DriveWatch, out_of_bounds, PUSHES_FOR
+import pytest
+
+PUSH, BRAKE = Command(0.5, 0.0, 0.0), Command(0.0, 0.0, 1.0)
+
+
+def drive(watch, command, speeds, x=0.0):
+    for speed in speeds:
+        watch.said(command)
+        watch.applied(command)
+        x += 0.05 * speed
+        watch.moved(x, 0.0, speed)
+    return x
+
+
+def test_a_car_that_does_as_it_is_told_is_clean():
+    watch = DriveWatch()
+    drive(watch, PUSH, [0.1 * step for step in range(30)])
+    report = watch.report()
+    assert report['streak'] == report['frames'] == report['commands'] == 30
+    assert not report['uncommanded'] and not report['out_of_bounds']
+    assert report['stale_metres'] == 0.0 and report['fastest'] == pytest.approx(2.9)
+
+
+def test_speed_without_throttle_is_seen_once_the_engine_cannot_be_it():
+    watch = DriveWatch()
+    x = drive(watch, PUSH, [1.0])
+    x = drive(watch, BRAKE, [1.2] * (PUSHES_FOR - 1), x)
+    assert not watch.report()['uncommanded']
+    drive(watch, BRAKE, [1.2, 1.4], x)
+    assert watch.report()['uncommanded'] == ['0.20 m/s gained without throttle']
+
+
+def test_metres_without_a_new_command_are_counted_and_break_the_streak():
+    watch = DriveWatch()
+    x = drive(watch, PUSH, [2.0] * 5)
+    watch.moved(x + 0.1, 0.0, 2.0)
+    watch.moved(x + 0.2, 0.0, 2.0)
+    assert watch.report()['stale_metres'] == pytest.approx(0.2) and watch.streak == 0
+    watch.applied(PUSH)
+    watch.applied(PUSH)
+    watch.moved(x + 0.3, 0.0, 2.0)
+    assert watch.streak == 0  # two commands in one frame
+    watch.begin()
+    assert watch.report()['stale_metres'] == 0.0
+
+
+def test_being_put_elsewhere_is_no_motion():
+    watch = DriveWatch()
+    drive(watch, BRAKE, [0.0] * 20)
+    watch.moved(500.0, 80.0, 0.0)
+    assert watch.report()['stale_metres'] == 0.0 and watch.report()['stood']
+
+
+@pytest.mark.parametrize(
+    'command, fault',
+    [
+        (PUSH, ''),
+        (BRAKE, ''),
+        (Command(1.5, 0.0, 0.0), 'throttle 1.5'),
+        (Command(0.0, math.nan, 0.0), 'steering nan'),
+        (Command(0.0, 0.0, -0.1), 'brake -0.1'),
+        (Command(0.5, 0.0, 0.5), 'throttle 0.5 and brake 0.5'),
+        (Command(0.0, 0.0, 0.0, True), 'reverse'),
+    ],
+)
+def test_bounds(command, fault):
+    assert out_of_bounds(command) == fault
+
+
+def message(sec=7, nanosec=500_000_000):
+    return bytes(HEADER) + struct.pack('<iI', sec, nanosec) + b'the rest'
+
+
+def test_a_stamp_is_shifted_and_nothing_else():
+    assert shifted(message(), 1_600_000_000) == message(9, 100_000_000)
+    assert shifted(message(), -8_000_000_000) == message(0, 0)
+
+
+@pytest.mark.parametrize('kind', ['drop', 'double', 'delay', 'reorder', 'truncate', 'flip'])
+def test_hands_do_what_they_are_told(kind):
+    hands = Hands(Meddling(kind, 'odometry', 2, 3.0, seed=1))
+    one, two = message(1), message(2)
+    out = KINDS[kind](one, hands) + KINDS[kind](two, hands)
+    if kind in ('drop', 'delay'):
+        assert not out and len(hands.later) == (2 if kind == 'delay' else 0)
+    elif kind == 'double':
+        assert out == [one, one, two, two]
+    elif kind == 'reorder':
+        assert out == [two, one]
+    elif kind == 'truncate':
+        assert [one.startswith(out[0]), two.startswith(out[1])] == [True, True]
+        assert all(HEADER <= len(short) < len(one) for short in out)
+    else:
+        assert len(out) == 2 and out[0] != one and len(out[0]) == len(one)
+        bits = bin(int.from_bytes(out[0], 'big') ^ int.from_bytes(one, 'big')).count('1')
+        assert 1 <= bits <= 3 and out[0][:HEADER] == one[:HEADER]
