@@ -43,6 +43,8 @@ def refused(capsys):
             ],
             'must have routes of 4000 to 4100 m',
         ),
+        (['--set', 'policy.artefact=some.avtd3'], 'a policy that is trained must adopt weights'),
+        (['--set', 'policy.accept_weights=false'], 'a policy that is trained must adopt weights'),
     ],
 )
 def test_train_refuses(refused, tmp_path, arguments, text):

@@ -92,6 +92,12 @@ def prepare(options: argparse.Namespace) -> tuple:
             f'run folder must be new, got {folder}, which holds checkpoints; go on with --resume '
             f'{folder} or choose another with --run-dir'
         )
+    if config.policy.artefact or not config.policy.accept_weights:
+        raise ConfigError(
+            'a policy that is trained must adopt weights, got policy.artefact '
+            f"'{config.policy.artefact}' and policy.accept_weights {config.policy.accept_weights}; "
+            'drive what is exported with `av-td3 evaluate`'
+        )
     check_map(config)
     return folder, config
 

@@ -8,8 +8,12 @@ from typing import Any, Tuple
 
 import numpy as np
 
-from av_td3_ros.datatypes import Outcome
+from av_td3_ros.datatypes import Outcome, SpecError
 from av_td3_ros.td3.intake import Intake, Verdict
+
+# No sum of bounded terms with weights that the configuration allows is larger; a number that was
+# damaged on its way mostly is.
+LARGEST_REWARD = 1000.0
 
 
 def take(msg: Any, intake: Intake, into: Any, frame_shape: Tuple[int, int]) -> None:
@@ -20,7 +24,8 @@ def take(msg: Any, intake: Intake, into: Any, frame_shape: Tuple[int, int]) -> N
     :param intake: follows the numbering.
     :param into: what has ``begin``, ``add`` and ``abort`` of the replay.
     :param frame_shape: (height, width).
-    :raises SpecError: where the data do not fit.
+    :raises SpecError: where the data do not fit, or lie beyond what an observation or a reward can
+        be: one such number in the replay would spoil the learner for good.
     """
     verdict = intake.accept(msg.publisher, msg.sequence, msg.episode_id, msg.step_id)
     if verdict is Verdict.IGNORE:
@@ -32,8 +37,16 @@ def take(msg: Any, intake: Intake, into: Any, frame_shape: Tuple[int, int]) -> N
     frame = np.frombuffer(msg.frame, np.uint8)
     frame = frame.reshape(height, width) if frame.size == height * width else frame
     vector = np.asarray(msg.vector, np.float32)
+    _check_bounds(vector, float(msg.reward))
     if verdict is Verdict.BEGIN:
         into.begin(frame, vector)
     else:
         action = np.asarray(msg.action, np.float32)
         into.add(action, float(msg.reward), Outcome(msg.outcome), frame, vector)
+
+
+def _check_bounds(vector: np.ndarray, reward: float) -> None:
+    if not np.all(np.abs(vector) <= 1.0):  # NaN, too
+        raise SpecError(f'vector must lie in [-1, 1], got {vector}')
+    if not abs(reward) <= LARGEST_REWARD:
+        raise SpecError(f'reward must lie within {LARGEST_REWARD:g} of nought, got {reward}')
