@@ -258,7 +258,7 @@ class TrainerConfig:
         3, 'updates in a round; the graph is paced to it', low=1, high=10_000
     )
     max_lead: int = option(8, 'steps that the graph may be ahead of the learner', low=1, high=1000)
-    publish_every: int = option(50, 'updates between two published weights', low=1, high=100_000)
+    publish_every: int = option(10, 'updates between two published weights', low=1, high=100_000)
     checkpoint_every: int = option(
         1000, 'environment steps between two checkpoints', low=10, high=100_000_000
     )

@@ -34,7 +34,7 @@ class NetworkConfig:
         choices=('unit', 'symmetric', 'centred'),
     )
     feature_size: int = option(
-        256, 'image features; 0 for as many as the encoder was published with', low=0, high=2048
+        50, 'image features; 0 for as many as the encoder was published with', low=0, high=2048
     )
     feature_head: str = option(
         'layer_norm_tanh',
