@@ -238,6 +238,7 @@ def _two(scene: Scene, node: str, config: Any, rng: random.Random) -> str:
     seconds = rng.uniform(4.0, 8.0)  # its start included
     with _twin(scene, node, config):
         scene.graph.spin(lambda: False, seconds)
+    scene.graph.spin(lambda: False, 0.5)  # what it said last
     return f'for {seconds:.0f} s'
 
 
