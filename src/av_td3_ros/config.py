@@ -135,7 +135,9 @@ class PolicyConfig:
         'what runs it: ONNX Runtime, which needs no torch, or torch',
         choices=('onnx', 'torch'),
     )
-    engine_threads: int = option(1, 'threads of that engine', low=1, high=64)
+    engine_threads: int = option(
+        1, 'threads of that engine, or of torch for a checkpoint', low=1, high=64
+    )
     lock_step: bool = option(
         True,
         'the simulation waits for one command per frame; false: it runs on, as a vehicle does',

@@ -49,7 +49,8 @@ def load(source: Path, observation: Optional[ObservationConfig] = None, **engine
     Return what acts as a source's policy does, without exploration.
 
     :param observation: what observations are like here; None takes what it was trained with.
-    :param engine: ``engine`` and ``threads`` of an exported file.
+    :param engine: ``engine`` of an exported file, and ``threads``: 1 where nothing is said, since
+        one observation is too little to share.
     :raises CheckpointError: where a folder has no policy, or it sees something else.
     :raises ArtefactError: where a file cannot drive here.
     """
@@ -57,9 +58,12 @@ def load(source: Path, observation: Optional[ObservationConfig] = None, **engine
         from av_td3_ros.deployment.runtime import Runtime
 
         return Runtime.load(source, observation=observation, **engine)
+    import torch
+
     from av_td3_ros.td3 import checkpoint
     from av_td3_ros.td3.behaviour import Behaviour
 
+    torch.set_num_threads(engine.get('threads', 1))
     behaviour = Behaviour(seed=0)
     spec = None if observation is None else observation.spec()
     behaviour.adopt(checkpoint.load_policy(source, spec).policy)

@@ -26,9 +26,13 @@ def load_driver(config: PolicyConfig) -> Tuple[Any, int]:
             config.artefact, config.engine, config.observation, config.engine_threads
         )
         return runtime, runtime.version
+    import torch
+
     from av_td3_ros.td3 import checkpoint
     from av_td3_ros.td3.behaviour import Behaviour
 
+    # One observation is too little to share: beside a learner a second thread only waits.
+    torch.set_num_threads(config.engine_threads)
     behaviour, version = Behaviour(config.seed), 0
     if config.checkpoint:
         loaded = checkpoint.load_policy(config.checkpoint, config.observation.spec())
