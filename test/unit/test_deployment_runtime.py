@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from av_td3_ros.config import PolicyConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment import artefact as files
 from av_td3_ros.deployment.description import ArtefactError
@@ -253,3 +254,9 @@ def test_the_policy_node_is_refused_what_it_cannot_drive_with(path):
         load_driver(replace(fitting, observation=cropped))
     with pytest.raises(ConfigError, match='one policy must be named, got checkpoint a and arte'):
         load_driver(replace(fitting, checkpoint='a'))
+
+
+@pytest.mark.parametrize('count', [1, 2])
+def test_a_policy_of_torch_takes_the_threads_that_it_is_given(count):
+    load_driver(PolicyConfig(engine_threads=count))
+    assert torch.get_num_threads() == count
