@@ -174,9 +174,7 @@ def torn_checkpoint(scene: Scene, rng: random.Random) -> str:
     """The newest checkpoint is damaged, and the trainer killed: it must go on from another."""
     _save(scene)
     newest = max((scene.folder / 'checkpoints').glob('step_*'))
-    file = newest / rng.choice(
-        ('policy.safetensors', 'learner.safetensors', 'checkpoint.json')
-    )
+    file = newest / rng.choice(('policy.safetensors', 'learner.safetensors', 'checkpoint.json'))
     content = bytearray(file.read_bytes())
     how = rng.choice(('cut', 'changed', 'emptied'))
     if how == 'changed':
@@ -293,7 +291,10 @@ def _save(scene: Scene) -> Any:
 def _twin(scene: Scene, node: str, config: Any) -> Iterator[None]:
     """Run a second process of a node."""
     spec = scene.graph.members[node].spec
-    params, log = scene.folder / f'second_{spec.file}', scene.folder / 'logs' / f'second_{node}.log'
+    params, log = (
+        scene.folder / f'second_{spec.file}',
+        scene.folder / 'logs' / f'second_{node}.log',
+    )
     twin = Member(spec, params, log, dict(os.environ), remappings()[node])
     twin.write_parameters(config)
     twin.spawn()

@@ -95,7 +95,7 @@ def prepare(options: argparse.Namespace) -> tuple:
     if config.policy.artefact or not config.policy.accept_weights:
         raise ConfigError(
             'a policy that is trained must adopt weights, got policy.artefact '
-            f"'{config.policy.artefact}' and policy.accept_weights {config.policy.accept_weights}; "
+            f"'{config.policy.artefact}', policy.accept_weights {config.policy.accept_weights}; "
             'drive what is exported with `av-td3 evaluate`'
         )
     check_map(config)
