@@ -115,6 +115,7 @@ class Campaign:
             member.restarts = 0  # of one fault; a graph of a hundred is no graph that keeps dying
         graph.spin(lambda: False, rng.uniform(0.0, 2.0))
         steps, lost, aborts = self._counts()
+        self._lowest = steps
         tap.ask('begin')
         what, ended, reason = '', 'recovered', ''
         begun = time.monotonic()

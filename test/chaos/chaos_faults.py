@@ -147,8 +147,8 @@ def bad_weights(scene: Scene, rng: random.Random) -> str:
     msg.version, msg.sha256 = msg.version + 10_000, weights.sha256(packed)
     msg.tensors = convert.to_bytes(np.frombuffer(packed, np.uint8))
     refused = scene.graph.policy_status.refused
-    _say(scene, 'policy_weights', msg)
-    if not scene.graph.spin(lambda: scene.graph.policy_status.refused > refused, PATIENCE):
+    told = _say(scene, 'policy_weights', msg, lambda: scene.graph.policy_status.refused > refused)
+    if not told:
         raise AssertionError(f'weights with {name} not finite were not refused')
     return f'{name}: refused'
 
@@ -264,13 +264,14 @@ def _meddle(scene: Scene, order: Meddling) -> None:
     scene.tap.ask('meddle', None)
 
 
-def _say(scene: Scene, topic: str, msg: Any) -> None:
+def _say(scene: Scene, topic: str, msg: Any, heard: Callable[[], bool]) -> bool:
+    """Publish until it was heard: a listener that is new may be matched seconds later."""
     node, name = scene.graph.node, topic_name(topic, 'ego_vehicle')
     publisher = node.create_publisher(TOPICS[topic].type, name, topic_qos(topic))
-    scene.graph.spin(lambda: publisher.get_subscription_count() > 0, PATIENCE)
-    publisher.publish(msg)
-    scene.graph.spin(lambda: False, 0.5)
+    publisher.publish(msg)  # latched: who comes later gets it, too
+    in_time = scene.graph.spin(heard, PATIENCE)
     node.destroy_publisher(publisher)
+    return in_time
 
 
 def _save(scene: Scene) -> Any:
