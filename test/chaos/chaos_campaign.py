@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -276,6 +277,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     options = parsed(arguments)
     kinds = options.fault or list(FAULTS)
     os.environ.setdefault('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored
+        signal.signal(number, signal.default_int_handler)
     before = shared_memory.snapshot()
     folder = Path(tempfile.mkdtemp(prefix='av_td3_chaos_'))
     rows: List[Row] = []
