@@ -107,6 +107,21 @@ class PerceptionConfig:
         low=0.0,
         high=100.0,
     )
+    route_end: float = option(
+        3.0,
+        'deployment: way left on the route at which nothing is driven any more',
+        unit='m',
+        low=0.0,
+        high=100.0,
+    )
+    route_distance: float = option(
+        3.0,
+        'deployment: distance from the route beyond which nothing is driven; a policy knows none '
+        'beyond termination.lane_exit of its training',
+        unit='m',
+        low=0.5,
+        high=50.0,
+    )
     camera: CameraConfig = group(CameraConfig)
     artefact: str = option(
         '',

@@ -49,8 +49,8 @@ class Frame:
             setattr(msg, key, item)
         self.talker.say('image', msg)
 
-    def odometry(self, x=10.0, y=1.0):
-        msg = Odometry(header=Header(stamp=stamp(self.number), frame_id='map'))
+    def odometry(self, x=10.0, y=1.0, frame_id='map'):
+        msg = Odometry(header=Header(stamp=stamp(self.number), frame_id=frame_id))
         msg.pose.pose.position.x, msg.pose.pose.position.y = x, y
         msg.pose.pose.orientation.w = 1.0
         msg.twist.twist.linear.x = 7.5
@@ -239,3 +239,54 @@ def test_a_deployment_needs_no_episodes(ros, talker):
     assert [m.step_id for m in heard] == [0, 1, 2] and not any(m.explore for m in heard)
     # How often images come is known from the second on.
     assert [m.drive for m in heard] == [False, True, True]
+
+
+@pytest.fixture
+def deployed(ros, talker):
+    """Perception of a deployment, on the first route; and what it says."""
+    node = ros.start(PerceptionNode, episodes=False, image_timeout=10.0)
+    heard = talker.hear('observation')
+    talker.say('waypoints', path(ROUTE, 9))
+    ros.until(lambda: node._routes)
+
+    def see(first, count, x, y=0.0, frame_id='map'):
+        for number in range(first, first + count):
+            frame, known = Frame(talker, number), len(heard)
+            frame.image(value=number % 200)
+            frame.odometry(x, y, frame_id)
+            ros.until(lambda: len(heard) > known)
+        return heard[-1].drive
+
+    return node, see
+
+
+def path(route, second, frame_id='map'):
+    msg = convert.to_path(route, Time(sec=second))
+    msg.header.frame_id = frame_id
+    return msg
+
+
+@pytest.mark.parametrize(
+    'place, text',
+    [
+        ({'x': 97.0}, 'not driving: the route ends in 2.0 m'),
+        ({'x': 140.0}, 'not driving: the route ends in 0.0 m'),
+        ({'x': 50.0, 'y': 3.5}, 'not driving: 3.5 m from the route, 3 m at most'),
+        ({'x': 50.0, 'frame_id': 'odom'}, "the route is in frame 'map', odometry in 'odom'"),
+    ],
+)
+def test_a_deployment_does_not_drive_beyond_its_route(deployed, place, text):
+    node, see = deployed
+    assert see(10, 8, 50.0)
+    assert not see(18, 1, **place)
+    assert text in node.health()[1] and node.health()[0] == b'\x02'
+    assert see(19, 1, 50.0) and node.health()[1] == 'observing'
+
+
+def test_a_route_that_is_sent_again_is_followed_again(ros, talker, deployed):
+    node, see = deployed
+    other = Route.from_points(np.stack([np.arange(100.0), np.full(100, 60.0)], axis=1))
+    for second, route in ((20, other), (9, ROUTE)):
+        talker.say('waypoints', path(route, second))
+        ros.until(lambda: next(reversed(node._routes)) == second * 1_000_000_000)
+    assert see(10, 8, 50.0)

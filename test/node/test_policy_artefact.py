@@ -140,3 +140,24 @@ def test_a_vehicle_needs_no_torch(exported):
     )
     assert done.returncode == 0, done.stderr
     assert f'drove with version {VERSION}' in done.stdout
+
+
+def test_an_action_that_is_no_number_brakes_and_ends_nothing(ros, talker, exported, monkeypatch):
+    node = ros.start(PolicyNode, **PARAMS, artefact=str(exported[1]))
+    actions, commands = talker.hear('action'), talker.hear('vehicle_control_cmd')
+    broken = [True]
+    run = node._behaviour._run
+
+    def diverged(image, vector):
+        action, pre_tanh = run(image, vector)
+        return action, pre_tanh * (np.nan if broken else 1.0)
+
+    monkeypatch.setattr(node._behaviour, '_run', diverged)
+    talker.say('observation', observation(0))
+    ros.until(lambda: actions and commands)
+    assert commands[-1].brake == 1.0 and commands[-1].throttle == 0.0
+    broken.clear()
+    for step in range(1, 30):
+        talker.say('observation', observation(step))
+        ros.until(lambda: len(actions) > step, 60.0)
+    assert actions[-1].drive

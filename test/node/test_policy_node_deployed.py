@@ -1,9 +1,12 @@
 """The policy node in somebody else's vehicle: who drives, who brakes, and what is said of it."""
 
+import array
 from importlib.util import find_spec
 
+from carla_msgs.msg import CarlaStatus
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
+import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rosgraph_msgs.msg import Clock
@@ -277,3 +280,87 @@ def test_an_output_that_is_not_installed_is_refused_by_name(ros):
     node = ros.make(PolicyNode, output='ackermann')
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert node.count_publishers('/av_td3/ackermann_cmd') == 0
+
+
+def test_a_paused_simulation_elsewhere_stops_neither_the_watch_nor_the_last_word(
+    ros, talker, folder
+):
+    car = Deployed(ros, talker, folder, gate__observation_timeout=1.0)
+    car.see(5)
+    car.until(lambda: car.ask(True).success or car.see(5))
+    car.see()
+    assert car.commands[-1].throttle > 0.1
+    talker.say('status', CarlaStatus(synchronous_mode_running=False))
+    car.until(lambda: car.commands[-1].brake > 0.0)
+    count = len(car.commands)
+    assert car.ask(False).success
+    car.until(lambda: len(car.commands) > count and car.commands[-1].brake > 0.0)
+
+
+def test_what_brakes_by_itself_is_stamped_now(driving):
+    assert driving.ask(False).success
+    driving.until(lambda: driving.commands[-1].brake > 0.0)
+    assert convert.to_ns(driving.commands[-1].header.stamp) == driving.frame * TICK
+
+
+def test_a_clock_that_has_gone_is_not_gone_by(driving):
+    driving.until(lambda: driving.node._time_of_stamps() > 1e9)  # the system's, not 5 s
+    driving.node.trigger_deactivate()
+    driving.talker.say('clock', Clock(clock=convert.from_ns(driving.frame * TICK)))
+    driving.node.trigger_activate()
+    assert driving.node.frames.newest < 0
+
+
+def test_a_driver_who_does_not_latch_his_override_is_heard(driving):
+    button = driving.talker.node.create_publisher(
+        Bool, '/carla/ego_vehicle/vehicle_control_manual_override', 10
+    )
+    driving.until(lambda: button.get_subscription_count() >= 1)
+    button.publish(Bool(data=True))
+    driving.until(lambda: driving.node.gate.state.value == 'manual')
+
+
+@pytest.mark.parametrize('value', [1.01, -1e6, float('nan')])
+def test_a_vector_that_no_observation_has_brakes(driving, value):
+    vector = np.zeros(ObservationConfig().spec().vector_size, np.float32)
+    vector[0] = value
+    driving.see(vector=array.array('f', vector))
+    assert driving.commands[-1].brake > 0.0
+    assert 'must be finite and in [-1, 1], got' in driving.node.health()[1]
+    driving.see(5)
+    assert driving.commands[-1].throttle > 0.1
+
+
+def test_a_speed_that_no_car_has_is_not_believed_and_who_brakes_asks_for_none(ros, talker, folder):
+    car = Deployed(ros, talker, folder, output='twist')
+    for speed in (8.0, 1e5):
+        moving = Odometry()
+        moving.pose.pose.orientation.w = 1.0
+        moving.twist.twist.linear.x = speed
+        talker.say('odometry', moving)
+    car.until(lambda: car.node._speed == 8.0)
+    car.see(5)
+    assert car.ask(True).success
+    car.see()
+    assert 8.0 < car.commands[-1].linear.x < 9.0
+    car.see(spec='other')
+    assert car.commands[-1].linear.x == 0.0  # odometry may have died at 8 m/s
+    car.see(5)
+    assert car.ask(False).success
+    car.until(lambda: len(car.commands) == car.node.commands)
+    assert car.commands[-1] == Twist()
+
+
+def test_engaging_while_it_brakes_needs_as_many_good_observations(driving):
+    driving.see(spec='other')
+    driving.see()
+    answer = driving.ask(True)
+    assert not answer.success and '1 good observations in a row, 5 are needed' in answer.message
+
+
+def test_before_the_first_observation_it_does_not_say_that_it_drives(ros, talker, folder):
+    car = Deployed(ros, talker, folder, gate__engaged=True)
+    assert car.node.health()[:2] == (
+        WARN,
+        'waiting for the first observation, to drive with version 7',
+    )

@@ -261,8 +261,9 @@ def to_image_stack(msg: Observation, spec: ObsSpec) -> Tuple[np.ndarray, np.ndar
             'observation.param.yaml'
         )
     vector = np.frombuffer(msg.vector, np.float32)
-    if not np.all(np.isfinite(vector)):
-        raise SpecError('observation vector must be finite, got NaN or infinity')
+    if not np.all(np.abs(vector) <= 1.0):  # NaN, too
+        worst = vector[np.argmax(np.where(np.isnan(vector), np.inf, np.abs(vector)))]
+        raise SpecError(f'observation vector must be finite and in [-1, 1], got {worst}')
     return np.frombuffer(msg.image, np.uint8).reshape(spec.image_shape), vector
 
 

@@ -288,7 +288,8 @@ class GateMachine:
         if reason is Reason.NONE and silence > self._config.observation_timeout:
             return Reason.NO_OBSERVATION, f'no observation for {silence:.1f} s'
         needed = self._config.resume_after
-        if reason is Reason.NONE and self.state is State.DISENGAGED and self._good < needed:
+        stands = self.state in (State.DISENGAGED, State.BRAKING)
+        if reason is Reason.NONE and stands and self._good < needed:
             return Reason.NOTHING_YET, (
                 f'{self._good} good observations in a row, {needed} are needed'
             )

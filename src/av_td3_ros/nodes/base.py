@@ -20,7 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
-from av_td3_ros.bridge import params
+from av_td3_ros.bridge import params, qos
 from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_name, topic_qos
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -86,11 +86,16 @@ class GraphNode(LifecycleNode):
         self._entities.append(lambda: self.destroy_subscription(made))
         return made
 
-    def subscribe_always(self, key: str, callback: Callable[[Any], None]) -> Any:
-        """Subscribe to a latched topic, which may come before activation."""
-        made = self.create_subscription(
-            TOPICS[key].type, self._name(key), callback, topic_qos(key)
-        )
+    def subscribe_always(
+        self, key: str, callback: Callable[[Any], None], profile: str = ''
+    ) -> Any:
+        """
+        Subscribe to a latched topic, which may come before activation.
+
+        :param profile: a name from ``bridge/qos.py``, instead of that in the table.
+        """
+        quality = qos.PROFILES[profile] if profile else topic_qos(key)
+        made = self.create_subscription(TOPICS[key].type, self._name(key), callback, quality)
         self._entities.append(lambda: self.destroy_subscription(made))
         return made
 
@@ -196,8 +201,9 @@ def run(node_class: Type[GraphNode]) -> int:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = []
     parent = os.getppid() if SUPERVISED in os.environ else None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.append(True))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda *_: stop.append(True))
     node = node_class()
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -24,7 +24,7 @@ from av_td3_ros.driving.frozen import FrozenWatch
 from av_td3_ros.driving.join import FrameJoin
 from av_td3_ros.driving.pacing import RateWatch
 from av_td3_ros.driving.road_map import MapError, RoadMap
-from av_td3_ros.driving.route import Route, RouteTracker
+from av_td3_ros.driving.route import Route, RoutePosition, RouteTracker
 from av_td3_ros.nodes.camera_input import CameraInput
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 
@@ -67,6 +67,8 @@ class PerceptionNode(GraphNode):
         self._fault = ''
         self._camera = CameraInput(self, self._on_frame, self._complain)
         self._rate, self._odometry_rate = (RateWatch(self._camera.min_rate) for _ in range(2))
+        self._place: Optional[RoutePosition] = None
+        self._frame_of = {'odometry': '', 'route': ''}
         self._frozen = FrozenWatch(self.config.frozen_distance)
         self._stopped_by = ''
         self.every(WATCH_PERIOD, self._watch)
@@ -132,6 +134,7 @@ class PerceptionNode(GraphNode):
         except SpecError as error:
             self._complain(str(error))
             return
+        self._frame_of['odometry'] = msg.header.frame_id
         self._odometry_rate.add(convert.to_ns(msg.header.stamp))
         self._add('odometry', msg.header, state)
 
@@ -156,7 +159,10 @@ class PerceptionNode(GraphNode):
             if msg.poses:
                 self._complain(str(error))
             return
-        self._routes[convert.to_ns(msg.header.stamp)] = guide
+        self._frame_of['route'] = msg.header.frame_id
+        stamp = convert.to_ns(msg.header.stamp)
+        self._routes.pop(stamp, None)  # sent again it is the newest again
+        self._routes[stamp] = guide
         while len(self._routes) > ROUTES_KEPT:
             self._routes.popitem(last=False)
         self._go_on()
@@ -190,13 +196,14 @@ class PerceptionNode(GraphNode):
                 self._waiting = frame
                 return
             guide = self._guide_of(episode)
-            vector, _ = preprocess.state_vector(
+            vector, place = preprocess.state_vector(
                 self.config.observation,
                 frame['odometry'],
                 episode.steering,
                 guide.tracker if guide else None,
                 guide.commands if guide else None,
             )
+            self._place = place if preprocess.needs_route(self.config.observation) else None
         # Frames on either side of a gap show no motion.
         begins = self._rate.add(convert.to_ns(header.stamp)) and not self.config.episodes
         fresh = episode.step_id == 0 or begins
@@ -225,13 +232,36 @@ class PerceptionNode(GraphNode):
     @property
     def _may_drive(self) -> bool:
         """In a deployment nobody counts the frames: they must be known to come often enough."""
-        return not self._frozen.is_frozen and (self.config.episodes or self._rate.is_enough)
+        if self._frozen.is_frozen:
+            return False
+        return self.config.episodes or (self._rate.is_enough and not self._beyond_the_route())
 
     def _stopped(self) -> str:
         """Return why nothing is driven though pictures come, or ''."""
         if self._frozen.is_frozen:
             return f'the camera hangs: the same picture for {self._frozen.way:.1f} m; not driving'
-        return self._slowness()
+        return self._beyond_the_route() or self._slowness()
+
+    def _beyond_the_route(self) -> str:
+        """
+        Return why a deployment must not follow its route, or ''.
+
+        In training the episode would have ended: no policy has ever seen what comes then.
+        """
+        if self.config.episodes or self._place is None:
+            return ''
+        odometry, route = self._frame_of['odometry'], self._frame_of['route']
+        if odometry and route and odometry != route:
+            return f"not driving: the route is in frame '{route}', odometry in '{odometry}'"
+        remaining, aside = self._place.remaining, abs(self._place.lateral_deviation)
+        if remaining <= self.config.route_end:
+            return f'not driving: the route ends in {max(remaining, 0.0):.1f} m'
+        if aside > self.config.route_distance:
+            return (
+                f'not driving: {aside:.1f} m from the route, '
+                f'{self.config.route_distance:g} m at most'
+            )
+        return ''
 
     def _slowness(self) -> str:
         """Return why a deployment does not drive though its camera is there, or ''."""

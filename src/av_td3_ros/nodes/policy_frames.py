@@ -1,6 +1,9 @@
 """Which frames of a simulation have had their command: each gets one, whoever gives it."""
 
+from typing import Optional
+
 NANOSECONDS = 1_000_000_000
+CLOCK_SILENCE = 1.0
 
 
 class Frames:
@@ -53,18 +56,34 @@ class Frames:
         return now - since
 
     def start(self, now: float) -> None:
-        """Count silence from here on."""
+        """Count silence from here on; in real time a clock that was heard before is forgotten."""
         self._observed_at = now
+        if not self._lock_step:
+            self.newest = -1
+
+    def time(self, now: float) -> Optional[int]:
+        """
+        Return what ``/clock`` shows, ns; None where there is none.
+
+        In real time one that has fallen silent is none: it was that of a recording, or of another
+        simulation.
+        """
+        silent = not self._lock_step and now - self.newest_at > CLOCK_SILENCE
+        return None if self.newest < 0 or silent else self.newest
 
     def observed(self, now: float) -> None:
         """Take note of an observation."""
         self._observed_at, self._seen = now, True
 
     def run(self, running: bool, now: float) -> None:
-        """Take note of whether the world runs; a pause is no silence."""
+        """
+        Take note of whether the world runs; in lock-step a pause is no silence.
+
+        In real time nobody's word stops the watch: it may be that of another simulation.
+        """
         if running and not self.running:
             self._observed_at = now
-        self.running = running
+        self.running = running or not self._lock_step
 
     def set_period(self, period: float) -> None:
         """Set the time of a frame, s."""

@@ -6,6 +6,7 @@ before they drive; what is refused is reported and the old weights drive on. Not
 a trainer. Whether the policy may drive at all is for ``driving/command_gate_machine.py`` to say.
 """
 
+import math
 from typing import Any, Optional, Tuple
 
 from av_td3_msgs.msg import Observation, PolicyWeights
@@ -22,7 +23,7 @@ from av_td3_ros.config import PolicyConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment.driver import load_driver
 from av_td3_ros.driving.command_gate_machine import GateMachine
-from av_td3_ros.driving.command_gate_states import Reason
+from av_td3_ros.driving.command_gate_states import Reason, State
 from av_td3_ros.nodes.base import GraphNode, Health, main as run_main, now, OK, WARN
 from av_td3_ros.nodes.policy_frames import Frames
 from av_td3_ros.nodes.policy_report import Announcer, judge, Latency, status
@@ -56,6 +57,8 @@ class PolicyNode(GraphNode):
         if self.config.accept_weights and not self.config.artefact:
             self.subscribe_always('policy_weights', self.on_weights)
         self.subscribe_always('manual_override', self.on_override)
+        # Who presses the button need not latch it: DDS keeps the two kinds apart.
+        self.subscribe_always('manual_override', self.on_override, 'bridge')
         self.serve('engage', self.on_engage)
         self.subscribe('clock', self.on_clock)
         self.subscribe('status', self.on_status)
@@ -108,8 +111,11 @@ class PolicyNode(GraphNode):
         self.frames.clock(convert.to_ns(msg.clock), now())
 
     def on_odometry(self, msg: Odometry) -> None:
-        """Know the speed, for outputs that ask for one."""
-        self._speed = msg.twist.twist.linear.x
+        """Know the speed, for outputs that ask for one; what no vehicle does is not believed."""
+        try:
+            self._speed = convert.from_odometry(msg).speed
+        except SpecError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=5.0)
 
     def on_override(self, msg: Bool) -> None:
         """The driver takes over, or lets go."""
@@ -198,15 +204,24 @@ class PolicyNode(GraphNode):
     def _choose(self, msg: Observation, image: np.ndarray, vector: np.ndarray) -> tuple:
         if msg.step_id == 0:
             self._behaviour.begin_episode()
-        gated = self.gate.drive(self._behaviour.act(image, vector, msg.explore), now())
+        try:
+            wanted = self._behaviour.act(image, vector, msg.explore)
+        except (
+            SpecError
+        ) as error:  # the action is no number, or the observation none that it knows
+            self.get_logger().error(str(error), throttle_duration_sec=5.0)
+            wanted = math.nan, math.nan  # for the gate, which brakes
+        gated = self.gate.drive(wanted, now())
         if gated.reason:
             self.get_logger().warning(f'command gate: {gated.reason}', throttle_duration_sec=30.0)
         # What is stored as the action is what was commanded, in the precision of the message.
         return tuple(float(value) for value in np.asarray(gated.action, np.float32))
 
-    def _command(self, action: tuple, stamp: Time = Time()) -> None:
-        # The stamp is that of the frame which is answered; nought for a brake that answers none.
-        self._command_pub.publish(self._output.build(action, self._speed, stamp))
+    def _command(self, action: tuple, stamp: Time) -> None:
+        """Publish; the stamp is that of the frame that is answered."""
+        # Who brakes wants to stand, whatever the speed was said to be last, and whenever.
+        speed = self._speed if self.gate.state is State.DRIVING else 0.0
+        self._command_pub.publish(self._output.build(action, speed, stamp))
         self.commands += 1
 
     def _watch(self) -> None:
@@ -220,14 +235,22 @@ class PolicyNode(GraphNode):
         """Command what answers no observation, where the car waits for a command."""
         if action is None or not self.active or not self.frames.needs_command:
             return
-        self._command(action)
+        self._command(action, self._unasked())
         if self.frames.counted:
             self.frames.command(self.frames.newest)
 
+    def _unasked(self) -> Time:
+        """
+        Return the stamp of a command that answers no frame: nought in lock-step, which counts by
+        it; else now, as a receiver may drop what is old.
+        """
+        seconds = None if self.config.lock_step else self._time_of_stamps()
+        return convert.from_ns(round(seconds * convert.NANOSECONDS)) if seconds else Time()
+
     def _time_of_stamps(self) -> Optional[float]:
         """What the clock of the stamps shows, s: that of the simulation, or of the system."""
-        stamp = self.frames.newest
-        if stamp < 0:
+        stamp = self.frames.time(now())
+        if stamp is None:
             stamp = self.get_clock().now().nanoseconds
         return stamp / convert.NANOSECONDS if stamp > 0 else None
 

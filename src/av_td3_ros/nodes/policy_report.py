@@ -34,6 +34,9 @@ def judge(gate: GateMachine, ready: bool, refusal: str, version: int) -> Tuple[b
         return WARN, 'told to wait: braking; perception says why'
     if gate.state in (State.DISENGAGED, State.MANUAL):
         return OK, f'{gate.state.value}: {gate.why}'
+    if gate.state is State.WAITING:
+        level = OK if gate.lock_step else WARN
+        return level, f'waiting for the first observation, to drive with version {version}'
     return OK, 'inactive' if gate.state is State.INACTIVE else f'driving with version {version}'
 
 
