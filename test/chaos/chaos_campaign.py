@@ -91,6 +91,7 @@ class Campaign:
     def __init__(self, folder: Path) -> None:
         """:param folder: of the runs; made."""
         self._folder = folder
+        self._segments = shared_memory.snapshot()
         self._graphs = 0
         self._scene: Optional[Scene] = None
 
@@ -177,6 +178,7 @@ class Campaign:
         if scene is not None:
             scene.graph.close()
             scene.tap.close()
+            shared_memory.remove_orphans(self._segments)  # of the killed, whose ports the tap held
 
     def _recover(self) -> bool:
         """Wait until frames, commands, experience, updates and weights flow again."""
@@ -279,7 +281,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     os.environ.setdefault('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored
         signal.signal(number, signal.default_int_handler)
-    before = shared_memory.snapshot()
     folder = Path(tempfile.mkdtemp(prefix='av_td3_chaos_'))
     rows: List[Row] = []
     begun, total = time.monotonic(), len(kinds) * options.times
@@ -302,7 +303,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print('stopped; what was measured is kept', file=sys.stderr)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        shared_memory.remove_orphans(before)
     if rows:
         print(table(rows))
     return 1 if not rows or any(row.is_failure for row in rows) else 0

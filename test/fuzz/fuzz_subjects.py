@@ -299,9 +299,11 @@ class PerceptionInCar(Perception):
         return 'perception (deployed)'
 
     def good_image_compressed(self) -> CompressedImage:
-        """Return a grey picture as PNG."""
+        """Return a grey picture as PNG, each time another: a camera that hangs is no good one."""
         header = Header(stamp=self.stamp(), frame_id='ego_vehicle/rgb_front')
-        data = cv2.imencode('.png', np.full((144, 256, 3), 120, np.uint8))[1].tobytes()
+        data = cv2.imencode('.png', np.full((144, 256, 3), 100 + self.frame % 50, np.uint8))[
+            1
+        ].tobytes()
         return CompressedImage(header=header, format='png', data=array.array('B', data))
 
     def good_camera_info(self) -> Any:

@@ -137,7 +137,7 @@ def test_lost_and_doubled_transitions_are_counted(ros, talker, trainer):
     'fields, text',
     [
         ({'frame': array.array('B', [1] * 10)}, 'frame must be (36, 36)'),
-        ({'reward': float('nan')}, 'reward must be'),
+        ({'reward': float('nan')}, 'reward must lie within'),
         ({'vector': array.array('f', [0.0])}, 'vector must be'),
         ({'outcome': 9}, '9'),
     ],
