@@ -114,11 +114,11 @@ def test_profile_accounts_for_a_whole_update(capsys):
         }
         assert named <= set(rows)
         assert rows[bench_profile.OTHER]['share'] < 0.2
-        # By hand, NatureCNN at batch 128: 32 8x8/4, 64 4x4/2, 64 3x3/1, 3136 to 256.
+        # By hand, NatureCNN at batch 128: 32 8x8/4, 64 4x4/2, 64 3x3/1, 3136 to 50.
         first = 2 * 128 * 32 * 20 * 20 * 4 * 8 * 8
         second = 2 * 128 * 64 * 9 * 9 * 32 * 4 * 4
         third = 2 * 128 * 64 * 7 * 7 * 64 * 3 * 3
-        linear = 2 * 128 * 3136 * 256
+        linear = 2 * 128 * 3136 * 50
         gflop = {part: row['gflop'] * 1e9 for part, row in rows.items() if row['gflop']}
         assert gflop == pytest.approx(
             {
