@@ -46,7 +46,7 @@ fuzz: setup  ## throw messages at every node; MESSAGES=100000 ARGS='--node polic
 	@$(BIN)/python test/fuzz/fuzz_campaign.py --messages $(or $(MESSAGES),100000) $(ARGS)
 
 chaos: setup  ## harm a graph that trains; TIMES=100 of every fault, ARGS='--fault "kill policy" --out folder'
-	@$(BIN)/python test/chaos/chaos_campaign.py --times $(or $(TIMES),100) $(ARGS)
+	@PYTHONPATH=test $(BIN)/python test/chaos/chaos_campaign.py --times $(or $(TIMES),100) $(ARGS)
 
 test-learning: setup  ## three seeds, minutes each: does the return rise?
 	@$(BIN)/python -m pytest test/learning -m learning $(ARGS)

@@ -155,3 +155,18 @@ class ObsSpec:
 def wrap_angle(angle: float) -> float:
     """Return an angle in radians brought into [-pi, pi)."""
     return (angle + math.pi) % (2.0 * math.pi) - math.pi
+
+
+def check_range(spec: ObsSpec, vector: np.ndarray) -> None:
+    """
+    Check the vector of an observation that is to be driven by.
+
+    :param vector: (n,) float32, of that specification.
+    :raises SpecError: where an entry is not finite or beyond [-1, 1].
+    """
+    if not np.all(np.abs(vector) <= 1.0):  # false for NaN, too
+        worst = int(np.argmax(np.where(np.isnan(vector), np.inf, np.abs(vector))))
+        raise SpecError(
+            'observation vector must be finite and in [-1, 1], got '
+            f'{spec.vector[worst]} {vector[worst]}; check what publishes it'
+        )

@@ -21,6 +21,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from chaos_faults import FAULTS, Scene
 from chaos_tap import remappings, Tap
+from small_graph import SMALL_GRAPH
 
 from av_td3_ros.config import build_run
 from av_td3_ros.nodes import shared_memory
@@ -30,14 +31,7 @@ from av_td3_ros.td3 import checkpoint
 # A small network and picture: faults need frames, not learning. What is promised about steps
 # that are lost is left as it is shipped.
 SETTINGS = {
-    'observation.height': 36,
-    'observation.width': 36,
-    'simulator.image_width': 96,
-    'simulator.image_height': 54,
-    'trainer.learner.batch_size': 16,
-    'trainer.learner.network.hidden_1': 32,
-    'trainer.learner.network.hidden_2': 32,
-    'trainer.learner.network.feature_size': 16,
+    **SMALL_GRAPH,
     'trainer.update_after': 100,
     'trainer.exploration.warmup_steps': 100,
     'trainer.publish_every': 10,

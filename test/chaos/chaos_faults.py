@@ -4,7 +4,6 @@ The faults of the campaign: a function each, which does the harm, undoes it, and
 What comes after it, recovery included, is the business of the campaign.
 """
 
-from contextlib import contextmanager
 from dataclasses import replace
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ import resource
 import signal
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple
 
 from av_td3_msgs.msg import PolicyWeights
 from av_td3_msgs.srv import SaveCheckpoint
@@ -233,9 +232,16 @@ FAULTS: Dict[str, Fault] = {
 
 
 def _two(scene: Scene, node: str, config: Any, rng: random.Random) -> str:
-    seconds = rng.uniform(4.0, 8.0)  # its start included
-    with _twin(scene, node, config):
+    spec, seconds = scene.graph.members[node].spec, rng.uniform(4.0, 8.0)  # its start included
+    params = scene.folder / f'second_{spec.file}'
+    log = scene.folder / 'logs' / f'second_{node}.log'
+    twin = Member(spec, params, log, dict(os.environ), remappings()[node])
+    twin.write_parameters(config)
+    twin.spawn()
+    try:
         scene.graph.spin(lambda: False, seconds)
+    finally:
+        twin.terminate(PATIENCE)
     scene.graph.spin(lambda: False, 0.5)  # what it said last
     return f'for {seconds:.0f} s'
 
@@ -254,13 +260,14 @@ def _meddle(scene: Scene, order: Meddling) -> None:
     scene.tap.ask('meddle', order)
     # A topic may fall silent by it (nothing is published for what never came): then it is over.
     passed, quiet_since = -1, time.monotonic()
-    while scene.tap.ask()['left'] > 0 and time.monotonic() - quiet_since < PATIENCE:
-        count = scene.tap.ask()['passed'][order.topic]
-        if count != passed:
-            passed, quiet_since = count, time.monotonic()
+    while time.monotonic() - quiet_since < PATIENCE:
+        report = scene.tap.ask()
+        if report['left'] <= 0:
+            break
+        if report['passed'][order.topic] != passed:
+            passed, quiet_since = report['passed'][order.topic], time.monotonic()
         scene.graph.spin(lambda: False, 0.05)
-    scene.graph.spin(lambda: False, order.amount if order.kind == 'delay' else 0.0)
-    scene.graph.spin(lambda: False, 0.1)
+    scene.graph.spin(lambda: False, 0.1 + (order.amount if order.kind == 'delay' else 0.0))
     scene.tap.ask('meddle', None)
 
 
@@ -276,30 +283,7 @@ def _say(scene: Scene, topic: str, msg: Any, heard: Callable[[], bool]) -> bool:
 
 def _save(scene: Scene) -> Any:
     name = f'/{graphs.NAMESPACE}/trainer/{SERVICES["save_checkpoint"].name[2:]}'
-    client = scene.graph.node.create_client(SaveCheckpoint, name)
-    try:
-        if not scene.graph.spin(client.service_is_ready, PATIENCE):
-            raise AssertionError('the trainer does not offer save_checkpoint')
-        future = client.call_async(SaveCheckpoint.Request())
-        if not scene.graph.spin(future.done, PATIENCE):
-            raise AssertionError('save_checkpoint did not answer')
-        return future.result()
-    finally:
-        scene.graph.node.destroy_client(client)
-
-
-@contextmanager
-def _twin(scene: Scene, node: str, config: Any) -> Iterator[None]:
-    """Run a second process of a node."""
-    spec = scene.graph.members[node].spec
-    params, log = (
-        scene.folder / f'second_{spec.file}',
-        scene.folder / 'logs' / f'second_{node}.log',
-    )
-    twin = Member(spec, params, log, dict(os.environ), remappings()[node])
-    twin.write_parameters(config)
-    twin.spawn()
-    try:
-        yield
-    finally:
-        twin.terminate(PATIENCE)
+    answer = scene.graph.call(SaveCheckpoint, name, SaveCheckpoint.Request(), PATIENCE)
+    if answer is None:
+        raise AssertionError('save_checkpoint did not answer')
+    return answer

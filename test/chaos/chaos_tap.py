@@ -9,7 +9,7 @@ import multiprocessing
 import random
 import struct
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from chaos_watch import Command, DriveWatch
 
@@ -99,23 +99,26 @@ def flip(raw: bytes, hands: Hands) -> List[bytes]:
 
 def freeze(raw: bytes, hands: Hands) -> List[bytes]:
     """A camera that shows one picture for ever, under stamps that go on."""
-    from rclpy.serialization import deserialize_message, serialize_message
-    from sensor_msgs.msg import Image
 
-    image = deserialize_message(raw, Image)
-    hands.held = image.data if hands.held is None else hands.held
-    image.data = hands.held
-    return [serialize_message(image)]
+    def first(data: Any) -> Any:
+        hands.held = data if hands.held is None else hands.held
+        return hands.held
+
+    return [_with_pixels(raw, first)]
 
 
-def blacken(raw: bytes, hands: Hands) -> List[bytes]:
+def blacken(raw: bytes, _: Hands) -> List[bytes]:
     """A camera that sees nothing."""
+    return [_with_pixels(raw, lambda data: bytes(len(data)))]
+
+
+def _with_pixels(raw: bytes, change: Callable[[Any], Any]) -> bytes:
     from rclpy.serialization import deserialize_message, serialize_message
     from sensor_msgs.msg import Image
 
     image = deserialize_message(raw, Image)
-    image.data = bytes(len(image.data))
-    return [serialize_message(image)]
+    image.data = change(image.data)
+    return serialize_message(image)
 
 
 KINDS = {

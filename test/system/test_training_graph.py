@@ -13,6 +13,7 @@ import time
 
 from av_td3_msgs.msg import TrainingStatus
 import pytest
+from small_graph import SMALL_GRAPH
 
 from av_td3_ros.config import build_run
 from av_td3_ros.driving.episode import SUMMARY
@@ -20,14 +21,7 @@ from av_td3_ros.nodes.supervisor import GraphError, Supervisor
 from av_td3_ros.td3 import checkpoint
 
 SMALL = {
-    'observation.height': 36,
-    'observation.width': 36,
-    'simulator.image_width': 96,
-    'simulator.image_height': 54,
-    'trainer.learner.batch_size': 16,
-    'trainer.learner.network.hidden_1': 32,
-    'trainer.learner.network.hidden_2': 32,
-    'trainer.learner.network.feature_size': 16,
+    **SMALL_GRAPH,
     'trainer.update_after': 50,
     'trainer.exploration.warmup_steps': 50,
     'trainer.publish_every': 10,

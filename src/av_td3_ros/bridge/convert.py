@@ -25,7 +25,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
 from av_td3_ros.bridge import bounds
-from av_td3_ros.datatypes import Control, ObsSpec, Pose, SpecError, VehicleState
+from av_td3_ros.datatypes import check_range, Control, ObsSpec, Pose, SpecError, VehicleState
 from av_td3_ros.driving import episode_machine as machine
 from av_td3_ros.driving.episode import SUMMARY
 from av_td3_ros.driving.route import Route
@@ -261,9 +261,7 @@ def to_image_stack(msg: Observation, spec: ObsSpec) -> Tuple[np.ndarray, np.ndar
             'observation.param.yaml'
         )
     vector = np.frombuffer(msg.vector, np.float32)
-    if not np.all(np.abs(vector) <= 1.0):  # NaN, too
-        worst = vector[np.argmax(np.where(np.isnan(vector), np.inf, np.abs(vector)))]
-        raise SpecError(f'observation vector must be finite and in [-1, 1], got {worst}')
+    check_range(spec, vector)
     return np.frombuffer(msg.image, np.uint8).reshape(spec.image_shape), vector
 
 

@@ -12,7 +12,7 @@ from typing import Any, Optional, Protocol, Tuple, Union
 
 import numpy as np
 
-from av_td3_ros.datatypes import ACTION_SIZE, SpecError
+from av_td3_ros.datatypes import ACTION_SIZE, check_range, SpecError
 from av_td3_ros.deployment import artefact as files
 from av_td3_ros.deployment.artefact import Artefact
 from av_td3_ros.deployment.description import ArtefactError, check_observation
@@ -148,12 +148,7 @@ class Runtime:
                 f'observation vector must be ({self.spec.vector_size},) float32, got '
                 f'{vector.shape} {vector.dtype}; check observation in perception.param.yaml'
             )
-        if not (np.abs(vector) <= 1.0).all():  # false for NaN, too
-            worst = int(np.argmax(np.where(np.isnan(vector), np.inf, np.abs(vector))))
-            raise SpecError(
-                'observation vector must be finite and in [-1, 1], got '
-                f'{self.spec.vector[worst]} {vector[worst]}; check what publishes it'
-            )
+        check_range(self.spec, vector)
 
     def _check_probe(self) -> None:
         probe = self.artefact.probe

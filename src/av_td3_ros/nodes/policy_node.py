@@ -206,9 +206,7 @@ class PolicyNode(GraphNode):
             self._behaviour.begin_episode()
         try:
             wanted = self._behaviour.act(image, vector, msg.explore)
-        except (
-            SpecError
-        ) as error:  # the action is no number, or the observation none that it knows
+        except SpecError as error:
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
             wanted = math.nan, math.nan  # for the gate, which brakes
         gated = self.gate.drive(wanted, now())

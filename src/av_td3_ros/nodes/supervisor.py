@@ -235,7 +235,7 @@ class Supervisor:
         """Pause the world or let it go on."""
         if 'episode_manager' in self.members and self.members['episode_manager'].alive():
             name = f'/{graph.NAMESPACE}/episode_manager/{SERVICES["set_paused"].name[2:]}'
-            self._call(SetPaused, name, SetPaused.Request(paused=paused), 5.0)
+            self.call(SetPaused, name, SetPaused.Request(paused=paused), 5.0)
 
     def publish(self, topic: str, message: Any) -> None:
         """Publish one message once somebody listens."""
@@ -307,7 +307,7 @@ class Supervisor:
         health = self.health.get(member.spec.name, {})
         return health.get('pid') == str(member.process.pid) and health.get('state') == 'active'
 
-    def _call(self, kind: Any, name: str, request: Any, timeout: float) -> Any:
+    def call(self, kind: Any, name: str, request: Any, timeout: float) -> Any:
         """
         Call a service; ask again where no answer comes, as when the first went to a killed
         process.
@@ -336,7 +336,7 @@ class Supervisor:
             ]
             return bool(found)
 
-        if self.spin(seen, DISCOVERY_TIME) and self._call(
+        if self.spin(seen, DISCOVERY_TIME) and self.call(
             GetState, f'/{graph.NAMESPACE}/{found[0]}/get_state', GetState.Request(), TWIN_TIMEOUT
         ):
             domain = os.environ.get('ROS_DOMAIN_ID', '0')
