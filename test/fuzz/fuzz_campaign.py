@@ -24,7 +24,8 @@ import traceback
 from typing import Any, Dict, List, Optional
 
 from fuzz_messages import described, floats, messages, near, size
-from fuzz_subjects import Entrance, Subject, SUBJECTS
+from fuzz_subject import Entrance, Subject
+from fuzz_subjects import SUBJECTS
 from hypothesis import given, HealthCheck, Phase, seed, settings
 import hypothesis.strategies as st
 import numpy as np

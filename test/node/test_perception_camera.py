@@ -1,22 +1,30 @@
-"""
-Perception in a foreign stack, over real DDS: any encoding, any camera, any rate, any topic, and
-one clear word where it cannot be.
-"""
+"""Perception in a foreign stack: any encoding, any camera, any rate, or one clear word."""
 
 import array
 import time
 
-from av_td3_msgs.msg import Observation
 import cv2
-from diagnostic_msgs.msg import DiagnosticArray
+from foreign_stack import (
+    ERROR,
+    grey_image,
+    header,
+    IMAGE,
+    INFO,
+    info,
+    newest_frame,
+    odometry,
+    OK,
+    scene,
+    SPEC,
+    Stack,
+    started,
+    started_topics,
+    TICK,
+)
 from nav_msgs.msg import Odometry
 import numpy as np
 import pytest
-import rclpy
-from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
+from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from av_td3_ros.bridge import convert, qos
 from av_td3_ros.config import CameraConfig, ObservationConfig
@@ -24,110 +32,12 @@ from av_td3_ros.driving.camera_model import ideal, View
 from av_td3_ros.driving.preprocess import grey_frame
 from av_td3_ros.nodes.perception_node import PerceptionNode
 
-SPEC = ObservationConfig(lateral_deviation=False, heading_error=False, waypoints=0).spec()
-# Nothing that needs a route; silence of a slow machine is no fault here.
-PARAMS = {
-    'episodes': False,
-    'image_timeout': 10.0,
-    'observation__lateral_deviation': False,
-    'observation__heading_error': False,
-    'observation__waypoints': 0,
-}
-ERROR, OK = b'\x02', b'\x00'
-TICK = 0.05
-
-
-def header(at):
-    return Header(stamp=convert.from_ns(round(at * 1e9)), frame_id='front_optical')
-
-
-def odometry(at):
-    msg = Odometry(header=header(at))
-    msg.pose.pose.orientation.w = 1.0
-    return msg
-
-
-def scene(width, height):
-    """A picture with something everywhere, (rows, columns) uint8."""
-    x, y = np.meshgrid(np.linspace(0, 9, width), np.linspace(0, 7, height))
-    return np.round(128 + 60 * np.sin(x + y) + 50 * np.cos(2 * y - x)).astype(np.uint8)
-
-
-def grey_image(pixels, at):
-    return convert.to_image(pixels, 'mono8', header(at))
-
-
-class Stack:
-    """Somebody else's stack: publishes what it likes, with the quality of service it likes."""
-
-    def __init__(self, ros):
-        self.ros, self.node = ros, ros.node('foreign')
-        self.heard, self.diagnostics, self._pubs = [], [], {}
-
-    def hear(self, topic='/av_td3/observation'):
-        self._topic = topic
-        self.node.create_subscription(
-            Observation, topic, self.heard.append, qos.PROFILES['bridge']
-        )
-        self.node.create_subscription(
-            DiagnosticArray, '/diagnostics', self.diagnostics.append, qos.PROFILES['bridge']
-        )
-
-    def say(self, topic, msg, profile='bridge', wait=True):
-        if topic not in self._pubs:
-            made = self.node.create_publisher(type(msg), topic, qos.PROFILES[profile])
-            self._pubs[topic] = made
-            if wait:
-                self.ros.until(lambda: made.get_subscription_count() > 0, 60.0)
-        self._pubs[topic].publish(msg)
-
-    def drive(self, images, topic):
-        """Publish images with odometry of the same stamps, each after the last was taken."""
-        self.ros.until(lambda: self.node.count_publishers(self._topic) > 0, 60.0)
-        for number, msg in enumerate(images):
-            self.say(topic, msg)
-            self.say('/carla/ego_vehicle/odometry', Odometry(header=msg.header))
-            self.ros.until(lambda: len(self.heard) > number, 60.0)
-
-    def said(self, text):
-        """Whether /diagnostics says something of perception."""
-        return any(text in status.message for msg in self.diagnostics for status in msg.status)
-
 
 @pytest.fixture
 def stack(ros):
     it = Stack(ros)
     it.hear()
     return it
-
-
-IMAGE = '/carla/ego_vehicle/rgb_front/image'
-INFO = '/carla/ego_vehicle/rgb_front/camera_info'
-
-
-def started(ros, arguments=(), **params):
-    """Perception, active, with command-line arguments as a launch file gives them."""
-    overrides = [
-        Parameter(key.replace('__', '.'), value=value)
-        for key, value in {**PARAMS, **params}.items()
-    ]
-    cli = [part for rule in arguments for part in ('-r', rule)]
-    node = ros._add(
-        PerceptionNode(
-            context=ros.context,
-            namespace='av_td3',
-            parameter_overrides=overrides,
-            cli_args=['--ros-args', *cli] if cli else None,
-        )
-    )
-    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-    return node
-
-
-def newest_frame(msg):
-    image, _ = convert.to_image_stack(msg, SPEC)
-    return image[-1].astype(int)
 
 
 # -- encodings ------------------------------------------------------------------------------------
@@ -183,12 +93,6 @@ def test_an_unknown_encoding_is_an_error_on_diagnostics_and_nothing_drives(ros, 
 
 
 # -- cameras --------------------------------------------------------------------------------------
-
-
-def info(camera, time=0.0):
-    msg = convert.to_camera_info(camera.width, camera.height, 90.0, header(time))
-    msg.k[0] = msg.k[4] = camera.fx
-    return msg
 
 
 def test_another_camera_is_re_projected(ros, stack):
@@ -251,10 +155,6 @@ def test_camera_info_can_be_required_or_ignored(ros, stack):
     stack.say(IMAGE, grey_image(scene(256, 144), 1.0))
     ros.until(lambda: 'waiting for CameraInfo' in node.health()[1], 60.0)
     assert 'camera_info' not in started_topics(started(ros, camera__info='ignored'))
-
-
-def started_topics(node):
-    return ' '.join(made.topic_name for made in node.subscriptions)
 
 
 # -- rates ----------------------------------------------------------------------------------------
@@ -342,88 +242,6 @@ def test_waiting_for_a_route_is_not_taken_for_clocks_that_differ(ros, stack, cap
 
     ros.until(says, 60.0)
     assert 'of one clock' not in capfd.readouterr().err
-
-
-# -- topics ---------------------------------------------------------------------------------------
-
-
-def test_every_topic_can_be_remapped_and_camera_info_follows_its_image(ros):
-    stack = Stack(ros)
-    stack.hear('/pilot/seen')
-    node = started(
-        ros,
-        arguments=[
-            f'{IMAGE}:=/front/image_raw',
-            '/carla/ego_vehicle/odometry:=/localisation/odometry',
-            'observation:=/pilot/seen',
-        ],
-    )
-    camera = ideal(800, 600, 100.0)
-    stack.say('/front/camera_info', info(camera))
-    ros.until(lambda: node._camera._view is not None, 60.0)
-    msg = grey_image(scene(800, 600), 1.0)
-    stack.say('/front/image_raw', msg)
-    stack.say('/localisation/odometry', odometry(1.0))
-    ros.until(lambda: stack.heard, 60.0)
-
-
-@pytest.mark.parametrize(
-    'rules, image, information',
-    [
-        ([f'{IMAGE}:=/front/image_raw'], '/front/image_raw/compressed', '/front/camera_info'),
-        ([f'{IMAGE}/compressed:=/a/jpeg'], '/a/jpeg', INFO),
-        ([f'{INFO}:=/b/info'], f'{IMAGE}/compressed', '/b/info'),
-    ],
-)
-def test_where_compressed_images_and_camera_info_are_looked_for(ros, rules, image, information):
-    node = started(ros, arguments=rules, camera__transport='compressed')
-    topics = started_topics(node).split()
-    assert image in topics and information in topics
-    assert (node._camera.topic, node._camera.info_topic) == (image, information)
-
-
-def test_a_topic_that_does_not_exist_is_named_with_those_that_do(ros, stack):
-    node = started(ros, image_timeout=0.3)
-    ros.until(lambda: 'nobody publishes it, nor any other image' in node.health()[1], 60.0)
-    profile = qos.PROFILES['sensor']
-    stack.node.create_publisher(Image, '/front/image_raw', profile)
-    stack.node.create_publisher(CompressedImage, '/rear/jpeg', profile)
-    ros.until(lambda: '/rear/jpeg' in node.health()[1], 60.0)
-    assert '/front/image_raw' in node.health()[1] and f'remap {IMAGE}' in node.health()[1]
-    ros.until(lambda: stack.said('/front/image_raw'), 60.0)
-    stack.node.create_publisher(Image, IMAGE, profile)
-    ros.until(lambda: 'its publisher is silent' in node.health()[1], 60.0)
-
-
-@pytest.fixture
-def elsewhere(ros):
-    """A node that knows nothing of the types in this test's own context."""
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros.context.get_domain_id())
-    node = rclpy.create_node('elsewhere', context=context)
-    yield node
-    node.destroy_node()
-    context.try_shutdown()
-
-
-def test_a_compressed_topic_where_a_raw_one_is_wanted_is_named(ros, elsewhere):
-    node = started(ros, arguments=[f'{IMAGE}:=/cam'], image_timeout=0.3)
-    elsewhere.create_publisher(CompressedImage, '/cam', qos.PROFILES['bridge'])
-    text = 'it is published as sensor_msgs/msg/CompressedImage, not sensor_msgs/msg/Image'
-    ros.until(lambda: text in node.health()[1], 60.0)
-
-
-def test_a_camera_that_publishes_best_effort_is_heard(ros, stack):
-    started(ros)
-    say = stack.node.create_publisher(Image, IMAGE, qos.PROFILES['sensor'])
-    ros.until(lambda: say.get_subscription_count() > 0, 60.0)
-    stack.say('/carla/ego_vehicle/odometry', odometry(1.0))
-
-    def heard():
-        say.publish(grey_image(scene(64, 36), 1.0))
-        return stack.heard
-
-    ros.until(heard, 60.0)
 
 
 def test_without_camera_info_and_in_training_nothing_has_changed(ros, stack):
