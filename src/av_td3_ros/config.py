@@ -215,6 +215,14 @@ class EpisodeConfig:
         'alone, all makes no difference',
         choices=('training', 'held_out', 'all'),
     )
+    turning_share: float = option(
+        0.7,
+        'share of random routes in training that are cut to one turn, which a drive through a '
+        'town has few of: 10 to 30 m before it, 15 to 40 m behind it; a policy is measured on '
+        'whole ones',
+        low=0.0,
+        high=1.0,
+    )
     route_file: str = option('', 'file of the CARLA leaderboard; its routes, in turn, instead')
     start_in_evaluation: bool = option(False, 'start in evaluation instead of training')
     reset_timeout: float = option(

@@ -8,8 +8,9 @@ import pytest
 pytest.importorskip('carla')
 
 from av_td3_ros.config import EpisodeConfig  # noqa: E402
+from av_td3_ros.driving.commands import crossings  # noqa: E402
 from av_td3_ros.driving.road_map import MapError, RoadMap  # noqa: E402
-from av_td3_ros.driving.route_set import held_out_roads, RouteSet  # noqa: E402
+from av_td3_ros.driving.route_set import held_out_roads, RouteSet, TURNS  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -17,9 +18,13 @@ def road_map():
     return RoadMap.load('town')
 
 
-def ends(road_map, kind, count=60):
-    routes = RouteSet(EpisodeConfig(routes=kind), road_map)
-    points = [routes.at(number, 3).route.points for number in range(count)]
+def drawn(road_map, count=60, training=False, **config):
+    routes = RouteSet(EpisodeConfig(**config), road_map)
+    return [routes.at(number, 3, training).route for number in range(count)]
+
+
+def ends(road_map, kind, count=60, **config):
+    points = [route.points for route in drawn(road_map, count, routes=kind, **config)]
     return {road_map.lane_at(*point).key[0] for p in points for point in (p[0], p[-1])}
 
 
@@ -39,20 +44,55 @@ def test_a_fifth_of_the_roads_is_held_out_whatever_their_order():
 
 def test_a_number_is_a_route_and_a_seed_changes_them_all(road_map):
     routes = RouteSet(EpisodeConfig(routes='held_out'), road_map)
-    first, again, other = routes.at(7, 0), routes.at(7, 0), routes.at(7, 1)
+    first, again, other = (
+        routes.at(7, 0, training=False),
+        routes.at(7, 0, training=False),
+        routes.at(7, 1, training=False),
+    )
     assert first.name == '7' and np.array_equal(first.route.points, again.route.points)
     assert first.route.length != other.route.length and len(routes) == 0
 
 
 def test_a_map_of_few_roads_is_trained_on_as_a_whole_and_holds_out_none(road_map, monkeypatch):
     monkeypatch.setattr(RoadMap, 'roads', {key for key in sorted(road_map.roads)[:4]})
-    assert RouteSet(EpisodeConfig(routes='training'), road_map).at(0, 0).route.length >= 80.0
+    assert (
+        RouteSet(EpisodeConfig(routes='training'), road_map).at(0, 0, training=False).route.length
+        >= 80.0
+    )
     with pytest.raises(MapError, match='must have 5 roads for one to be held out, got 4'):
         RouteSet(EpisodeConfig(routes='held_out'), road_map)
 
 
+def test_a_route_that_is_cut_to_a_turn_is_that_and_a_little_way(road_map):
+    for route in drawn(road_map, training=True, turning_share=1.0):
+        turns = [each for each in crossings(route, road_map) if each.command in TURNS]
+        assert any(each.begin < 32.0 and route.length - each.end < 42.0 for each in turns)
+
+
+def test_the_ends_of_a_turn_are_on_roads_of_the_training(road_map):
+    held_out = held_out_roads(road_map.roads)
+    found = ends(road_map, 'training', 100, training=True, turning_share=1.0)
+    assert found and not found & held_out
+
+
+@pytest.mark.parametrize('share, cut', [(0.0, 0), (0.5, 50), (1.0, 100)])
+def test_so_many_routes_are_cut_in_training(road_map, share, cut):
+    whole = drawn(road_map, 100, turning_share=share)
+    assert min(route.length for route in whole) >= 79.0
+    lengths = [r.length for r in drawn(road_map, 100, training=True, turning_share=share)]
+    assert abs(sum(length < 79.0 for length in lengths) - cut) <= 20
+
+
+def test_a_map_without_a_turn_is_trained_on_by_whole_routes(road_map, monkeypatch):
+    monkeypatch.setattr('av_td3_ros.driving.route_set.crossings', lambda route, road_map: [])
+    assert min(r.length for r in drawn(road_map, 5, training=True, turning_share=1.0)) >= 79.0
+
+
 def test_the_routes_of_a_file_come_in_turn(road_map, tmp_path):
-    made = [RouteSet(EpisodeConfig(routes='all'), road_map).at(n, 0).route for n in (0, 1)]
+    made = [
+        RouteSet(EpisodeConfig(routes='all'), road_map).at(n, 0, training=False).route
+        for n in (0, 1)
+    ]
     lines = [
         f'<route id="r{n}" town="town">'
         + ''.join(f'<waypoint x="{x}" y="{-y}" z="0"/>' for x, y in route.points[[0, -1]])
@@ -63,7 +103,12 @@ def test_the_routes_of_a_file_come_in_turn(road_map, tmp_path):
     path.write_text(f'<routes>{"".join(lines)}</routes>')
     routes = RouteSet(EpisodeConfig(route_file=str(path)), road_map)
     assert len(routes) == 2
-    assert [routes.at(number, 0).name for number in range(4)] == ['r0', 'r1', 'r0', 'r1']
+    assert [routes.at(number, 0, training=False).name for number in range(4)] == [
+        'r0',
+        'r1',
+        'r0',
+        'r1',
+    ]
 
 
 def test_a_file_that_is_not_there_is_named(road_map):

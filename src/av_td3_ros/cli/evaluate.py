@@ -252,11 +252,11 @@ def _routes(
 
     limits, road_map = configs[0].episode_manager, RoadMap.load(configs[0].simulator.map)
     routes = RouteSet(limits, road_map)
-    routes.at(0, limits.seed)  # refuse here a map without such routes
+    routes.at(0, limits.seed, training=False)  # refuse here a map without such routes
     if not len(routes):
         return options.episodes or EPISODES, configs
     episodes = options.episodes or len(routes)
-    named = [routes.at(number, limits.seed) for number in range(min(episodes, len(routes)))]
+    named = [routes.at(n, limits.seed, training=False) for n in range(min(episodes, len(routes)))]
     over_graph = options.sources and options.via == 'graph'
     for name, route, _ in named if over_graph else ():
         shortest = road_map.plan(route.start[:2], route.start.yaw, tuple(route.points[-1]))

@@ -70,7 +70,9 @@ def evaluation(
     :param seed: of the routes. :param stopped: asked before every step.
     :returns: means by ``COMPARED``; None where it was stopped.
     """
-    limits = replace(config.episode_manager, seed=seed, routes='held_out')
+    limits = replace(
+        config.episode_manager, seed=seed, routes='held_out', start_in_evaluation=True
+    )
     config = replace(config, episode_manager=limits)
     result = Result('learner', 'in-process', episodes)
     drive_here(config, driver, result, _Asking(stopped))

@@ -111,7 +111,7 @@ def check_map(config: RunConfig) -> None:
     from av_td3_ros.driving.road_map import RoadMap
     from av_td3_ros.driving.route_set import RouteSet
 
-    RouteSet(config.episode_manager, RoadMap.load(config.simulator.map)).at(0, 0)
+    RouteSet(config.episode_manager, RoadMap.load(config.simulator.map)).at(0, 0, training=True)
 
 
 def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:

@@ -3,6 +3,9 @@ Which route comes next: the same numbers give the same routes, in the graph and 
 
 Where policies are trained and where they are measured is kept apart by roads: the training never
 starts or ends a route on a road that is held out, though it may drive along one.
+
+Turns are what is hard and what is rare: of a random drive through a town they are a tenth. Many
+of the routes of a training are therefore cut to one turn; a policy is measured on whole ones.
 """
 
 import hashlib
@@ -11,12 +14,21 @@ from typing import Iterable, Optional, Set
 import numpy as np
 
 from av_td3_ros.config import EpisodeConfig
+from av_td3_ros.datatypes import Command
 from av_td3_ros.driving import leaderboard
+from av_td3_ros.driving.commands import Crossing, crossings
 from av_td3_ros.driving.leaderboard import NamedRoute
 from av_td3_ros.driving.road_map import MapError, RoadMap
+from av_td3_ros.driving.route import Route
 
 # One road in so many is held out, rounded up; where there are fewer, none.
 HELD_OUT = 5
+# What is left of the way before and behind a turn, shortest and longest, m.
+BEFORE_TURN = (10.0, 30.0)
+BEHIND_TURN = (15.0, 40.0)
+# Routes that are searched for a turn; on a map that hardly has any it takes no longer.
+TRIES = 20
+TURNS = (Command.LEFT, Command.RIGHT)
 
 
 class RouteSet:
@@ -46,24 +58,47 @@ class RouteSet:
         """Routes of the file; 0 where there is none and their number has no end."""
         return len(self._named)
 
-    def at(self, number: int, seed: int) -> NamedRoute:
+    def at(self, number: int, seed: int, training: bool) -> NamedRoute:
         """
         Return a route.
 
         :param number: from 0 on; a file begins anew after its last route.
         :param seed: of routes by chance.
+        :param training: whether it may be cut to one turn, as ``turning_share`` says; those of a
+            file never are.
         :raises MapError: where the map has none of the wanted length.
         """
         if self._named:
             return self._named[number % len(self._named)]
-        limits = self._config
-        route = self._map.random_route(
-            np.random.default_rng((seed, number)),
-            limits.route_length_min,
-            limits.route_length_max,
-            self._roads,
-        )
-        return NamedRoute(str(number), route, {})
+        rng = np.random.default_rng((seed, number))
+        share = self._config.turning_share if training else 0.0
+        turn = self._turn(rng) if share and rng.random() < share else None
+        return NamedRoute(str(number), turn or self._random(rng), {})
+
+    def _random(self, rng: np.random.Generator) -> Route:
+        shortest, longest = self._config.route_length_min, self._config.route_length_max
+        return self._map.random_route(rng, shortest, longest, self._roads)
+
+    def _turn(self, rng: np.random.Generator) -> Optional[Route]:
+        """Return one turn with a little way before and behind it; None where none is found."""
+        for _ in range(TRIES):
+            route = self._random(rng)
+            turns = [each for each in crossings(route, self._map) if each.command in TURNS]
+            if turns:
+                part = _cut(route, turns[int(rng.integers(len(turns)))], rng)
+                if all(self._may_end(x, y) for x, y in part.points[[0, -1]].tolist()):
+                    return part
+        return None
+
+    def _may_end(self, x: float, y: float) -> bool:
+        lane = self._map.lane_at(x, y)
+        return not lane.is_junction and (self._roads is None or lane.key[0] in self._roads)
+
+
+def _cut(route: Route, turn: Crossing, rng: np.random.Generator) -> Route:
+    begin, end = turn.begin - rng.uniform(*BEFORE_TURN), turn.end + rng.uniform(*BEHIND_TURN)
+    first, last = np.searchsorted(route.distance, (begin, end)).tolist()
+    return Route.from_points(route.points[first : last + 1])
 
 
 def held_out_roads(roads: Iterable[int]) -> Set[int]:

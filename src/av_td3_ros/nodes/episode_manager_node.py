@@ -112,7 +112,7 @@ class EpisodeManagerNode(GraphNode):
         try:
             road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
             routes = RouteSet(self.config, road_map)
-            routes.at(0, self.config.seed)  # refuse here a map without such routes
+            routes.at(0, self.config.seed, training=False)  # refuse here a map without such routes
         except MapError as error:
             self._complain(str(error))  # a map that was read before stays: it comes only once
             return
@@ -261,10 +261,11 @@ class EpisodeManagerNode(GraphNode):
 
     def _new_route(self) -> Route:
         # A fault does not spare a policy that is measured its route; training goes on to the next.
-        if self._is_driven or self._machine.next_mode is machine.Mode.TRAINING:
+        training = self._machine.next_mode is machine.Mode.TRAINING
+        if self._is_driven or training:
             self._route_number += 1
         self._is_driven = False
-        found = self._routes.at(self._route_number, self.config.seed)
+        found = self._routes.at(self._route_number, self.config.seed, training)
         self._drawn_name = found.name
         return found.route
 

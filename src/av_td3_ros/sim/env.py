@@ -58,7 +58,11 @@ class DrivingEnv:
             self._seed, self._route_number = seed, -1
             self.world.reseed(seed)
         self._route_number += 1
-        self.route_name, route, _ = self._routes.at(self._route_number, self._seed)
+        self.route_name, route, _ = self._routes.at(
+            self._route_number,
+            self._seed,
+            training=not self._config.episode_manager.start_in_evaluation,
+        )
         self.world.teleport(route.start)
         self.world.shown_route = route.points
         self.world.set_velocity(0.0, 0.0)
