@@ -259,7 +259,7 @@ class TrainerConfig:
     run_dir: str = option('', 'folder of this run; must be writable')
     observation: ObservationConfig = group(ObservationConfig)
     resume: bool = option(False, 'go on from the newest checkpoint of run_dir')
-    steps: int = option(9000, 'environment steps of the whole run', low=10, high=1_000_000_000)
+    steps: int = option(24000, 'environment steps of the whole run', low=10, high=1_000_000_000)
     seed: int = option(0, 'seed of networks, sampling and noise', low=0)
     device: str = option('cpu', 'torch device', choices=('cpu', 'cuda'))
     precision: str = option(
@@ -280,14 +280,14 @@ class TrainerConfig:
         4, 'environment steps between two rounds of updates', low=1, high=10_000
     )
     updates_per_round: int = option(
-        3, 'updates in a round; the graph is paced to it', low=1, high=10_000
+        1, 'updates in a round; the graph is paced to it', low=1, high=10_000
     )
     max_lead: int = option(8, 'steps that the graph may be ahead of the learner', low=1, high=1000)
     publish_every: int = option(10, 'updates between two published weights', low=1, high=100_000)
     checkpoint_every: int = option(
         1000, 'environment steps between two checkpoints', low=10, high=100_000_000
     )
-    log_every: int = option(50, 'updates between two records of the metrics', low=1, high=100_000)
+    log_every: int = option(25, 'updates between two records of the metrics', low=1, high=100_000)
     learner: LearnerConfig = group(LearnerConfig)
     replay: ReplayConfig = group(ReplayConfig)
     exploration: ExplorationConfig = group(ExplorationConfig)

@@ -39,7 +39,7 @@ OTHER = {
     'precision': ('bf16', {}),
     'update_after': (30, {}),
     'update_every': (2, {}),
-    'updates_per_round': (1, {}),
+    'updates_per_round': (2, {}),
     'max_lead': (2, {}),
     'publish_every': (5, {}),
     'checkpoint_every': (30, {}),
