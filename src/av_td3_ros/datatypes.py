@@ -102,12 +102,16 @@ class ObsSpec:
     :param height: rows of a frame.
     :param width: columns of a frame.
     :param vector: name of every entry of the vehicle-state vector, in order.
+    :param crop_top: share of the camera image that is cut off above.
+    :param waypoint_spacing: distance between the route points of the vector, m; 0 without any.
     """
 
     stack: int
     height: int
     width: int
     vector: Tuple[str, ...]
+    crop_top: float = 0.0
+    waypoint_spacing: float = 0.0
 
     @property
     def frame_shape(self) -> Tuple[int, int]:
@@ -147,6 +151,8 @@ class ObsSpec:
                 int(data['height']),
                 int(data['width']),
                 tuple(str(name) for name in data['vector']),
+                float(data['crop_top']),
+                float(data['waypoint_spacing']),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SpecError(f'observation specification is unreadable: {error!r}, got {data!r}')

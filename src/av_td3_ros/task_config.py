@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, Dict, NamedTuple
 
-from av_td3_ros.datatypes import COMMAND_NAMES, ObsSpec
+from av_td3_ros.datatypes import COMMAND_NAMES, ObsSpec, SpecError
 from av_td3_ros.options import ConfigError, option
+
+# Settings that are an entry of the vector each, in its order.
+SINGLE_ENTRIES = ('speed', 'yaw_rate', 'last_steering', 'lateral_deviation', 'heading_error')
 
 
 @dataclass(frozen=True)
@@ -42,20 +45,35 @@ class ObservationConfig:
 
     def spec(self) -> ObsSpec:
         """Return the observation specification that these settings describe."""
-        names = [
-            name
-            for name in (
-                'speed',
-                'yaw_rate',
-                'last_steering',
-                'lateral_deviation',
-                'heading_error',
-            )
-            if getattr(self, name)
-        ]
+        names = [name for name in SINGLE_ENTRIES if getattr(self, name)]
         names += COMMAND_NAMES if self.command else ()
         names += [f'waypoint_{i}_{axis}' for i in range(self.waypoints) for axis in 'xy']
-        return ObsSpec(self.stack, self.height, self.width, tuple(names))
+        spacing = self.waypoint_spacing if self.waypoints else 0.0
+        return ObsSpec(
+            self.stack, self.height, self.width, tuple(names), self.crop_top, spacing
+        )
+
+    @classmethod
+    def of(cls, spec: ObsSpec) -> 'ObservationConfig':
+        """
+        Return the settings that make a specification.
+
+        :raises SpecError: where none do.
+        """
+        names = spec.vector
+        config = cls(
+            height=spec.height,
+            width=spec.width,
+            stack=spec.stack,
+            crop_top=spec.crop_top,
+            command=set(COMMAND_NAMES) <= set(names),
+            waypoints=sum(name.startswith('waypoint_') for name in names) // 2,
+            waypoint_spacing=spec.waypoint_spacing or cls.waypoint_spacing,
+            **{name: name in names for name in SINGLE_ENTRIES},
+        )
+        if config.spec() != spec:
+            raise SpecError(f'observation must be one that settings can make, got {spec}')
+        return config
 
 
 @dataclass(frozen=True)

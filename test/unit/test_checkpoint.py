@@ -226,8 +226,8 @@ def test_no_checkpoint_is_said(tmp_path):
 
 def test_a_checkpoint_of_a_later_format_is_refused(tmp_path):
     path = save(tmp_path, make()[0], 10) / 'checkpoint.json'
-    path.write_text(json.dumps({**json.loads(path.read_text()), 'format': 3}))
-    with pytest.raises(CheckpointError, match='must be of format 2, got 3'):
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'format': 4}))
+    with pytest.raises(CheckpointError, match='must be of format 3, got 4'):
         checkpoint.load(tmp_path, make()[0], SPEC)
 
 

@@ -75,7 +75,7 @@ def test_an_empty_vector_works():
 
 def test_spec_names_observation_action_and_network():
     assert json.loads(weights.spec_json(SPEC, CONFIG)) == {
-        'format': 3,
+        'format': 4,
         'observation': SPEC.to_dict(),
         'action': ['steering', 'acceleration'],
         'network': dataclasses.asdict(CONFIG),
@@ -90,7 +90,7 @@ def test_refuses_a_wrong_hash(packed):
     assert 'hash must be' in refusal(packed._replace(sha256='x\n' * 10_000))
 
 
-@pytest.mark.parametrize('spec', ['', '{', '[]', 'null', '{"format": 1}', '[' * 100_000, '1e999'])
+@pytest.mark.parametrize('spec', ['', '{', '[]', 'null', '{"format": 4}', '[' * 100_000, '1e999'])
 def test_refuses_an_unreadable_specification(packed, spec):
     assert refusal(packed._replace(spec=spec)).startswith('specification is unreadable')
 
@@ -98,7 +98,7 @@ def test_refuses_an_unreadable_specification(packed, spec):
 @pytest.mark.parametrize(
     'change, text',
     [
-        (lambda s: s.update(format=1), 'format must be 3, got 1'),
+        (lambda s: s.update(format=1), 'format must be 4, got 1'),
         (lambda s: s['observation'].update(height=84), 'observation must be height 36, got 84'),
         (lambda s: s['observation'].update(stack=float('inf')), 'specification is unreadable'),
         (

@@ -198,8 +198,6 @@ def _held_out(source: Path, config: RunConfig) -> bool:
     from av_td3_ros import presets
 
     with settings_file(source) as written:
-        if written is None:
-            return False
         trained = flatten(presets.read_yaml(Path(written)))
     elsewhere = trained.get('simulator.map', config.simulator.map) != config.simulator.map
     return elsewhere or trained.get('episode_manager.routes') == 'training'

@@ -1,6 +1,7 @@
 """What a user names to drive with: a run folder, a checkpoint folder, or an exported file."""
 
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 import tempfile
 from typing import Any, Dict, Iterator, Optional
@@ -18,24 +19,36 @@ def written_config(source: Path) -> Optional[str]:
 
 
 @contextmanager
-def settings_file(source: Path) -> Iterator[Optional[str]]:
+def settings_file(source: Path) -> Iterator[str]:
     """
-    Yield a YAML file with what a policy was trained with, or None where nobody knows.
+    Yield a YAML file with what a policy was trained with.
 
-    An exported file carries its settings with it, wherever it is.
+    An exported file carries its settings with it, wherever it is; a checkpoint without its run at
+    least what it sees.
 
     :raises ArtefactError: where the file is none, or damaged.
+    :raises CheckpointError: where a folder has no policy.
     """
-    if not source.is_file():
-        yield written_config(source)
+    written = None if source.is_file() else written_config(source)
+    if written is not None:
+        yield written
         return
-    from av_td3_ros.deployment import artefact
-
-    settings = artefact.read(source).description.raw['training']['config']
+    settings = _settings(source)
     with tempfile.TemporaryDirectory(prefix='av_td3_') as folder:
         path = Path(folder) / f'{source.name}.yaml'
         path.write_text(yaml.safe_dump(settings, sort_keys=False))
         yield str(path)
+
+
+def _settings(source: Path) -> Dict[str, Any]:
+    if source.is_file():
+        from av_td3_ros.deployment import artefact
+
+        return dict(artefact.read(source).description.raw['training']['config'])
+    from av_td3_ros.td3 import checkpoint
+
+    seen = ObservationConfig.of(checkpoint.load_policy(source).obs_spec)
+    return {f'observation.{key}': value for key, value in asdict(seen).items()}
 
 
 def policy_setting(source: Path) -> Dict[str, Any]:

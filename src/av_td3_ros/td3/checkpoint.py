@@ -27,7 +27,7 @@ from av_td3_ros.td3.replay import ReplayBuffer
 from av_td3_ros.td3.storage import replace_bytes, sync_folder, write_bytes
 
 LOG = logging.getLogger(__name__)
-FORMAT = 2
+FORMAT = 3
 KEEP = 3
 POLICY, LEARNER, INFO = 'policy.safetensors', 'learner.safetensors', 'checkpoint.json'
 
@@ -273,14 +273,14 @@ def _read(path: Path) -> Tuple[Dict[str, Any], Dict[str, bytes]]:
         info = json.loads((path / INFO).read_text())
         files = {name: (path / name).read_bytes() for name in (POLICY, LEARNER)}
         hashes, version = info['sha256'], info['format']
+        if version != FORMAT:
+            raise CheckpointError(f'checkpoint {path} must be of format {FORMAT}, got {version}')
         _describe(path, info)
         for name, data in files.items():
             if weights.sha256(data) != hashes[name]:
                 raise _Torn(f'{name} does not have the hash in {INFO}')
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _Torn(f'{type(error).__name__}: {error}') from None
-    if version != FORMAT:
-        raise CheckpointError(f'checkpoint {path} must be of format {FORMAT}, got {version}')
     return info, files
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from av_td3_ros.datatypes import ObsSpec, SpecError
 from av_td3_ros.td3.replay_batch import Draw
 
-FORMAT = 2
+FORMAT = 3
 STATE = 'replay.json'
 
 
@@ -51,8 +51,10 @@ def read_state(
     """
     try:
         data = data or json.loads((folder / STATE).read_text())
-        found_spec = ObsSpec.from_dict(data['observation'])
-        found = (int(data['format']), found_spec.digest, str(data.get('storage', 'memory')))
+        version = int(data['format'])
+        known = version == FORMAT
+        digest = ObsSpec.from_dict(data['observation']).digest if known else 'unknown'
+        found = (version, digest, str(data.get('storage', 'memory')))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreadable(folder, error) from None
     expected = (FORMAT, spec.digest, storage)

@@ -19,7 +19,7 @@ from av_td3_ros.learning_config import NetworkConfig
 from av_td3_ros.options import build, ConfigError
 from av_td3_ros.td3.networks import Policy
 
-FORMAT = 3
+FORMAT = 4
 MAX_BYTES, MAX_SPEC = 256 * 2**20, 100_000
 # A run counts its versions from 1; from one message to the next they rise by less than this.
 FIRST, LARGEST_RISE = 1, 1_000_000
@@ -137,12 +137,14 @@ def _check_spec(text: str, expected: ObsSpec) -> NetworkConfig:
     """Return what the networks are made of."""
     try:
         spec = json.loads(text)
-        version, action, network = spec['format'], spec['action'], dict(spec['network'])
+        if spec['format'] != FORMAT:
+            raise WeightsError(f'format must be {FORMAT}, got {_shown(spec["format"])}')
+        action, network = spec['action'], dict(spec['network'])
         obs_spec = ObsSpec.from_dict(spec['observation'])
+    except WeightsError:
+        raise
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise WeightsError(f'specification is unreadable: {_one_line(error)}') from None
-    if version != FORMAT:
-        raise WeightsError(f'format must be {FORMAT}, got {_shown(version)}')
     if obs_spec != expected:
         raise WeightsError('observation must be ' + _difference(expected, obs_spec))
     if action != list(ACTION_NAMES):
