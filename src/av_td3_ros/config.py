@@ -259,7 +259,7 @@ class TrainerConfig:
     run_dir: str = option('', 'folder of this run; must be writable')
     observation: ObservationConfig = group(ObservationConfig)
     resume: bool = option(False, 'go on from the newest checkpoint of run_dir')
-    steps: int = option(24000, 'environment steps of the whole run', low=10, high=1_000_000_000)
+    steps: int = option(20000, 'environment steps of the whole run', low=10, high=1_000_000_000)
     seed: int = option(0, 'seed of networks, sampling and noise', low=0)
     device: str = option('cpu', 'torch device', choices=('cpu', 'cuda'))
     precision: str = option(

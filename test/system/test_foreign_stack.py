@@ -145,7 +145,7 @@ def test_it_drives_a_route_by_remapping_alone(stack, tmp_path):
     road_map = RoadMap.load(map_source('town'))
     _, route, _ = RouteSet(
         EpisodeConfig(route_length_min=40.0, route_length_max=60.0), road_map
-    ).at(0, 0)
+    ).at(0, 0, training=False)
     odometry = stack.hear(Odometry, '/localization/odometry')
     commands = stack.hear(CarlaEgoVehicleControl, '/vehicle/command')
     routes = stack.hear(Route, '/planning/route', 'latched')

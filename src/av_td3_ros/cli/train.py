@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
         'Ctrl-C stops with a checkpoint; --resume goes on from it.',
     )
     parser.add_argument(
-        '--steps', type=int, metavar='N', help='environment steps of the run (default 24000)'
+        '--steps', type=int, metavar='N', help='environment steps of the run (default 20000)'
     )
     parser.add_argument('--seed', type=int, metavar='N', help='seed of everything (default 0)')
     parser.add_argument('--run-dir', metavar='DIR', help='run folder (default runs/train_<date>)')

@@ -79,7 +79,7 @@ ARGUMENTS = {
         ),
         ('run_dir', 'runs/ros2_launch', 'folder for checkpoints, metrics and curves'),
         ('resume', 'false', 'go on from the newest checkpoint of run_dir'),
-        ('steps', '24000', 'environment steps of the run'),
+        ('steps', '20000', 'environment steps of the run'),
     ),
     'evaluation': (
         *COMMON,
