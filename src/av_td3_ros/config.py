@@ -46,7 +46,8 @@ class SimulatorConfig:
     role_name: str = role_name()
     map: str = option(
         'town',
-        "'town' (the shipped one), 'random_town:SEED' or the path of an OpenDRIVE file",
+        "'town' (the shipped one), 'random_town:SEED', 'random_town:FIRST-LAST' (up to 64 of them "
+        'side by side) or the path of an OpenDRIVE file',
     )
     seed: int = option(0, 'seed of scenery, traffic, weather and first pose', low=0)
     vehicles: int = option(0, 'other vehicles in traffic', low=0, high=100)

@@ -64,7 +64,7 @@ class TownEnv(gymnasium.Env):
         """
         Load the map; what is not given keeps the value of ``config`` or its default.
 
-        :param map: 'town', 'random_town:SEED' or the path of an OpenDRIVE file
+        :param map: 'town', 'random_town:SEED' (or FIRST-LAST) or the path of an OpenDRIVE file
             (``simulator.map``).
         :param vehicles: other vehicles (``simulator.vehicles``).
         :param weather: name of a preset, or 'random' (``simulator.weather``).

@@ -10,7 +10,7 @@ from av_td3_ros.config import build_run  # noqa: E402
 from av_td3_ros.run_folder import RunFolder  # noqa: E402
 from av_td3_ros.train import train  # noqa: E402
 
-STEPS, EPISODES, MARGIN = 5000, 20, 15.0
+STEPS, EPISODES, MARGIN = 10_000, 20, 30.0
 
 
 @pytest.mark.learning

@@ -252,3 +252,47 @@ def test_a_random_town_is_loaded_by_its_seed():
 def test_a_seed_that_is_none_is_refused(seed):
     with pytest.raises(MapError, match=f"whole number from 0 to {LARGEST_SEED}, got '?{seed}'?"):
         RoadMap.load(f'random_town:{seed}')
+
+
+# -- several towns on one map ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def three():
+    return RoadMap.load('random_town:4-6')
+
+
+def test_several_towns_are_those_of_their_seeds_side_by_side(three):
+    alone = [RoadMap.load(f'random_town:{seed}').lanes for seed in (4, 5, 6)]
+    lengths = sorted(lane.length for lanes in alone for lane in lanes)
+    assert sorted(lane.length for lane in three.lanes) == pytest.approx(lengths, abs=0.01)
+    assert three.name == 'random_town_4-6'
+    assert len(roads(three.opendrive)) == three.opendrive.count('<road ')
+
+
+def test_every_route_stays_in_one_of_them_and_all_are_driven_in(three):
+    rng = np.random.default_rng(0)
+    towns_of = []
+    for _ in range(40):
+        points = three.random_route(rng, 80.0, 200.0).points
+        ids = {three.lane_at(*point).key[0] // 10_000 for point in points}
+        assert len(ids) == 1
+        towns_of += ids
+    assert set(towns_of) == {0, 1, 2}
+
+
+def test_no_two_of_them_touch(three):
+    boxes = {}
+    for lane in three.lanes:
+        boxes.setdefault(lane.key[0] // 10_000, []).append(lane.centre[:, :2])
+    ends = [np.concatenate(points) for points in boxes.values()]
+    for i, one in enumerate(ends):
+        for other in ends[:i]:
+            gap = np.maximum(one.min(axis=0) - other.max(axis=0), other.min(axis=0) - one.max(0))
+            assert gap.max() > 100.0
+
+
+@pytest.mark.parametrize('span', ['6-4', '0-64', '-3', '3-', '1-2-3', 'a-b'])
+def test_a_span_of_seeds_that_is_none_is_refused(span):
+    with pytest.raises(MapError, match='random town'):
+        RoadMap.load(f'random_town:{span}')

@@ -27,7 +27,8 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--map',
         metavar='MAP',
-        help="OpenDRIVE file, random_town:SEED, or 'town' for the shipped one (default)",
+        help='OpenDRIVE file, random_town:SEED, random_town:FIRST-LAST (several side by side), or '
+        "'town' for the shipped one (default)",
     )
     parser.add_argument(
         '--observation',

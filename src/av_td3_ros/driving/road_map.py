@@ -30,7 +30,7 @@ from av_td3_ros.driving.lanes import (
 from av_td3_ros.driving.map_cache import Arrays, cached, digest
 from av_td3_ros.driving.opendrive import Key, lane_records, LARGEST_FILE, MapError, read
 from av_td3_ros.driving.route import Route
-from av_td3_ros.driving.towns import town
+from av_td3_ros.driving.towns import town, towns
 from av_td3_ros.resources import GENERATED_MAP as GENERATED, share, SHIPPED_MAP as SHIPPED
 
 __all__ = [
@@ -84,14 +84,17 @@ class RoadMap:
         """
         Read the shipped map, for ``'town'``, a generated one, or an OpenDRIVE file.
 
-        :param map: ``'town'``, ``'random_town:SEED'`` or a path.
+        :param map: ``'town'``, ``'random_town:SEED'``, ``'random_town:FIRST-LAST'`` or a path.
         :raises MapError: where there is no such file, it is no map, or SEED is no whole number.
         """
         kind, colon, seed = map.partition(':')
         if kind == GENERATED and colon:
-            digits = seed.isascii() and seed.isdigit() and len(seed) <= SEED_DIGITS
-            number = int(seed) if digits else seed[: SEED_DIGITS + 1]
-            return cls(f'{GENERATED}_{number}', town(number))  # many of them would crowd the cache
+            # Not kept: many of them would crowd the cache.
+            first, dash, last = seed.partition('-')
+            if dash and _is_seed(first) and _is_seed(last):
+                return cls(f'{GENERATED}_{seed}', towns(int(first), int(last)))
+            number = int(seed) if _is_seed(seed) else seed[: SEED_DIGITS + 1]
+            return cls(f'{GENERATED}_{number}', town(number))
         path = share('maps', f'{SHIPPED}.xodr') if map == SHIPPED else Path(map)
         try:
             text = _read(path)
@@ -148,6 +151,12 @@ class RoadMap:
         """Every driving lane, then shoulders, sidewalks and what else lies beside them."""
         successors = {key: tuple(self._graph.successors(key)) for key in self._points}
         return tuple(connect(self._sampled, successors))
+
+    @functools.cached_property
+    def _parts(self) -> Dict[Key, int]:
+        """Number of the part of the network that a lane is in; there is no way between two."""
+        parts = enumerate(nx.weakly_connected_components(self._graph))
+        return {key: number for number, part in parts for key in part}
 
     @functools.cached_property
     def _by_key(self) -> Dict[Key, Lane]:
@@ -223,6 +232,8 @@ class RoadMap:
             a, b = self._points[keys[start]], self._points[keys[goal]]
             i = int(rng.integers(1, len(a) - END_CLEARANCE))
             j = int(rng.integers(END_CLEARANCE, len(b) - 1))
+            if self._parts[keys[start]] != self._parts[keys[goal]]:
+                continue
             yaw = math.atan2(a[i + 1, 1] - a[i, 1], a[i + 1, 0] - a[i, 0])
             try:
                 route = self.plan((a[i, 0], a[i, 1]), yaw, (b[j, 0], b[j, 1]))
@@ -331,6 +342,10 @@ def _read(path: Path) -> str:
         raise OSError(errno.EINVAL, 'not a regular file')
     with path.open(encoding='utf-8') as file:
         return file.read(LARGEST_FILE + 1)
+
+
+def _is_seed(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= SEED_DIGITS
 
 
 def _resampled(lane: Lane) -> np.ndarray:

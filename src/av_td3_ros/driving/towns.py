@@ -26,10 +26,13 @@ from av_td3_ros.driving.towns_junctions import (
     roundabout_setbacks,
     street,
 )
-from av_td3_ros.driving.towns_opendrive import document, Road
+from av_td3_ros.driving.towns_opendrive import document, Junction, Road
 from av_td3_ros.driving.towns_plan import draw, Node, Plan
 
 LARGEST_SEED = 2**63 - 1
+# Of several towns on one map: how many at most; from middle to middle, m, where the longest is
+# 690 m; numbers of roads and junctions that each has for itself.
+MOST_TOWNS, APART, NUMBERS = 64, 1000.0, 10_000
 # What a draft must keep to: m.
 TIGHTEST_STREET, TIGHTEST_TURN, SHORTEST_STREET = 22.0, 10.2, 25.0
 # A draft that does not is drawn again, less irregular; 29 of 30 rectangles fit.
@@ -71,6 +74,34 @@ def town(seed: int) -> str:
     :param seed: 0 to 2^63 - 1; the same seed gives the same bytes.
     :raises MapError: for another seed.
     """
+    return document(f'random_town_{seed}', *_parts(seed))
+
+
+def towns(first: int, last: int) -> str:
+    """
+    Return the OpenDRIVE text of several random towns side by side, without a road between them.
+
+    :param first: the smallest seed. :param last: the largest one.
+    :raises MapError: for another seed, more than ``MOST_TOWNS`` or none.
+    """
+    count = last - first + 1
+    if not 1 <= count <= MOST_TOWNS:
+        raise MapError(
+            f'random towns must be 1 to {MOST_TOWNS}, from the smaller seed to the larger one, '
+            f'got {first}-{last}; set them with --map random_town:FIRST-LAST (simulator.map)'
+        )
+    columns = math.ceil(math.sqrt(count))
+    middle = complex(columns - 1, math.ceil(count / columns) - 1) / 2
+    roads: List[Road] = []
+    junctions: List[Junction] = []
+    for number in range(count):
+        place = complex(number % columns, number // columns) - middle
+        for part, moved in zip(_parts(first + number), (roads, junctions)):
+            moved += [each.moved(place * APART, number * NUMBERS) for each in part]
+    return document(f'random_town_{first}-{last}', roads, junctions)
+
+
+def _parts(seed: int) -> Tuple[List[Road], List[Junction]]:
     if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_SEED:
         raise MapError(
             f'the seed of a random town must be a whole number from 0 to {LARGEST_SEED}, got '
@@ -82,7 +113,7 @@ def town(seed: int) -> str:
         plan = draw(rng, irregularity)
         streets, builder = _build(rng, plan, irregularity)
         if _fits(streets, builder):
-            return document(f'random_town_{seed}', streets + builder.roads, builder.junctions)
+            return streets + builder.roads, builder.junctions
         irregularity *= CALMER
 
 

@@ -65,6 +65,20 @@ class Road(NamedTuple):
     before: Link
     after: Link
 
+    def moved(self, by: complex, numbers: int) -> 'Road':
+        """Return it elsewhere, ``by`` m, and with other numbers, as far on, all around."""
+        pieces = [
+            piece._replace(place=Place(piece.place.point + by, piece.place.heading))
+            for piece in self.pieces
+        ]
+        return self._replace(
+            number=self.number + numbers,
+            junction=NO_JUNCTION if self.junction == NO_JUNCTION else self.junction + numbers,
+            pieces=pieces,
+            before=self.before._replace(number=self.before.number + numbers),
+            after=self.after._replace(number=self.after.number + numbers),
+        )
+
     @property
     def length(self) -> float:
         """Length of the reference line, m."""
@@ -96,6 +110,14 @@ class Junction(NamedTuple):
     number: int
     name: str
     connections: List[Connection]
+
+    def moved(self, by: complex, numbers: int) -> 'Junction':
+        """Return it with other numbers, as far on; it has no place but that of its roads."""
+        connections = [
+            Connection(come + numbers, lane, road + numbers)
+            for come, lane, road in self.connections
+        ]
+        return self._replace(number=self.number + numbers, connections=connections)
 
 
 def document(name: str, roads: Sequence[Road], junctions: Sequence[Junction]) -> str:

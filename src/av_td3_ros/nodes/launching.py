@@ -53,7 +53,8 @@ SIMULATION = (
     (
         'map',
         'town',
-        "embedded: 'town', random_town:SEED or an OpenDRIVE file; carla: a town such as Town01",
+        "embedded: 'town', random_town:SEED (or FIRST-LAST) or an OpenDRIVE file; carla: a town "
+        'such as Town01',
     ),
     ('host', 'localhost', 'carla: address of the server'),
     ('port', '2000', 'carla: port of the server'),
@@ -100,7 +101,7 @@ ARGUMENTS = {
     ),
     'simulation': (
         *COMMON,
-        ('map', SHIPPED_MAP, "'town', random_town:SEED or an OpenDRIVE file"),
+        ('map', SHIPPED_MAP, "'town', random_town:SEED (or FIRST-LAST) or an OpenDRIVE file"),
         *WORLD,
         ('lock_step', 'false', 'true: one tick for every command; false: in real time'),
     ),
