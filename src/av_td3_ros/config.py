@@ -67,7 +67,7 @@ class SimulatorConfig:
     )
     image_width: int = option(256, 'columns of the camera', unit='px', low=32, high=1920)
     image_height: int = option(144, 'rows of the camera', unit='px', low=32, high=1080)
-    fov_deg: float = option(90.0, 'horizontal field of view', unit='deg', low=20.0, high=150.0)
+    fov_deg: float = option(120.0, 'horizontal field of view', unit='deg', low=20.0, high=150.0)
     camera_x: float = option(
         2.0, 'camera position forward of the vehicle origin', unit='m', low=-5.0, high=5.0
     )

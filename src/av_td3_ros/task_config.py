@@ -89,7 +89,7 @@ class CameraConfig:
     width: int = option(256, 'columns in training', unit='px', low=32, high=4096)
     height: int = option(144, 'rows in training', unit='px', low=32, high=4096)
     fov_deg: float = option(
-        90.0, 'horizontal field of view in training', unit='deg', low=20.0, high=150.0
+        120.0, 'horizontal field of view in training', unit='deg', low=20.0, high=150.0
     )
     max_uncovered: float = option(
         0.02,

@@ -108,7 +108,7 @@ class PerceptionInCar(Perception):
     def good_camera_info(self) -> Any:
         """Return the camera of the training."""
         header = Header(stamp=self.stamp(), frame_id='ego_vehicle/rgb_front')
-        return convert.to_camera_info(256, 144, 90.0, header)
+        return convert.to_camera_info(256, 144, 120.0, header)
 
     def probe(self) -> None:
         """Show it a camera, a route and frames; the last must be observed, to drive."""

@@ -17,6 +17,7 @@ SPEC = ObservationConfig(lateral_deviation=False, heading_error=False, waypoints
 PARAMS = {
     'episodes': False,
     'image_timeout': 10.0,
+    'camera__fov_deg': 90.0,
     'observation__lateral_deviation': False,
     'observation__heading_error': False,
     'observation__waypoints': 0,

@@ -102,7 +102,7 @@ def test_another_camera_is_re_projected(ros, stack):
     ros.until(lambda: node._camera._view is not None, 60.0)
     pixels = scene(800, 600)
     stack.drive([grey_image(pixels, 1.0)], IMAGE)
-    expected = View(camera, CameraConfig(), ObservationConfig()).frame(pixels)
+    expected = View(camera, CameraConfig(fov_deg=90.0), ObservationConfig()).frame(pixels)
     assert np.array_equal(newest_frame(stack.heard[0]), expected)
     assert not np.array_equal(expected, grey_frame(pixels, ObservationConfig()))
     assert 're-projected to the training camera 256x144' in node.health()[2]['camera']

@@ -1,5 +1,6 @@
 """Another camera's picture, re-projected, is the picture that the training camera takes."""
 
+from dataclasses import replace
 import math
 import re
 
@@ -13,7 +14,7 @@ from av_td3_ros.driving.camera_model import ideal, Intrinsics, project, View
 from av_td3_ros.driving.preprocess import grey_frame
 from av_td3_ros.sim.world import World
 
-OBSERVATION, TRAINING = ObservationConfig(), CameraConfig()
+OBSERVATION, TRAINING = ObservationConfig(), CameraConfig(fov_deg=90.0)
 BARREL = Intrinsics(
     1280, 720, 560.0, 562.0, 645.3, 355.2, 'plumb_bob', (-0.28, 0.07, 1e-3, -5e-4, -0.006)
 )
@@ -135,7 +136,7 @@ def test_too_narrow_a_view_is_refused_with_its_numbers_and_a_limit_that_can_be_s
     assert got == pytest.approx(100 * share, abs=1.0)
     assert '640x480, 60.0 x 46.8 deg' in text and '256x144, 90.0 x 58.7 deg' in text
     assert 'camera.max_uncovered' in text
-    view = View(ideal(640, 480, 88.0), CameraConfig(max_uncovered=0.05), OBSERVATION)
+    view = View(ideal(640, 480, 88.0), replace(TRAINING, max_uncovered=0.05), OBSERVATION)
     assert 0.02 < view.uncovered < 0.05
     assert f'{view.uncovered:.1%} of its view not seen' in str(view)
     assert difference(view.frame(picture(view.camera))) < 2.0

@@ -271,7 +271,8 @@ def test_every_entry_of_every_observation_is_described():
 
 
 def test_the_camera_is_that_of_the_simulator():
-    camera = TrainingCamera.of(SimulatorConfig(image_width=800, image_height=600, camera_x=1.0))
+    simulator = SimulatorConfig(image_width=800, image_height=600, fov_deg=90.0, camera_x=1.0)
+    camera = TrainingCamera.of(simulator)
     assert (camera.width, camera.height, camera.x, camera.z) == (800, 600, 1.0, 1.5)
     assert camera.focal_length == pytest.approx(400.0)
     assert camera.period == 0.05

@@ -42,7 +42,7 @@ class TrainingCamera:
 
     width: int = option(256, 'columns', unit='px', low=1, high=16384)
     height: int = option(144, 'rows', unit='px', low=1, high=16384)
-    fov_deg: float = option(90.0, 'horizontal field of view', unit='deg', low=1.0, high=179.0)
+    fov_deg: float = option(120.0, 'horizontal field of view', unit='deg', low=1.0, high=179.0)
     x: float = option(2.0, 'forward of the vehicle origin', unit='m', low=-50.0, high=50.0)
     z: float = option(1.5, 'above the ground', unit='m', low=-50.0, high=50.0)
     period: float = option(0.05, 'time between two frames', unit='s', low=0.001, high=10.0)
