@@ -5,6 +5,7 @@ SMALL_GRAPH = {
     'observation.width': 36,
     'simulator.image_width': 96,
     'simulator.image_height': 54,
+    'trainer.updates_per_round': 3,
     'trainer.learner.batch_size': 16,
     'trainer.learner.network.hidden_1': 32,
     'trainer.learner.network.hidden_2': 32,

@@ -131,6 +131,13 @@ class LearnerConfig:
         1e-3, 'weight of the squared actor output before tanh', low=0.0, high=1.0
     )
     shift_pad: int = option(4, 'random shift of the images; 0 for none', unit='px', low=0, high=16)
+    average_share: float = option(
+        0.2,
+        'what checkpoints drive with is the mean of the policies of the newest updates, this '
+        'share of all; 0: the newest policy alone',
+        low=0.0,
+        high=1.0,
+    )
     network: NetworkConfig = group(NetworkConfig)
     target: TargetConfig = group(TargetConfig)
     optimiser: OptimiserConfig = group(OptimiserConfig)

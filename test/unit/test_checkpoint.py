@@ -56,6 +56,25 @@ def tear(path):
     path.write_bytes(data[: len(data) // 2])
 
 
+def test_a_checkpoint_drives_with_the_mean_of_the_newest_policies(tmp_path):
+    agent, replay = make()
+    drive(replay, 80, 0)
+    run(agent, replay, 6)
+    loaded = checkpoint.load_policy(save(tmp_path, agent, 80)).policy.state_dict()
+    mean, newest = agent.settled_policy.state_dict(), agent.policy.state_dict()
+    assert all(torch.equal(tensor, mean[name]) for name, tensor in loaded.items())
+    assert not all(torch.equal(tensor, newest[name]) for name, tensor in loaded.items())
+
+
+def test_without_a_mean_it_drives_with_the_newest_policy(tmp_path):
+    agent, replay = make(config=small(**TINY, average_share=0.0))
+    drive(replay, 80, 0)
+    run(agent, replay, 6)
+    loaded = checkpoint.load_policy(save(tmp_path, agent, 80)).policy.state_dict()
+    newest = agent.policy.state_dict()
+    assert all(torch.equal(tensor, newest[name]) for name, tensor in loaded.items())
+
+
 def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
     agent, replay = make()
     drive(replay, 80, 0)

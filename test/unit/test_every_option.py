@@ -54,6 +54,7 @@ OTHER = {
     'learner.actor_q_clamp': (1e-4, {}),
     'learner.pre_tanh_penalty': (1.0, {}),
     'learner.shift_pad': (0, {}),
+    'learner.average_share': (0.0, {}),
     'learner.network.encoder': ('nature_leaky', {}),
     'learner.network.shared_encoder': (False, {}),
     'learner.network.pixels': ('unit', {}),
@@ -140,7 +141,9 @@ def account(folder, config):
             if trainer.publish_due:
                 seen.append(trainer.next_weights().sha256)
             if trainer.checkpoint_due:
-                seen.append(trainer.save().name)
+                path = trainer.save()
+                driven = json.loads((path / 'checkpoint.json').read_text())['sha256']
+                seen.append([path.name, driven['policy.safetensors']])
     finally:
         trainer.close()
     run.close()

@@ -19,6 +19,7 @@ from small_runs import SMALL  # noqa: E402
 SETTINGS = {
     **SMALL,
     'trainer.update_after': 40,
+    'trainer.updates_per_round': 3,
     'trainer.replay.capacity': 1000,
     'trainer.exploration.warmup_steps': 40,
     'trainer.steps': 120,

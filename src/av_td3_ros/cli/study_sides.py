@@ -125,7 +125,7 @@ def _ours(folder: Path, facts: Dict[str, Any], config: RunConfig, tell: Tell) ->
     def look(trainer: Trainer) -> None:
         nonlocal race
         if race is None:
-            behaviour.adopt(trainer.policy)
+            behaviour.adopt(trainer.agent.settled_policy)
             race = _race(facts, config, driver, tell)
         race.step(trainer.env_steps, trainer.updates)
 

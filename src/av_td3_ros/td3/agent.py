@@ -21,6 +21,7 @@ from av_td3_ros.learning_config import LearnerConfig
 from av_td3_ros.td3 import targets
 from av_td3_ros.td3.arithmetic import Arithmetic, autocast, FP32
 from av_td3_ros.td3.augment import random_shift
+from av_td3_ros.td3.averaging import Average
 from av_td3_ros.td3.graphs import Recorder
 from av_td3_ros.td3.learner_state import collect, LearnerError, restore
 from av_td3_ros.td3.metrics import SATURATED
@@ -95,6 +96,8 @@ class TD3:
             module.to(self._device)
         self.target_policy = target_of(self.policy)
         self.target_critic = target_of(self.critic)
+        share = config.average_share
+        self._average = Average(self.policy, share) if share else None
         self.target_critic_encoder = self.target_policy.encoder
         if not network.shared_encoder:
             self.target_critic_encoder = target_of(self.critic_encoder)
@@ -135,10 +138,17 @@ class TD3:
             self._report_not_finite(metrics)
         if with_actor:  # targets are as slow as the policy (TD3, section 5.2)
             self._recorder.call('polyak', self._move_targets)
+            if self._average is not None:
+                self._average.add((self.updates + 1) // self.config.policy_delay)
         self.updates += 1
         if self.config.target.clip_to_seen and self.updates % self.config.target.clip_refresh == 0:
             self._bounds.copy_(self._seen)
         return metrics
+
+    @property
+    def settled_policy(self) -> Policy:
+        """What to drive with: the mean of the newest policies, or the newest alone."""
+        return self.policy if self._average is None else self._average.module
 
     @property
     def td_error(self) -> np.ndarray:
@@ -352,7 +362,9 @@ class TD3:
 
     def _modules(self) -> Dict[str, nn.Module]:
         online = self._online()
-        return {**online, **{f'target_{name}': self._targets()[name] for name in online}}
+        average = {} if self._average is None else {'average_policy': self._average.module}
+        targets = {f'target_{name}': self._targets()[name] for name in online}
+        return {**online, **targets, **average}
 
     def _online(self) -> Dict[str, nn.Module]:
         online = {'policy': self.policy, 'critic': self.critic}

@@ -124,7 +124,7 @@ def _write(
     extra: Optional[Mapping[str, Any]],
     replay: Optional[ReplayBuffer],
 ) -> None:
-    packed = weights.pack(agent.policy, obs_spec, agent.config.network, version)
+    packed = weights.pack(agent.settled_policy, obs_spec, agent.config.network, version)
     files = {POLICY: packed.tensors, LEARNER: safetensors.torch.save(agent.state_dict())}
     for name, data in files.items():
         write_bytes(folder / name, data)
