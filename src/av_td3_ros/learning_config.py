@@ -184,7 +184,7 @@ class ExplorationConfig:
     )
     std_start: float = option(0.5, 'noise on the policy after warm-up', low=0.0, high=2.0)
     std_end: float = option(0.1, 'noise at the end of the schedule', low=0.0, high=2.0)
-    std_steps: int = option(20_000, 'steps over which the noise falls', low=1, high=100_000_000)
+    std_steps: int = option(40_000, 'steps over which the noise falls', low=1, high=100_000_000)
     correlation: float = option(
         0.8, 'correlation of the noise from step to step; 0 is white', low=0.0, high=0.99
     )
