@@ -37,7 +37,7 @@ def test_its_camera_and_rate_are_those_of_training(ros, talker, exported):
     )
     talker.say('camera_info', convert.to_camera_info(800, 600, 100.0, Header()))
     ros.until(lambda: 'as in training' in node.health()[2]['camera'], 60.0)
-    talker.say('camera_info', convert.to_camera_info(256, 144, 120.0, Header()))
+    talker.say('camera_info', convert.to_camera_info(256, 144, 90.0, Header()))
     text = 'training camera 800x600, 100.0 x 83.6 deg (no distortion) below its upper 50%'
     ros.until(lambda: text in node.health()[1], 60.0)
     # 20 Hz are twice as many images as in training.

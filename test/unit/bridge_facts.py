@@ -116,7 +116,7 @@ def frame(facts, x, y, yaw, v, wz, a):
 
 def made():
     """Return facts in which every check can be made and passes."""
-    facts = Facts(Expected())
+    facts = Facts(Expected(fov_deg=90.0))
     facts.topics = {key: topic(key) for key in (*PUBLISHED, *OPTIONAL, *SUBSCRIBED)}
     facts.roles = ['ego_vehicle']
     facts.tf_publishers = 1

@@ -45,7 +45,7 @@ class Expected(NamedTuple):
     role_name: str = 'ego_vehicle'
     width: int = 256
     height: int = 144
-    fov_deg: float = 90.0
+    fov_deg: float = 120.0
     fixed_delta_seconds: float = 0.05
     control_timeout: float = 1.0
 

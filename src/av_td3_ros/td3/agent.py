@@ -148,7 +148,9 @@ class TD3:
     @property
     def settled_policy(self) -> Policy:
         """What to drive with: the mean of the newest policies, or the newest alone."""
-        return self.policy if self._average is None else self._average.module
+        if self._average is None or self.updates < self.config.policy_delay:
+            return self.policy
+        return self._average.module
 
     @property
     def td_error(self) -> np.ndarray:
