@@ -238,10 +238,15 @@ def _random(run: Evidence) -> Tuple[float, str]:
         if other['policy'] == 'random' and 'route_completion' in other['metrics']:
             return other['metrics']['route_completion']['mean'], 'random'
     warm_up = run.settings.get('trainer.exploration.warmup_steps', 0)
-    driven = _episode(run, 'route_completion')[_episode(run, 'env_step') <= warm_up]
+    is_random = _episode(run, 'env_step') <= warm_up
+    driven = _episode(run, 'route_completion')[is_random]
     if not len(driven):
         raise Unjudged('no episode of random actions: none evaluated, none within warm-up')
-    return float(np.mean(driven)), 'warm-up'
+    # Many routes of a training are cut short, which are easier to complete by chance: as if each
+    # had been as long as those that are measured are at least.
+    shortest = run.settings.get('episode_manager.route_length_min', 0.0)
+    lengths = _episode(run, 'route_length')[is_random]
+    return float(np.mean(driven * np.minimum(lengths / max(shortest, 1e-9), 1.0))), 'warm-up'
 
 
 def q_bounded(run: Evidence) -> _Measured:

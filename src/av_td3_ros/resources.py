@@ -1,6 +1,7 @@
 """Where the shipped files are: maps, launch files, parameter files."""
 
 from pathlib import Path
+import re
 import sysconfig
 
 PACKAGE = 'av_td3_ros'
@@ -24,6 +25,15 @@ def share(*parts: str) -> Path:
         return Path(get_package_share_directory(PACKAGE)).joinpath(*parts)
     except (ImportError, LookupError):
         return Path(sysconfig.get_path('data'), 'share', PACKAGE, *parts)
+
+
+def generated_seeds(map: str) -> range:
+    """Return the seeds of the generated towns on a map; none of any other map."""
+    found = re.fullmatch(rf'{GENERATED_MAP}:(\d+)(?:-(\d+))?', map, re.ASCII)
+    if found is None:
+        return range(0)
+    first, last = int(found[1]), int(found[2] or found[1])
+    return range(first, last + 1)
 
 
 def map_source(text: str) -> str:

@@ -60,7 +60,8 @@ def test_frames_encodings_and_intrinsics(driver):
     assert (image.encoding, image.width, image.height, image.step) == ('bgra8', 64, 48, 256)
     assert image.header.frame_id == info.header.frame_id == 'ego_vehicle/rgb_front'
     assert info.distortion_model == 'plumb_bob' and list(info.d) == [0.0] * 5
-    assert info.k == pytest.approx([32.0, 0, 32, 0, 32.0, 24, 0, 0, 1])  # 90 degrees
+    f = 32.0 / math.tan(math.radians(60.0))
+    assert info.k == pytest.approx([f, 0, 32, 0, f, 24, 0, 0, 1])  # 120 degrees
     assert (odometry.header.frame_id, odometry.child_frame_id) == ('map', 'ego_vehicle')
     assert np.ptp(convert.from_image(image)[..., :3]) > 50  # a street, not a plane
 

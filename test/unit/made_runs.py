@@ -65,6 +65,7 @@ def episode(step: int, steps: int, seed: int = 0) -> Dict[str, Any]:
         'length': LENGTH,
         'episode_return': 100.0 * share + seed,
         'route_completion': share,
+        'route_length': 120.0,
         'mean_speed': 8.0 * share,
         'mean_lateral_deviation': 0.5,
         'trail': tuple((2.0 * place, 0.01 * place**2) for place in range(20)),

@@ -113,6 +113,7 @@ def prepare(options: argparse.Namespace) -> Tuple[RunConfig, bool]:
 
         sim_record.check(Path(options.record), options.seconds)
     extra: Dict[str, Any] = dict(BY_HAND) if by_hand else {}
+    extra['episode_manager.start_in_evaluation'] = True  # whole routes
     if options.seed is not None:
         extra['episode_manager.seed'] = options.seed
     if options.policy and not options.config:

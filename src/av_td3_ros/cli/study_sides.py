@@ -124,8 +124,8 @@ def _ours(folder: Path, facts: Dict[str, Any], config: RunConfig, tell: Tell) ->
 
     def look(trainer: Trainer) -> None:
         nonlocal race
+        behaviour.adopt(trainer.agent.settled_policy)  # another one after the first update
         if race is None:
-            behaviour.adopt(trainer.agent.settled_policy)
             race = _race(facts, config, driver, tell)
         race.step(trainer.env_steps, trainer.updates)
 

@@ -46,7 +46,8 @@ __all__ = [
 
 LOG = logging.getLogger(__name__)
 SPACING = 1.0
-TRIES = 300
+# Ways that are tried for a random route, and pairs of places that are drawn for them.
+TRIES, DRAWS = 300, 30_000
 # Of the seed of a generated map; one more is too large a number.
 SEED_DIGITS = 19
 END_CLEARANCE = 5.0
@@ -227,13 +228,17 @@ class RoadMap:
                 f'map {self.name} must have lanes longer than {3 * END_CLEARANCE:.0f} m, got none'
             )
         weights = np.array([len(self._points[key]) for key in keys], np.float64)
-        for _ in range(TRIES):
+        tries = 0
+        for _ in range(DRAWS):
+            if tries == TRIES:
+                break
             start, goal = rng.choice(len(keys), size=2, p=weights / weights.sum())
             a, b = self._points[keys[start]], self._points[keys[goal]]
             i = int(rng.integers(1, len(a) - END_CLEARANCE))
             j = int(rng.integers(END_CLEARANCE, len(b) - 1))
             if self._parts[keys[start]] != self._parts[keys[goal]]:
-                continue
+                continue  # of 64 towns all but one pair in 64: no way was tried
+            tries += 1
             yaw = math.atan2(a[i + 1, 1] - a[i, 1], a[i + 1, 0] - a[i, 0])
             try:
                 route = self.plan((a[i, 0], a[i, 1]), yaw, (b[j, 0], b[j, 1]))

@@ -82,7 +82,10 @@ class RouteSet:
     def _turn(self, rng: np.random.Generator) -> Optional[Route]:
         """Return one turn with a little way before and behind it; None where none is found."""
         for _ in range(TRIES):
-            route = self._random(rng)
+            try:
+                route = self._random(rng)
+            except MapError:  # whoever draws a whole route next is told
+                return None
             turns = [each for each in crossings(route, self._map) if each.command in TURNS]
             if turns:
                 part = _cut(route, turns[int(rng.integers(len(turns)))], rng)

@@ -7,9 +7,10 @@ and Zhang, ICML 2013, section 4.1) makes that stretch a share of all updates so 
 same setting fits a short and a long run. Training itself goes on with the newest policy.
 """
 
+import torch
 from torch import nn
 
-from av_td3_ros.td3.networks import polyak, target_of
+from av_td3_ros.td3.networks import target_of
 
 
 class Average:
@@ -25,10 +26,17 @@ class Average:
         self._share = share
         self.module = target_of(module)
 
+    @torch.no_grad()
     def add(self, number: int) -> None:
         """
         Take in the state of the module.
 
         :param number: of this state, from 1 on; the first is taken as it is.
         """
-        polyak(self._online, self.module, 1.0 / (self._share * (number - 1) + 1.0))
+        weight = 1.0 / (self._share * (number - 1) + 1.0)
+        pairs = zip(self.module.state_dict().values(), self._online.state_dict().values())
+        for mine, its in pairs:  # averages of a BatchNorm belong to the weights
+            if mine.is_floating_point():
+                mine.lerp_(its, weight)
+            else:
+                mine.copy_(its)

@@ -274,7 +274,10 @@ def _read(path: Path) -> Tuple[Dict[str, Any], Dict[str, bytes]]:
         files = {name: (path / name).read_bytes() for name in (POLICY, LEARNER)}
         hashes, version = info['sha256'], info['format']
         if version != FORMAT:
-            raise CheckpointError(f'checkpoint {path} must be of format {FORMAT}, got {version}')
+            raise CheckpointError(
+                f'checkpoint {path} must be of format {FORMAT}, got {version}; train again, or '
+                'use the version of av_td3_ros that wrote it'
+            )
         _describe(path, info)
         for name, data in files.items():
             if weights.sha256(data) != hashes[name]:
