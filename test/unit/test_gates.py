@@ -173,6 +173,17 @@ def test_an_evaluation_must_be_better_than_random(healthy):
     assert finding.passed is None and 'av-td3 evaluate' in finding.figure
 
 
+def test_random_driving_of_a_short_route_counts_as_the_same_way_on_a_whole_one(healthy):
+    """Cut to 40 m, a route is half as long as those that are measured are at least."""
+    lengths = healthy.episodes['route_length']
+    short = with_episodes(healthy, route_length=lengths * 0.0 + 40.0)
+    whole, cut = (
+        float(result(run, '10k', gates.better_than_random).limit[2:].split('%')[0])
+        for run in (healthy, short)
+    )
+    assert cut == pytest.approx(whole / 2.0, abs=0.06)
+
+
 def test_collisions_count_on_an_empty_road_only(healthy):
     reasons = healthy.episodes['reason'].copy()
     reasons[-100:] = 'collision'

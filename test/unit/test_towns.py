@@ -281,6 +281,19 @@ def test_every_route_stays_in_one_of_them_and_all_are_driven_in(three):
     assert set(towns_of) == {0, 1, 2}
 
 
+def test_pairs_of_places_in_two_towns_are_no_tries(three, monkeypatch):
+    """Of nine pairs six are: with four tries, many draws of routes would come to nothing."""
+    monkeypatch.setattr('av_td3_ros.driving.road_map.TRIES', 4)
+    found = 0
+    for seed in range(40):
+        try:
+            three.random_route(np.random.default_rng(seed), 80.0, 200.0)
+            found += 1
+        except MapError:
+            pass
+    assert found >= 34
+
+
 def test_no_two_of_them_touch(three):
     boxes = {}
     for lane in three.lanes:
