@@ -109,7 +109,7 @@ def test_semantic_and_depth_camera_share_stamp_and_intrinsics(ros, talker):
     assert len(stamps) == 1
     metres = np.frombuffer(depth.data, np.float32).reshape(48, 64)
     # The lowest row looks down by nearly the half field of view, from 1.5 m above flat ground.
-    assert metres[-1, 32] == pytest.approx(1.5 * 32.0 / 23.5, rel=0.03)
+    assert metres[-1, 32] == pytest.approx(1.5 * info.k[0] / 23.5, rel=0.03)
     colours = np.frombuffer(classes.data, np.uint8).reshape(48, 64, 4)[..., :3]
     assert tuple(colours[-1, 32]) == (128, 64, 128)  # a road in CARLA's palette, B G R
 
