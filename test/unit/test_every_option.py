@@ -54,7 +54,7 @@ OTHER = {
     'learner.actor_q_clamp': (1e-4, {}),
     'learner.pre_tanh_penalty': (1.0, {}),
     'learner.shift_pad': (0, {}),
-    'learner.average_share': (0.0, {}),
+    'learner.average_share': (0.0, {'update_every': 1}),  # of one update it is that
     'learner.network.encoder': ('nature_leaky', {}),
     'learner.network.shared_encoder': (False, {}),
     'learner.network.pixels': ('unit', {}),

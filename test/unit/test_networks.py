@@ -59,6 +59,7 @@ def test_encoder_does_not_change_its_input():
     ],
 )
 def test_each_feature_head_has_its_bounds(head, low, high, centred):
+    torch.manual_seed(0)
     encoder = Encoder((1, 36, 36), NetworkConfig(feature_head=head, feature_size=32))
     with torch.no_grad():
         linear = encoder.body[-1]
