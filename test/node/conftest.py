@@ -128,3 +128,13 @@ class Talker:
 def talker(ros):
     """A node that speaks and listens."""
     return Talker(ros)
+
+
+@pytest.fixture
+def stack(ros):
+    """Somebody else's stack, which listens to observations and to what perception says of them."""
+    from foreign_stack import Stack
+
+    it = Stack(ros)
+    it.hear()
+    return it

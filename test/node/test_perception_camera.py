@@ -16,7 +16,6 @@ from foreign_stack import (
     OK,
     scene,
     SPEC,
-    Stack,
     started,
     started_topics,
     TICK,
@@ -31,13 +30,6 @@ from av_td3_ros.config import CameraConfig, ObservationConfig
 from av_td3_ros.driving.camera_model import ideal, View
 from av_td3_ros.driving.preprocess import grey_frame
 from av_td3_ros.nodes.perception_node import PerceptionNode
-
-
-@pytest.fixture
-def stack(ros):
-    it = Stack(ros)
-    it.hear()
-    return it
 
 
 # -- encodings ------------------------------------------------------------------------------------

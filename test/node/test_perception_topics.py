@@ -19,13 +19,6 @@ from av_td3_ros.bridge import qos
 from av_td3_ros.driving.camera_model import ideal
 
 
-@pytest.fixture
-def stack(ros):
-    it = Stack(ros)
-    it.hear()
-    return it
-
-
 def test_every_topic_can_be_remapped_and_camera_info_follows_its_image(ros):
     stack = Stack(ros)
     stack.hear('/pilot/seen')
