@@ -131,6 +131,17 @@ class LearnerConfig:
         1e-3, 'weight of the squared actor output before tanh', low=0.0, high=1.0
     )
     shift_pad: int = option(4, 'random shift of the images; 0 for none', unit='px', low=0, high=16)
+    privileged_critics: bool = option(
+        True,
+        'the critics see, beside what the policy sees, where the vehicle is beside its route and '
+        'the route ahead; no policy does',
+    )
+    privileged_loss: float = option(
+        1.0,
+        'weight of the loss by which the features learn to predict that; 0 for none',
+        low=0.0,
+        high=100.0,
+    )
     average_share: float = option(
         0.2,
         'what checkpoints drive with is the mean of the policies of the newest updates, this '
@@ -141,6 +152,11 @@ class LearnerConfig:
     network: NetworkConfig = group(NetworkConfig)
     target: TargetConfig = group(TargetConfig)
     optimiser: OptimiserConfig = group(OptimiserConfig)
+
+    @property
+    def sees_privileged(self) -> bool:
+        """Whether learning needs what only the critics see."""
+        return self.privileged_critics or self.privileged_loss > 0.0
 
 
 @dataclass(frozen=True)

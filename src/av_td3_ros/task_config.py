@@ -166,6 +166,12 @@ OBSERVATIONS = {
 }
 
 
+# What only the critics see, in training alone: where the vehicle is beside its route, and the
+# route. The judge of an episode knows it, as it knows the reward; no policy ever sees it.
+PRIVILEGED = ObservationConfig(speed=False, last_steering=False)
+PRIVILEGED_NAMES = PRIVILEGED.spec().vector
+
+
 def observation_preset(name: str) -> Dict[str, Any]:
     """
     Return the settings of a named observation, with keys as in a config file.

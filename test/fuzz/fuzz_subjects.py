@@ -26,6 +26,7 @@ from av_td3_ros.nodes.policy_node import PolicyNode
 from av_td3_ros.nodes.simulator_node import SimulatorNode
 from av_td3_ros.nodes.trainer_node import TrainerNode
 from av_td3_ros.options import build
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import weights
 from av_td3_ros.td3.agent import TD3
 
@@ -236,6 +237,7 @@ class Trainer(Subject):
             reward=0.5,
             frame=array.array('B', [7]) * (36 * 36),
             vector=array.array('f', [0.1] * SPEC.vector_size),
+            privileged=array.array('f', [0.1] * len(PRIVILEGED_NAMES)),
         )
 
     def settle(self) -> None:

@@ -18,6 +18,7 @@ from av_td3_ros.recording.bag_reader import BagReader
 from av_td3_ros.recording.bag_writer import BagError, BagWriter
 from av_td3_ros.recording.recording import Recording
 from av_td3_ros.recording.transitions import load_transitions, spec_of
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.replay import ReplayBuffer
 
 EYES = {'observation__height': 36, 'observation__width': 36}
@@ -102,7 +103,8 @@ def test_a_drive_read_back_is_what_the_trainer_stored(drive):
     assert spec == drive.trainer._trainer.spec
     learner = drive.trainer.config.learner
     config = ReplayConfig(capacity=1000)
-    back = ReplayBuffer(spec, config, learner.n_step, learner.discount)
+    seen = {'privileged': PRIVILEGED_NAMES}
+    back = ReplayBuffer(spec, config, learner.n_step, learner.discount, **seen)
     account = load_transitions(drive.bag, spec, back)
     assert account.stored == account.received == drive.manager.sent
     assert account.lost == account.duplicated == account.unusable == 0 and account.episodes >= 3
@@ -110,7 +112,11 @@ def test_a_drive_read_back_is_what_the_trainer_stored(drive):
     assert len(stored) == len(back)
     # The same again where it was kept otherwise, and by the learner's own door.
     squeezed = ReplayBuffer(
-        spec, ReplayConfig(capacity=1000, storage='compressed'), learner.n_step, learner.discount
+        spec,
+        ReplayConfig(capacity=1000, storage='compressed'),
+        learner.n_step,
+        learner.discount,
+        **seen,
     )
     load_transitions(drive.bag, spec, squeezed)
     assert_same(back, squeezed)
@@ -148,7 +154,8 @@ def test_another_library_reads_the_same_drive(drive):
     columns = stored._ring.columns
     for index, step in enumerate(steps):
         assert step.sequence == index + 1
-        assert step.vector.tobytes() == columns['vector'][index].tobytes()
+        whole = np.concatenate([step.vector, step.privileged])
+        assert whole.tobytes() == columns['vector'][index].tobytes()
         assert (step.outcome == Transition.TERMINATED) == columns['terminated'][index]
         if step.step_id:
             assert step.action.tobytes() == columns['action'][index].tobytes()

@@ -15,6 +15,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from av_td3_ros.config import ObservationConfig
 from av_td3_ros.nodes.trainer_node import MOST_REFUSED, TrainerNode
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import checkpoint, weights
 
 SMALL = {
@@ -55,6 +56,7 @@ def transition(sequence, episode, step, **fields):
         reward=0.5,
         frame=array.array('B', [step % 256] * (36 * 36)),
         vector=array.array('f', [0.1] * SPEC.vector_size),
+        privileged=array.array('f', [0.1] * len(PRIVILEGED_NAMES)),
     )
     return Transition(**{**values, **fields})
 
@@ -139,6 +141,8 @@ def test_lost_and_doubled_transitions_are_counted(ros, talker, trainer):
         ({'frame': array.array('B', [1] * 10)}, 'frame must be (36, 36)'),
         ({'reward': float('nan')}, 'reward must lie within'),
         ({'vector': array.array('f', [0.0])}, 'vector must be'),
+        ({'privileged': array.array('f')}, 'privileged must be (23,)'),
+        ({'privileged': array.array('f', [2.0] * 23)}, 'privileged must lie in'),
         ({'outcome': 9}, '9'),
     ],
 )

@@ -16,6 +16,8 @@ TINY = {
     'network.feature_size': 16,
     'network.hidden_1': 16,
     'network.hidden_2': 16,
+    'privileged_critics': False,
+    'privileged_loss': 0.0,
 }
 
 

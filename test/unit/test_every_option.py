@@ -12,6 +12,7 @@ from av_td3_ros.datatypes import Outcome
 from av_td3_ros.learning_config import HealthConfig
 from av_td3_ros.options import build, options
 from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.behaviour import Behaviour
 from av_td3_ros.td3.trainer import default_threads, Trainer
 
@@ -57,6 +58,8 @@ OTHER = {
     'learner.average_share': (0.0, {'update_every': 1}),  # of one update it is that
     'learner.network.encoder': ('nature_leaky', {}),
     'learner.network.shared_encoder': (False, {}),
+    'learner.privileged_critics': (False, {}),
+    'learner.privileged_loss': (0.0, {}),
     'learner.network.pixels': ('unit', {}),
     'learner.network.feature_size': (24, {}),
     'learner.network.feature_head': ('relu', {}),
@@ -119,21 +122,22 @@ def account(folder, config):
 
     def observe():
         image = rng.integers(0, 256, trainer.spec.image_shape, np.uint8)
-        return image, rng.random(trainer.spec.vector_size).astype(np.float32)
+        vector = rng.random(trainer.spec.vector_size).astype(np.float32)
+        return image, vector, rng.random(len(PRIVILEGED_NAMES)).astype(np.float32)
 
-    image, vector = observe()
-    trainer.begin(image[-1], vector)
+    image, vector, privileged = observe()
+    trainer.begin(image[-1], vector, privileged)
     try:
         while trainer.env_steps < config.steps:
             behaviour.explore(trainer.exploration_std, trainer.random_actions, config.exploration)
             action = behaviour.act(image, vector, explore=True)
-            image, vector = observe()
+            image, vector, privileged = observe()
             ends = trainer.env_steps % 15 == 14
             outcome = Outcome.TRUNCATED if ends else Outcome.CONTINUES
-            trainer.add(action, float(rng.normal()), outcome, image[-1], vector)
+            trainer.add(action, float(rng.normal()), outcome, image[-1], vector, privileged)
             if ends:
-                image, vector = observe()
-                trainer.begin(image[-1], vector)
+                image, vector, privileged = observe()
+                trainer.begin(image[-1], vector, privileged)
             seen.append([*map(float, action), trainer.steps_allowed])
             while trainer.update_due:
                 trainer.update()

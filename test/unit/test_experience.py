@@ -18,10 +18,10 @@ class Store:
     def __init__(self):
         self.rewards, self.begun = [], 0
 
-    def begin(self, frame, vector):
+    def begin(self, frame, vector, privileged):
         self.begun += 1
 
-    def add(self, action, reward, outcome, frame, vector):
+    def add(self, action, reward, outcome, frame, vector, privileged):
         self.rewards.append(reward)
 
     def abort(self):
@@ -39,6 +39,7 @@ def step(number, **changed):
         'outcome': Outcome.CONTINUES,
         'frame': bytes(16),
         'vector': [0.5, -1.0],
+        'privileged': [0.5],
     }
     return SimpleNamespace(**{**fields, **changed})
 

@@ -11,10 +11,12 @@ from av_td3_ros.config import TrainerConfig
 from av_td3_ros.datatypes import Outcome
 from av_td3_ros.options import build
 from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import checkpoint
 from av_td3_ros.td3.metrics import COLUMNS, RECORD_METRICS
 from av_td3_ros.td3.trainer import Trainer
 
+PRIVILEGED = np.zeros(len(PRIVILEGED_NAMES), np.float32)
 SMALL = {
     'observation.height': 36,
     'observation.width': 36,
@@ -77,15 +79,15 @@ def drive(trainer, steps, reward=lambda step: 0.5, each=lambda: None):
     def vector():
         return rng.random(trainer.spec.vector_size).astype(np.float32)
 
-    trainer.begin(frame(), vector())
+    trainer.begin(frame(), vector(), PRIVILEGED)
     while trainer.env_steps < steps and not trainer.halted:
         step = trainer.env_steps
         ends = step % 15 == 14
         outcome = Outcome.TRUNCATED if ends else Outcome.CONTINUES
-        trainer.add(rng.uniform(-1, 1, 2), reward(step), outcome, frame(), vector())
+        trainer.add(rng.uniform(-1, 1, 2), reward(step), outcome, frame(), vector(), PRIVILEGED)
         if ends:
             trainer.end_episode(EPISODE)
-            trainer.begin(frame(), vector())
+            trainer.begin(frame(), vector(), PRIVILEGED)
         while trainer.update_due:
             trainer.update()
         if trainer.checkpoint_due:
@@ -95,7 +97,7 @@ def drive(trainer, steps, reward=lambda step: 0.5, each=lambda: None):
 
 def blank(trainer):
     vector = np.zeros(trainer.spec.vector_size, np.float32)
-    return np.zeros(trainer.spec.frame_shape, np.uint8), vector
+    return np.zeros(trainer.spec.frame_shape, np.uint8), vector, PRIVILEGED
 
 
 def huge(step):

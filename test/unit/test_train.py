@@ -12,6 +12,7 @@ pytest.importorskip('panda3d')
 from av_td3_ros.config import build_run  # noqa: E402
 from av_td3_ros.options import ConfigError  # noqa: E402
 from av_td3_ros.run_folder import RunFolder  # noqa: E402
+from av_td3_ros.task_config import PRIVILEGED_NAMES  # noqa: E402
 from av_td3_ros.td3 import checkpoint  # noqa: E402
 from av_td3_ros.train import train  # noqa: E402
 from small_runs import SMALL  # noqa: E402
@@ -113,10 +114,13 @@ def test_a_resumed_learner_has_the_same_bits(tmp_path, options):
             rng = np.random.default_rng(step)
             frame = rng.integers(0, 256, trainer.spec.frame_shape, np.uint8)
             vector = rng.random(trainer.spec.vector_size).astype(np.float32)
+            privileged = rng.random(len(PRIVILEGED_NAMES)).astype(np.float32)
             if step % 20 == 0:
-                trainer.begin(frame, vector)
+                trainer.begin(frame, vector, privileged)
             outcome = Outcome.TRUNCATED if step % 20 == 19 else Outcome.CONTINUES
-            trainer.add(rng.uniform(-1, 1, 2), float(rng.normal()), outcome, frame, vector)
+            trainer.add(
+                rng.uniform(-1, 1, 2), float(rng.normal()), outcome, frame, vector, privileged
+            )
             while trainer.update_due:
                 trainer.update()
 

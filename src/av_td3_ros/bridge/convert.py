@@ -278,6 +278,7 @@ def to_transition(step: machine.Experience, publisher: int, sequence: int) -> Tr
         outcome=int(step.outcome),
         frame=to_bytes(step.frame),
         vector=array.array('f', step.vector.tobytes()),
+        privileged=array.array('f', step.privileged.tobytes()),
     )
     msg.header.stamp = from_ns(step.stamp)
     return msg

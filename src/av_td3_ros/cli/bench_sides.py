@@ -22,6 +22,7 @@ from av_td3_ros.cli import bench_peer
 from av_td3_ros.cli.bench_learner import Case, PEER, SAME, Settings, Turn
 from av_td3_ros.config import build_run, RunConfig
 from av_td3_ros.datatypes import ACTION_SIZE, ObsSpec, Outcome
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.agent import TD3
 from av_td3_ros.td3.arithmetic import Arithmetic, choose, keep_memory
 from av_td3_ros.td3.prefetch import Prefetcher
@@ -246,14 +247,16 @@ def filled(config: RunConfig, preset: str, settings: Settings) -> ReplayBuffer:
         learner.discount,
         settings.seed,
         device=settings.device,
+        privileged=PRIVILEGED_NAMES if learner.sees_privileged else (),
     )
     vector = np.zeros(spec.vector_size, np.float32)
+    privileged = np.zeros(len(PRIVILEGED_NAMES), np.float32)
     begins = True
     for image, action, reward, terminated, next_image in experience(spec, settings):
         if begins:
-            replay.begin(image[-1], vector)
+            replay.begin(image[-1], vector, privileged)
         outcome = Outcome.TERMINATED if terminated else Outcome.CONTINUES
-        replay.add(action, reward, outcome, next_image[-1], vector)
+        replay.add(action, reward, outcome, next_image[-1], vector, privileged)
         begins = terminated
     return replay
 

@@ -7,11 +7,15 @@ class, so that a reward or an ending means the same with ROS and without.
 
 from typing import Any, Dict, NamedTuple
 
+import numpy as np
+
 from av_td3_ros.config import EpisodeConfig
 from av_td3_ros.datatypes import Outcome, VehicleState
+from av_td3_ros.driving import preprocess
 from av_td3_ros.driving.measures import Measures, StepExtras
 from av_td3_ros.driving.reward import Reward, StepFacts
 from av_td3_ros.driving.route import Route, RoutePosition
+from av_td3_ros.task_config import PRIVILEGED
 
 WRONG_WAY_ANGLE = 2.0
 
@@ -65,6 +69,7 @@ class Episode:
         self._config = config
         self._period = period
         self._tracker = route.tracker()
+        self._state = start
         self.route = route
         self.position = self._tracker.update(start.pose.x, start.pose.y, start.pose.yaw)
         self._start_distance = self.position.distance
@@ -84,6 +89,15 @@ class Episode:
             return 1.0
         whole = max(self.route.length - self._start_distance, 1e-6)
         return min(max((self._furthest - self._start_distance) / whole, 0.0), 1.0)
+
+    @property
+    def privileged(self) -> np.ndarray:
+        """
+        What only the critics see of where the vehicle is now, as ``PRIVILEGED`` of task_config.
+
+        :returns: (n,) float32, normalised as the entries of an observation.
+        """
+        return preprocess.state_vector(PRIVILEGED, self._state, 0.0, self._tracker)[0]
 
     @property
     def length(self) -> int:
@@ -119,7 +133,7 @@ class Episode:
         """
         pose = state.pose
         position = self._tracker.update(pose.x, pose.y, pose.yaw)
-        last, self.position = self.position, position
+        last, self.position, self._state = self.position, position, state
         furthest, self._furthest = self._furthest, max(self._furthest, position.distance)
         self.measures.add(state, position, on_road, collided, extras)
 

@@ -82,6 +82,7 @@ class Experience(NamedTuple):
     outcome: Outcome
     frame: np.ndarray
     vector: np.ndarray
+    privileged: np.ndarray
 
 
 class Ended(NamedTuple):
@@ -301,6 +302,7 @@ class EpisodeMachine:
             result.outcome,
             None,
             None,
+            self._episode.privileged,
         )
         steering, self._action, self._seen = self._action[0], None, False
         effects: List[Effect] = []
@@ -332,7 +334,16 @@ class EpisodeMachine:
         self._begun_stamp = frame.stamp
         self._episode = Episode(self._config, self._route[1], frame.state, self._period)
         self._experience = Experience(
-            frame.stamp, self.episode_id, 0, 0, (0.0, 0.0), 0.0, Outcome.CONTINUES, None, None
+            frame.stamp,
+            self.episode_id,
+            0,
+            0,
+            (0.0, 0.0),
+            0.0,
+            Outcome.CONTINUES,
+            None,
+            None,
+            self._episode.privileged,
         )
         self._action, self._seen, self._version = None, False, 0
         self._hits, self._lane_invaded = [], False

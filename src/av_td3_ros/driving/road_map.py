@@ -106,9 +106,9 @@ class RoadMap:
             ) from None
         except (OSError, ValueError) as error:  # a ValueError: no file can have such a name
             raise MapError(
-                f"map must be '{SHIPPED}', '{GENERATED}:SEED' or an OpenDRIVE file, got "
-                f'{path}: {getattr(error, "strerror", None) or error}; set it with --map '
-                '(simulator.map)'
+                f"map must be '{SHIPPED}', '{GENERATED}:SEED' (or FIRST-LAST) or an OpenDRIVE "
+                f'file, got {path}: {getattr(error, "strerror", None) or error}; set it with '
+                '--map (simulator.map)'
             ) from None
         return cls(path.stem, text, keep=True)
 

@@ -30,6 +30,7 @@ from av_td3_ros.nodes.base import (
 )
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.experience import take
 from av_td3_ros.td3.intake import Intake
@@ -145,9 +146,14 @@ class TrainerNode(GraphNode):
 
     def on_transition(self, msg: Transition) -> None:
         """Take a step; what is too long is not kept, but its number is: the worker refuses it."""
-        height, width = self._trainer.spec.frame_shape
-        if len(msg.frame) > height * width or len(msg.vector) > self._trainer.spec.vector_size:
-            msg.frame, msg.vector = array.array('B'), array.array('f')
+        spec = self._trainer.spec
+        if (
+            len(msg.frame) > spec.height * spec.width
+            or len(msg.vector) > spec.vector_size
+            or len(msg.privileged) > len(PRIVILEGED_NAMES)
+        ):
+            msg.frame = array.array('B')
+            msg.vector = msg.privileged = array.array('f')
         self._enqueue(msg)
 
     def on_result(self, msg: EpisodeResult) -> None:

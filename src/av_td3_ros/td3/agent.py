@@ -8,7 +8,7 @@ Stable-Baselines3, it makes twice as many. Every deviation is listed in ``docs/d
 
 from contextlib import contextmanager
 import math
-from typing import Dict, Iterator, Mapping, NamedTuple, Tuple
+from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.profiler import record_function
 
 from av_td3_ros.datatypes import ObsSpec
 from av_td3_ros.learning_config import LearnerConfig
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import targets
 from av_td3_ros.td3.arithmetic import Arithmetic, autocast, FP32
 from av_td3_ros.td3.augment import random_shift
@@ -25,7 +26,15 @@ from av_td3_ros.td3.averaging import Average
 from av_td3_ros.td3.graphs import Recorder
 from av_td3_ros.td3.learner_state import collect, LearnerError, restore
 from av_td3_ros.td3.metrics import SATURATED
-from av_td3_ros.td3.networks import Critics, Encoder, initialise, Policy, polyak, target_of
+from av_td3_ros.td3.networks import (
+    Critics,
+    Encoder,
+    initialise,
+    Policy,
+    polyak,
+    Predictor,
+    target_of,
+)
 from av_td3_ros.td3.optimiser import Group, Optimiser
 from av_td3_ros.td3.replay import Batch
 
@@ -79,20 +88,23 @@ class TD3:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.policy = Policy(obs_spec, network)
+            seen = self.policy.encoder.feature_size + obs_spec.vector_size
+            hidden = len(PRIVILEGED_NAMES)
             self.critic = Critics(
                 config.target.critics,
-                self.policy.encoder.feature_size + obs_spec.vector_size,
+                seen + hidden if config.privileged_critics else seen,
                 (network.hidden_1, network.hidden_2),
                 network.critic_layer_norm,
             )
+            self.predictor = Predictor(seen, hidden) if config.privileged_loss else None
             self.critic_encoder = self.policy.encoder
             if not network.shared_encoder:
                 self.critic_encoder = Encoder(obs_spec.image_shape, network).eval()
         if network.initialisation == 'orthogonal':
             seeding = torch.Generator().manual_seed(seed)
-            for module in self._online().values():
+            for module in self._trained():
                 initialise(module, seeding)
-        for module in self._online().values():
+        for module in self._trained():
             module.to(self._device)
         self.target_policy = target_of(self.policy)
         self.target_critic = target_of(self.critic)
@@ -209,14 +221,14 @@ class TD3:
         """Return the value that all critics learn, (B,) float32: TD3, equations 10 and 14."""
         config = self.config.target
         features, _ = self._encode(self.target_policy.encoder, data.next_image)
-        action = self.target_policy.actor(features, data.next_vector).action
+        action = self.target_policy.actor(features, self._seen_by_policy(data.next_vector)).action
         if config.noise > 0.0:
             noise = torch.randn(action.shape, generator=self.generator, device=self._device)
             noise = (config.noise * noise).clamp_(-config.noise_clip, config.noise_clip)
             action = (action + noise).clamp_(-1.0, 1.0)
         if not self.config.network.shared_encoder:
             features, _ = self._encode(self.target_critic_encoder, data.next_image)
-        values = self.target_critic(features, data.next_vector, action)
+        values = self.target_critic(features, self._seen_by_critics(data.next_vector), action)
         value = self._combine(values, config.weight, self._last_gap)
         if config.clip_to_seen:
             value = value.clamp(self._bounds[0], self._bounds[1])
@@ -229,10 +241,13 @@ class TD3:
             target = self._target(data)
         with record_function('critic_forward'):
             features, unbounded = self._encode(self.critic_encoder, data.image)
-            values = self.critic(features, data.vector, data.action)
+            values = self.critic(features, self._seen_by_critics(data.vector), data.action)
             each = self._loss(values, target.expand_as(values), reduction='none')
             loss = (each * data.weight).mean(dim=1).sum()
-        step = self._critic_step.step(loss, account=account)
+            error = self._prediction_error(features, data.vector)
+        step = self._critic_step.step(
+            loss if error is None else loss + self.config.privileged_loss * error, account=account
+        )
         with torch.no_grad(), record_function('metrics'):
             errors = (values - target).abs()
             gap = (values[0] - values[-1]).abs().mean()
@@ -250,7 +265,22 @@ class TD3:
                 'feature_std': features.std(dim=0, correction=0).mean(),
                 **step.metrics,
             }
+            if error is not None:
+                metrics['prediction_error'] = error.sqrt()
         return features.detach(), metrics, step.finite
+
+    def _prediction_error(self, features: Tensor, vector: Tensor) -> Optional[Tensor]:
+        """Return how wrong the features are of what only the critics see; None: nobody asks."""
+        if self.predictor is None:
+            return None
+        predicted = self.predictor(features, self._seen_by_policy(vector))
+        return functional.mse_loss(predicted, vector[:, self.obs_spec.vector_size :])
+
+    def _seen_by_policy(self, vector: Tensor) -> Tensor:
+        return vector[:, : self.obs_spec.vector_size]
+
+    def _seen_by_critics(self, vector: Tensor) -> Tensor:
+        return vector if self.config.privileged_critics else self._seen_by_policy(vector)
 
     def _remember(self, finite: Tensor, gap: Tensor, target: Tensor) -> None:
         """Keep what later targets depend on, unless this update went wrong."""
@@ -271,15 +301,15 @@ class TD3:
         with record_function('actor'):
             metrics = {}
             if self.config.network.shared_encoder:
-                pre_tanh, action = self.policy.actor(features, data.vector)
+                pre_tanh, action = self.policy.actor(features, self._seen_by_policy(data.vector))
             else:
                 own, unbounded = self._encode(self.policy.encoder, data.image)
-                pre_tanh, action = self.policy.actor(own, data.vector)
+                pre_tanh, action = self.policy.actor(own, self._seen_by_policy(data.vector))
                 metrics['actor_feature_l2'] = unbounded.detach().norm(dim=1).mean()
                 metrics['actor_feature_l2_seen'] = own.detach().norm(dim=1).mean()
                 with torch.no_grad():  # the critics' encoder has moved, and TD3 values by it now
                     features, _ = self._encode(self.critic_encoder, data.image)
-            q = self.critic.first(features, data.vector, action)
+            q = self.critic.first(features, self._seen_by_critics(data.vector), action)
             bound = self.config.actor_q_clamp
             climbed = q.clamp(-bound, bound) if bound else q
             loss = self.config.pre_tanh_penalty * pre_tanh.square().mean() - climbed.mean()
@@ -327,12 +357,14 @@ class TD3:
     def _optimisers(self) -> Tuple[Optimiser, Optimiser]:
         config = self.config.optimiser
         encoder = Group('encoder', self.critic_encoder, config.encoder_lr)
-        critic = Group('critic', self.critic, config.critic_lr)
+        critic = [encoder, Group('critic', self.critic, config.critic_lr)]
+        if self.predictor is not None:
+            critic.append(Group('predictor', self.predictor, config.critic_lr))
         actor = [Group('actor', self.policy.actor, config.actor_lr)]
         if not self.config.network.shared_encoder:
             actor.insert(0, Group('actor_encoder', self.policy.encoder, config.encoder_lr))
         return (
-            Optimiser('critic', [encoder, critic], config, config.critic_clip, self._device),
+            Optimiser('critic', critic, config, config.critic_clip, self._device),
             Optimiser('actor', actor, config, config.actor_clip, self._device),
         )
 
@@ -366,13 +398,18 @@ class TD3:
         online = self._online()
         average = {} if self._average is None else {'average_policy': self._average.module}
         targets = {f'target_{name}': self._targets()[name] for name in online}
-        return {**online, **targets, **average}
+        predictor = {} if self.predictor is None else {'predictor': self.predictor}
+        return {**online, **targets, **average, **predictor}
 
     def _online(self) -> Dict[str, nn.Module]:
         online = {'policy': self.policy, 'critic': self.critic}
         if not self.config.network.shared_encoder:
             online['critic_encoder'] = self.critic_encoder
         return online
+
+    def _trained(self) -> Tuple[nn.Module, ...]:
+        """Return all that has a gradient; the predictor needs no target."""
+        return (*self._online().values(), *([self.predictor] if self.predictor else []))
 
     def _targets(self) -> Dict[str, nn.Module]:
         return {

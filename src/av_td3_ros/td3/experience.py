@@ -4,7 +4,7 @@ A step of experience on its way into the replay: from the graph, or from a recor
 Both go through here, so that a recorded drive gives what the trainer took, bit for bit.
 """
 
-from typing import Any, Tuple
+from typing import Any, Mapping, Tuple
 
 import numpy as np
 
@@ -37,16 +37,18 @@ def take(msg: Any, intake: Intake, into: Any, frame_shape: Tuple[int, int]) -> N
     frame = np.frombuffer(msg.frame, np.uint8)
     frame = frame.reshape(height, width) if frame.size == height * width else frame
     vector = np.asarray(msg.vector, np.float32)
-    _check_bounds(vector, float(msg.reward))
+    privileged = np.asarray(msg.privileged, np.float32)
+    _check_bounds({'vector': vector, 'privileged': privileged}, float(msg.reward))
     if verdict is Verdict.BEGIN:
-        into.begin(frame, vector)
+        into.begin(frame, vector, privileged)
     else:
         action = np.asarray(msg.action, np.float32)
-        into.add(action, float(msg.reward), Outcome(msg.outcome), frame, vector)
+        into.add(action, float(msg.reward), Outcome(msg.outcome), frame, vector, privileged)
 
 
-def _check_bounds(vector: np.ndarray, reward: float) -> None:
-    if not np.all(np.abs(vector) <= 1.0):  # NaN, too
-        raise SpecError(f'vector must lie in [-1, 1], got {vector}')
+def _check_bounds(vectors: Mapping[str, np.ndarray], reward: float) -> None:
+    for name, vector in vectors.items():
+        if not np.all(np.abs(vector) <= 1.0):  # NaN, too
+            raise SpecError(f'{name} must lie in [-1, 1], got {vector}')
     if not abs(reward) <= LARGEST_REWARD:
         raise SpecError(f'reward must lie within {LARGEST_REWARD:g} of nought, got {reward}')

@@ -89,7 +89,8 @@ def _check(
         got = tuple(state[name].shape) if name in state else 'no such tensor'
         if wanted != got:
             raise LearnerError(
-                f'learner state {name} must be {wanted}, got {got}; it is of another network'
+                f'learner state {name} must be {wanted}, got {got}; the settings of '
+                'learner must be those of that run (network, target, average_share)'
             )
 
 

@@ -59,14 +59,18 @@ ACTOR_METRICS: Dict[str, str] = {
     'action_std': 'standard deviation of each policy action over the batch, averaged',
     **metric_names('actor', ('actor',)),
 }
-# Only where the actor has an encoder of its own, and with the clip of values.
+# Only where features learn to predict, the actor has an encoder of its own, or values are clipped.
 OPTIONAL_METRICS: Dict[str, str] = {
+    'prediction_error': 'root of the mean squared error of what the features predict',
+    'weight_norm_predictor': 'norm of the weights of the predictor',
+    'update_norm_predictor': 'norm of the change of the weights of the predictor',
     'actor_feature_l2': "`feature_l2` of the actor's own encoder",
     'actor_feature_l2_seen': "`feature_l2_seen` of the actor's own encoder",
     'weight_norm_actor_encoder': "norm of the weights of the actor's own encoder",
     'update_norm_actor_encoder': "norm of the change of the weights of the actor's own encoder",
     **_before_and_after(
         {
+            'gradient_norm_predictor': 'gradient norm of the predictor',
             'gradient_norm_actor_encoder': "gradient norm of the actor's own encoder",
             'gradient_max_critic': 'largest gradient entry of the whole critic step',
             'gradient_max_actor': 'largest gradient entry of the whole actor step',

@@ -131,6 +131,30 @@ class Actor(nn.Module):
         return ActorOutput(pre_tanh, torch.tanh(pre_tanh))
 
 
+class Predictor(nn.Module):
+    """Features and vehicle-state vector to what only the critics see: trains the encoder alone."""
+
+    def __init__(self, input_size: int, size: int) -> None:
+        """
+        Build one layer, so that the features themselves must hold what it predicts.
+
+        :param input_size: image features and entries of the vehicle-state vector.
+        :param size: entries to predict.
+        """
+        super().__init__()
+        self.layer = nn.Linear(input_size, size)
+
+    def forward(self, features: Tensor, vector: Tensor) -> Tensor:
+        """
+        Predict.
+
+        :param features: (B, feature_size) float32.
+        :param vector: (B, vector_size) float32.
+        :returns: (B, size) float32.
+        """
+        return self.layer(torch.cat([features, vector], dim=1))
+
+
 class Critics(nn.Module):
     """Independent action values: two (Fujimoto et al. 2018, section 4.2), or one for DDPG."""
 

@@ -13,6 +13,7 @@ termination.
 Threads may add and sample at the same time, ``td3/replay_ring.py``.
 """
 
+from dataclasses import replace
 import json
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
@@ -30,6 +31,7 @@ from av_td3_ros.td3.replay_state import read_state, SavedState, STATE
 from av_td3_ros.td3.storage import replace_bytes
 
 PRIORITIES, AHEAD = 'priorities.npz', 'ahead.npz'
+NOTHING = np.zeros(0, np.float32)
 
 
 class ReplayBuffer:
@@ -44,6 +46,7 @@ class ReplayBuffer:
         seed: int = 0,
         folder: Union[str, Path, None] = None,
         device: str = 'cpu',
+        privileged: Tuple[str, ...] = (),
     ) -> None:
         """
         Reserve memory, or the mapped file; the buffer is empty.
@@ -58,10 +61,14 @@ class ReplayBuffer:
             holds.
         :param device: torch device that uses the batches; frames of storage ``memory`` live there
             where they fit.
+        :param privileged: names of what only the critics see; it is stored and drawn behind the
+            vector.
         :raises SpecError: where not even one transition would fit, or the mapped file has no
             folder or is of another observation, capacity or format.
         :raises OSError: where there is no room for the mapped file.
         """
+        self._privileged = len(privileged)
+        obs_spec = replace(obs_spec, vector=obs_spec.vector + privileged)
         self._spec, self._storage = obs_spec, config.storage
         self._n_step, self._discount = n_step, discount
         self._rng = np.random.default_rng(seed)
@@ -97,14 +104,18 @@ class ReplayBuffer:
 
     # -- storing ----------------------------------------------------------------------------------
 
-    def begin(self, frame: np.ndarray, vector: np.ndarray) -> None:
+    def begin(
+        self, frame: np.ndarray, vector: np.ndarray, privileged: np.ndarray = NOTHING
+    ) -> None:
         """
         Store the first observation of an episode; an unfinished one before it is aborted.
 
         :param frame: (height, width) uint8.
         :param vector: (n,) float32, finite.
+        :param privileged: (p,) float32, finite; dropped where this replay keeps none.
         :raises SpecError: where the data do not fit; nothing is stored then.
         """
+        vector = self._all_of(vector, privileged)
         check_observation(self._spec, frame, vector)
         with self._ring.inserting:
             self.abort()
@@ -119,6 +130,7 @@ class ReplayBuffer:
         outcome: Outcome,
         frame: np.ndarray,
         vector: np.ndarray,
+        privileged: np.ndarray = NOTHING,
     ) -> None:
         """
         Store one step and the observation that it led to.
@@ -128,8 +140,10 @@ class ReplayBuffer:
         :param outcome: how the step ended; all but ``CONTINUES`` end the episode.
         :param frame: (height, width) uint8, newest grey frame.
         :param vector: (n,) float32, finite.
+        :param privileged: (p,) float32, finite; dropped where this replay keeps none.
         :raises SpecError: where the data do not fit or no episode is open; nothing is stored then.
         """
+        vector = self._all_of(vector, privileged)
         check_observation(self._spec, frame, vector)
         with self._ring.inserting:
             if not self._open:
@@ -140,6 +154,17 @@ class ReplayBuffer:
             first = int(self._ring.columns['first'][(self._ring.count - 1) % self.capacity])
             self._ring.write(first, action, reward, outcome is Outcome.TERMINATED, frame, vector)
             self._open = outcome is Outcome.CONTINUES
+
+    def _all_of(self, vector: np.ndarray, privileged: np.ndarray) -> np.ndarray:
+        """Return what is stored of both."""
+        if not self._privileged:
+            return vector
+        if getattr(privileged, 'shape', None) != (self._privileged,):
+            raise SpecError(
+                f'privileged must be ({self._privileged},) float32, got {describe(privileged)}; '
+                'the episode manager must be of the same version'
+            )
+        return np.concatenate((vector, privileged))
 
     def abort(self) -> None:
         """End the open episode at its last good observation, from which to bootstrap."""

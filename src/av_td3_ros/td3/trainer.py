@@ -20,6 +20,7 @@ from av_td3_ros.config import TrainerConfig
 from av_td3_ros.datatypes import Outcome
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import checkpoint, weights
 from av_td3_ros.td3.agent import LearnerError, TD3
 from av_td3_ros.td3.arithmetic import Arithmetic, choose, keep_memory
@@ -63,6 +64,7 @@ class Trainer:
             config.seed,
             folder=run.path / 'replay',
             device=config.device,
+            privileged=PRIVILEGED_NAMES if learner.sees_privileged else (),
         )
         self._prefetcher: Optional[Prefetcher] = None
         if config.replay.prefetch:
@@ -100,9 +102,14 @@ class Trainer:
 
     # -- experience -------------------------------------------------------------------------------
 
-    def begin(self, frame: np.ndarray, vector: np.ndarray) -> None:
-        """Take the first observation of an episode: (height, width) uint8 and (n,) float32."""
-        self.replay.begin(frame, vector)
+    def begin(self, frame: np.ndarray, vector: np.ndarray, privileged: np.ndarray) -> None:
+        """
+        Take the first observation of an episode.
+
+        :param frame: (height, width) uint8. :param vector: (n,) float32, what the policy sees.
+        :param privileged: (p,) float32, what only the critics see.
+        """
+        self.replay.begin(frame, vector, privileged)
 
     def add(
         self,
@@ -111,11 +118,11 @@ class Trainer:
         outcome: Outcome,
         frame: np.ndarray,
         vector: np.ndarray,
+        privileged: np.ndarray,
     ) -> None:
-        """
-        Take one step: the action, its reward, and the newest frame and vector that it led to.
-        """
-        self.replay.add(np.asarray(action, np.float32), float(reward), outcome, frame, vector)
+        """Take one step: the action, its reward, and what it led to, as in :meth:`begin`."""
+        chosen = np.asarray(action, np.float32)
+        self.replay.add(chosen, float(reward), outcome, frame, vector, privileged)
         self.env_steps += 1
         self._steps.count()
         self._guard.monitor.reward(reward)
