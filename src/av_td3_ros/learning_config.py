@@ -25,8 +25,8 @@ class NetworkConfig:
     encoder: str = option('nature', 'image encoder', choices=parts('encoders'))
     shared_encoder: bool = option(
         True,
-        'one encoder, trained by the critic loss alone; false: the actor has its own, trained by '
-        'the policy gradient',
+        'one encoder, trained with the critics; false: the actor has its own, trained by the '
+        'policy gradient',
     )
     pixels: str = option(
         'centred',
@@ -92,7 +92,9 @@ class OptimiserConfig:
     """Adam, its steps and its limits."""
 
     encoder_lr: float = option(1e-4, 'Adam step of the encoders', low=0.0, high=1.0)
-    critic_lr: float = option(3e-4, 'Adam step of the critics', low=0.0, high=1.0)
+    critic_lr: float = option(
+        3e-4, 'Adam step of the critics and of the predictor', low=0.0, high=1.0
+    )
     actor_lr: float = option(3e-4, 'Adam step of the actor', low=0.0, high=1.0)
     weight_decay: float = option(
         0.0, 'decoupled weight decay (AdamW), never of biases and norms', low=0.0, high=1.0
@@ -133,12 +135,13 @@ class LearnerConfig:
     shift_pad: int = option(4, 'random shift of the images; 0 for none', unit='px', low=0, high=16)
     privileged_critics: bool = option(
         True,
-        'the critics see, beside what the policy sees, where the vehicle is beside its route and '
-        'the route ahead; no policy does',
+        'the critics are told yaw rate, place beside the route and its next 10 points, as far as '
+        'the policy does not see them',
     )
     privileged_loss: float = option(
         1.0,
-        'weight of the loss by which the features learn to predict that; 0 for none',
+        'weight of the loss by which the image features learn to predict yaw rate, place beside '
+        'the route and its next 10 points, as far as the policy does not see them; 0 for none',
         low=0.0,
         high=100.0,
     )

@@ -1,7 +1,7 @@
 """What the policy sees and what it is rewarded for; ``config.py`` puts them into the nodes."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 from av_td3_ros.datatypes import COMMAND_NAMES, ObsSpec, SpecError
 from av_td3_ros.options import ConfigError, option
@@ -49,9 +49,7 @@ class ObservationConfig:
         names += COMMAND_NAMES if self.command else ()
         names += [f'waypoint_{i}_{axis}' for i in range(self.waypoints) for axis in 'xy']
         spacing = self.waypoint_spacing if self.waypoints else 0.0
-        return ObsSpec(
-            self.stack, self.height, self.width, tuple(names), self.crop_top, spacing
-        )
+        return ObsSpec(self.stack, self.height, self.width, tuple(names), self.crop_top, spacing)
 
     @classmethod
     def of(cls, spec: ObsSpec) -> 'ObservationConfig':
@@ -166,10 +164,18 @@ OBSERVATIONS = {
 }
 
 
-# What only the critics see, in training alone: where the vehicle is beside its route, and the
-# route. The judge of an episode knows it, as it knows the reward; no policy ever sees it.
+# What the judge of an episode tells the learner of the vehicle beside its route, as it tells the
+# reward: an observation without what every policy sees.
 PRIVILEGED = ObservationConfig(speed=False, last_steering=False)
 PRIVILEGED_NAMES = PRIVILEGED.spec().vector
+
+
+def unseen(spec: ObsSpec) -> Tuple[str, ...]:
+    """Return what of ``PRIVILEGED_NAMES`` a policy of that specification does not see itself."""
+    seen = set(spec.vector)
+    if spec.waypoint_spacing != PRIVILEGED.waypoint_spacing:  # other points of the same names
+        seen = {name for name in seen if not name.startswith('waypoint_')}
+    return tuple(name for name in PRIVILEGED_NAMES if name not in seen)
 
 
 def observation_preset(name: str) -> Dict[str, Any]:

@@ -38,7 +38,7 @@ def train(
     behaviour.adopt(trainer.policy)
 
     obs = env.reset()
-    trainer.begin(obs.image[-1], obs.vector, env.episode.privileged)
+    trainer.begin(obs.image[-1], obs.vector, env.episode.privileged())
     behaviour.begin_episode()
     try:
         while trainer.env_steps < config.trainer.steps and not trainer.halted and not stop():
@@ -53,7 +53,7 @@ def train(
                 result.outcome,
                 obs.image[-1],
                 obs.vector,
-                env.episode.privileged,
+                env.episode.privileged(),
             )
 
             while trainer.update_due:
@@ -64,7 +64,7 @@ def train(
             if result.outcome is not Outcome.CONTINUES:
                 trainer.end_episode(env.summary(result))
                 obs = env.reset()
-                trainer.begin(obs.image[-1], obs.vector, env.episode.privileged)
+                trainer.begin(obs.image[-1], obs.vector, env.episode.privileged())
                 behaviour.begin_episode()
             progress(trainer)
     finally:

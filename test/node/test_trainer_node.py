@@ -140,9 +140,9 @@ def test_lost_and_doubled_transitions_are_counted(ros, talker, trainer):
     [
         ({'frame': array.array('B', [1] * 10)}, 'frame must be (36, 36)'),
         ({'reward': float('nan')}, 'reward must lie within'),
-        ({'vector': array.array('f', [0.0])}, 'vector must be'),
-        ({'privileged': array.array('f')}, 'privileged must be (23,)'),
-        ({'privileged': array.array('f', [2.0] * 23)}, 'privileged must lie in'),
+        ({'vector': array.array('f', [0.0])}, 'vector must be (25,) float32, got (1,)'),
+        ({'vector': array.array('f', [0.0] * 99)}, 'vector must be (25,) float32, got (0,)'),
+        ({'privileged': array.array('f', [2.0])}, 'privileged must lie in'),
         ({'outcome': 9}, '9'),
     ],
 )

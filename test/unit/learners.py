@@ -5,6 +5,7 @@ import numpy as np
 from av_td3_ros.datatypes import ObsSpec
 from av_td3_ros.learning_config import LearnerConfig
 from av_td3_ros.options import build
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.replay import Batch
 
 SPEC = ObsSpec(2, 36, 36, ('speed', 'steering'))
@@ -19,6 +20,9 @@ TINY = {
     'privileged_critics': False,
     'privileged_loss': 0.0,
 }
+# Nothing of it is in the vector of SPEC.
+SEEING = {'privileged_critics': True, 'privileged_loss': 1.0}
+PRIVILEGED = len(PRIVILEGED_NAMES)
 
 
 def small(**changed):
@@ -27,8 +31,8 @@ def small(**changed):
     return build(LearnerConfig, {**TINY, **values}, 'the test')
 
 
-def make_batch(size=16, seed=0, spec=SPEC, **fields):
-    """Return random transitions; fields replace the random ones."""
+def make_batch(size=16, seed=0, spec=SPEC, privileged=0, **fields):
+    """Return random transitions, with privileged entries; fields replace the random ones."""
     rng = np.random.default_rng(seed)
 
     def image():
@@ -39,12 +43,12 @@ def make_batch(size=16, seed=0, spec=SPEC, **fields):
 
     batch = Batch(
         image=image(),
-        vector=uniform(size, spec.vector_size),
+        vector=uniform(size, spec.vector_size + privileged),
         action=uniform(size, 2),
         reward=uniform(size),
         discount=np.full(size, 0.9, np.float32),
         next_image=image(),
-        next_vector=uniform(size, spec.vector_size),
+        next_vector=uniform(size, spec.vector_size + privileged),
         weight=np.ones(size, np.float32),
         index=np.arange(size),
     )

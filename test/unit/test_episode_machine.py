@@ -19,6 +19,7 @@ from av_td3_ros.driving.episode_machine import (
     Respawn,
 )
 from av_td3_ros.driving.route import Route
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 
 TICK = 50_000_000
 FRAME = np.zeros((2, 2), np.uint8)
@@ -270,3 +271,21 @@ def test_evaluation_sends_no_experience_and_starts_with_the_next_episode():
     graph.start().run(3)
     assert graph.machine.mode is Mode.EVALUATION
     assert len(graph.of(Experience)) == 3
+
+
+def test_what_the_learner_is_told_is_of_the_same_frame():
+    """Also where the next frame is there before the observation of this one."""
+    graph = Graph().start()
+    aside = [0.1, -0.2, 0.3, 5.0]
+    for step, y in enumerate(aside):
+        stamp = graph.stamp
+        graph.act(step=step)
+        graph.frame(x=graph.x + 0.3, speed=6.0, y=y)
+        graph.see(step=step, stamp=stamp)
+    graph.see()
+    told = graph.of(Experience)
+    assert [s.step_id for s in told] == [0, 1, 2, 3, 4]
+    assert told[-1].outcome is Outcome.TERMINATED
+    place = PRIVILEGED_NAMES.index('lateral_deviation')
+    wanted = [0.0, 0.05, -0.1, 0.15, 1.0]
+    assert [float(s.privileged[place]) for s in told] == pytest.approx(wanted)

@@ -59,7 +59,7 @@ OTHER = {
     'learner.network.encoder': ('nature_leaky', {}),
     'learner.network.shared_encoder': (False, {}),
     'learner.privileged_critics': (False, {}),
-    'learner.privileged_loss': (0.0, {}),
+    'learner.privileged_loss': (3.0, {}),
     'learner.network.pixels': ('unit', {}),
     'learner.network.feature_size': (24, {}),
     'learner.network.feature_head': ('relu', {}),

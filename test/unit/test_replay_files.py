@@ -151,7 +151,7 @@ def test_loads_into_another_capacity(tmp_path, storage, capacity, starts):
 def test_refuses_files_of_another_observation(tmp_path, storage):
     pair, _ = three_segments(tmp_path, storage)
     other = make(ObsSpec(3, 1, 2, ('index',)))
-    with pytest.raises(SpecError, match='must be of format 3, observation'):
+    with pytest.raises(SpecError, match='must be of format 4, observation'):
         other.load(tmp_path)
     with pytest.raises(SpecError, match='unreadable'):
         other.load(tmp_path / 'nothing')
@@ -214,7 +214,7 @@ def test_lost_priorities_begin_anew(tmp_path, harm):
 
 def test_refuses_files_of_another_storage(tmp_path):
     pair, _ = three_segments(tmp_path)
-    with pytest.raises(SpecError, match='storage compressed, got 3, .* and memory'):
+    with pytest.raises(SpecError, match='storage compressed, got 4, .* and memory'):
         pair.fresh(storage='compressed').load(tmp_path)
 
 

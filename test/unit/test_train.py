@@ -161,3 +161,14 @@ def test_versions_never_come_twice(tmp_path):
     trainer.save()
     again = run(tmp_path, **{'trainer.resume': True})
     assert again.version > 7 + 2000 * 0.75 / 50
+
+
+def test_what_the_learner_is_told_is_of_the_same_step_as_what_the_policy_sees(tmp_path):
+    """Every second point that it is told is one that a policy sees at twice the spacing."""
+    values = {'observation.waypoint_spacing': 4.0, 'observation.waypoints': 5}
+    trainer = run(tmp_path, **values)
+    rows = trainer.replay._ring.columns['vector'][: trainer.replay.count]
+    seen, told = rows[:, trainer.spec.vector.index('waypoint_0_x') :][:, :10], rows[:, -20:]
+    assert trainer.agent.privileged[0] == 'waypoint_0_x'
+    assert np.array_equal(seen.reshape(-1, 5, 2), told.reshape(-1, 10, 2)[:, 1::2])
+    assert (np.abs(np.diff(seen[:, 1])) > 1e-6).mean() > 0.5  # each step differs from the last

@@ -239,6 +239,7 @@ def _named_networks(agent: TD3) -> Iterator[None]:
     named = {ENCODER: [agent.critic_encoder.body, agent.target_critic_encoder.body]}
     named[MLP] = [agent.policy.actor, agent.target_policy.actor]
     named[MLP] += [*agent.critic.q, *agent.target_critic.q]
+    named[MLP] += [] if agent.predictor is None else [agent.predictor]
     opened: List[Any] = []
 
     def enter(name: str) -> None:

@@ -90,12 +90,11 @@ class Episode:
         whole = max(self.route.length - self._start_distance, 1e-6)
         return min(max((self._furthest - self._start_distance) / whole, 0.0), 1.0)
 
-    @property
     def privileged(self) -> np.ndarray:
         """
-        What only the critics see of where the vehicle is now, as ``PRIVILEGED`` of task_config.
+        Return what the learner is told of the vehicle beside its route, after the last step.
 
-        :returns: (n,) float32, normalised as the entries of an observation.
+        :returns: (23,) float32, ``PRIVILEGED_NAMES``, normalised as in an observation.
         """
         return preprocess.state_vector(PRIVILEGED, self._state, 0.0, self._tracker)[0]
 

@@ -302,7 +302,7 @@ class EpisodeMachine:
             result.outcome,
             None,
             None,
-            self._episode.privileged,
+            self._episode.privileged(),
         )
         steering, self._action, self._seen = self._action[0], None, False
         effects: List[Effect] = []
@@ -343,7 +343,7 @@ class EpisodeMachine:
             Outcome.CONTINUES,
             None,
             None,
-            self._episode.privileged,
+            self._episode.privileged(),
         )
         self._action, self._seen, self._version = None, False, 0
         self._hits, self._lane_invaded = [], False

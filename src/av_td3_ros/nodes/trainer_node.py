@@ -147,13 +147,12 @@ class TrainerNode(GraphNode):
     def on_transition(self, msg: Transition) -> None:
         """Take a step; what is too long is not kept, but its number is: the worker refuses it."""
         spec = self._trainer.spec
-        if (
-            len(msg.frame) > spec.height * spec.width
-            or len(msg.vector) > spec.vector_size
-            or len(msg.privileged) > len(PRIVILEGED_NAMES)
-        ):
+        if len(msg.frame) > spec.height * spec.width:
             msg.frame = array.array('B')
-            msg.vector = msg.privileged = array.array('f')
+        if len(msg.vector) > spec.vector_size:
+            msg.vector = array.array('f')
+        if len(msg.privileged) > len(PRIVILEGED_NAMES):
+            msg.privileged = array.array('f')
         self._enqueue(msg)
 
     def on_result(self, msg: EpisodeResult) -> None:

@@ -83,9 +83,10 @@ def load_transitions(path: Path, spec: ObsSpec, into: Any) -> Account:
     """
     Store the transitions of a bag, in their order.
 
-    Frame, vector, action, reward and outcome are bit for bit those that a trainer on the graph
-    stored; what it would not have stored, a repeated or a broken step, is left out in the same
-    way. An episode that the recording found under way is left out up to its next beginning.
+    Frame, vector, privileged entries, action, reward and outcome are bit for bit those that a
+    trainer on the graph stored; what it would not have stored, a repeated or a broken step, is
+    left out in the same way. An episode that the recording found under way is left out up to its
+    next beginning.
 
     :param path: a rosbag2 folder, or one MCAP file.
     :param spec: what its observations are; :func:`spec_of` reads it from the bag.

@@ -106,6 +106,11 @@ CURES: Dict[str, Cure] = {
         'An encoder that sees each image moved cannot learn its replay by heart.',
         ('learner.shift_pad',),
     ),
+    'privileged': Cure(
+        'privileged state',
+        'Critics and features learn from where the vehicle is, which the policy must see.',
+        ('learner.privileged_critics', 'learner.privileged_loss'),
+    ),
     'n_step': Cure(
         'n-step returns',
         'Rewards reach further back before values are learned from values.',

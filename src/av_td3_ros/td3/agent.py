@@ -1,9 +1,11 @@
 """
 TD3 (Fujimoto et al. 2018) from pixels; by default in the shape of DrQ-v2 (Yarats et al. 2021).
 
-By default one encoder, trained by the critic loss alone, and an actor that sees detached features:
-an update makes two encoder forwards and one backward. With encoders of their own, as in
-Stable-Baselines3, it makes twice as many. Every deviation is listed in ``docs/design/td3.md``.
+By default one encoder, trained with the critics, and an actor that sees detached features: an
+update makes two encoder forwards and one backward. With encoders of their own, as in
+Stable-Baselines3, it makes twice as many. What of the vehicle's place on its route the policy does
+not see, the critics do (Pinto et al. 2018), and the features learn to predict it. Every deviation
+is listed in ``docs/design/td3.md``.
 """
 
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from torch.profiler import record_function
 
 from av_td3_ros.datatypes import ObsSpec
 from av_td3_ros.learning_config import LearnerConfig
-from av_td3_ros.task_config import PRIVILEGED_NAMES
+from av_td3_ros.task_config import unseen
 from av_td3_ros.td3 import targets
 from av_td3_ros.td3.arithmetic import Arithmetic, autocast, FP32
 from av_td3_ros.td3.augment import random_shift
@@ -80,6 +82,8 @@ class TD3:
         """
         self.obs_spec = obs_spec
         self.config = config
+        # Names of the entries that a batch has behind the vector of the policy.
+        self.privileged = unseen(obs_spec) if config.sees_privileged else ()
         self.arithmetic = arithmetic
         self.updates = 0
         self._device = torch.device(device)
@@ -89,14 +93,15 @@ class TD3:
             torch.manual_seed(seed)
             self.policy = Policy(obs_spec, network)
             seen = self.policy.encoder.feature_size + obs_spec.vector_size
-            hidden = len(PRIVILEGED_NAMES)
+            more = len(self.privileged)
             self.critic = Critics(
                 config.target.critics,
-                seen + hidden if config.privileged_critics else seen,
+                seen + more if config.privileged_critics else seen,
                 (network.hidden_1, network.hidden_2),
                 network.critic_layer_norm,
             )
-            self.predictor = Predictor(seen, hidden) if config.privileged_loss else None
+            predicts = self.privileged and config.privileged_loss
+            self.predictor = Predictor(seen, more) if predicts else None
             self.critic_encoder = self.policy.encoder
             if not network.shared_encoder:
                 self.critic_encoder = Encoder(obs_spec.image_shape, network).eval()
@@ -172,6 +177,13 @@ class TD3:
     def _receive(self, batch: Batch) -> None:
         """Bring a batch to the device; a recorded update reads it at the same place each time."""
         arrays = _TensorBatch(*batch[: len(_TensorBatch._fields)])
+        expected = self.obs_spec.vector_size + len(self.privileged)
+        if arrays.vector.shape[1] != expected:
+            raise LearnerError(
+                f'a batch must have {expected} entries of the vector, those of {self.privileged} '
+                f'last, got {arrays.vector.shape[1]}; make the replay with '
+                'privileged=agent.privileged'
+            )
         fresh = [torch.as_tensor(array) for array in arrays]
         if self._device.type == 'cpu':
             self._inputs = tuple(fresh)
@@ -409,7 +421,7 @@ class TD3:
 
     def _trained(self) -> Tuple[nn.Module, ...]:
         """Return all that has a gradient; the predictor needs no target."""
-        return (*self._online().values(), *([self.predictor] if self.predictor else []))
+        return (*self._online().values(), *([] if self.predictor is None else [self.predictor]))
 
     def _targets(self) -> Dict[str, nn.Module]:
         return {

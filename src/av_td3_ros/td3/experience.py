@@ -37,7 +37,7 @@ def take(msg: Any, intake: Intake, into: Any, frame_shape: Tuple[int, int]) -> N
     frame = np.frombuffer(msg.frame, np.uint8)
     frame = frame.reshape(height, width) if frame.size == height * width else frame
     vector = np.asarray(msg.vector, np.float32)
-    privileged = np.asarray(msg.privileged, np.float32)
+    privileged = np.asarray(getattr(msg, 'privileged', ()), np.float32)  # not in older bags
     _check_bounds({'vector': vector, 'privileged': privileged}, float(msg.reward))
     if verdict is Verdict.BEGIN:
         into.begin(frame, vector, privileged)

@@ -13,7 +13,6 @@ termination.
 Threads may add and sample at the same time, ``td3/replay_ring.py``.
 """
 
-from dataclasses import replace
 import json
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
@@ -22,9 +21,15 @@ import numpy as np
 
 from av_td3_ros.datatypes import ACTION_SIZE, ObsSpec, Outcome, SpecError
 from av_td3_ros.learning_config import ReplayConfig
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.frames import DeviceFrames
 from av_td3_ros.td3.replay_batch import Batch, Draw
-from av_td3_ros.td3.replay_checks import check_observation, check_step, describe
+from av_td3_ros.td3.replay_checks import (
+    check_observation,
+    check_privileged,
+    check_step,
+    describe,
+)
 from av_td3_ros.td3.replay_files import pack, Segments, unpack
 from av_td3_ros.td3.replay_ring import Ring
 from av_td3_ros.td3.replay_state import read_state, SavedState, STATE
@@ -61,18 +66,18 @@ class ReplayBuffer:
             holds.
         :param device: torch device that uses the batches; frames of storage ``memory`` live there
             where they fit.
-        :param privileged: names of what only the critics see; it is stored and drawn behind the
-            vector.
+        :param privileged: names of ``PRIVILEGED_NAMES`` to keep; they are stored and drawn behind
+            the vector.
         :raises SpecError: where not even one transition would fit, or the mapped file has no
             folder or is of another observation, capacity or format.
         :raises OSError: where there is no room for the mapped file.
         """
-        self._privileged = len(privileged)
-        obs_spec = replace(obs_spec, vector=obs_spec.vector + privileged)
         self._spec, self._storage = obs_spec, config.storage
+        self._kept = [PRIVILEGED_NAMES.index(name) for name in privileged]
+        self._privileged = privileged
         self._n_step, self._discount = n_step, discount
         self._rng = np.random.default_rng(seed)
-        self._ring = Ring(obs_spec, config, folder, device)
+        self._ring = Ring(obs_spec, config, folder, device, privileged)
         self._segments = Segments(self._ring.columns, self._ring.frames)
         self._open = False
         self._ahead: Optional[Draw] = None
@@ -112,11 +117,12 @@ class ReplayBuffer:
 
         :param frame: (height, width) uint8.
         :param vector: (n,) float32, finite.
-        :param privileged: (p,) float32, finite; dropped where this replay keeps none.
+        :param privileged: (23,) float32, finite, as ``PRIVILEGED_NAMES`` of ``task_config``; what
+            this replay does not keep of it is dropped.
         :raises SpecError: where the data do not fit; nothing is stored then.
         """
-        vector = self._all_of(vector, privileged)
         check_observation(self._spec, frame, vector)
+        vector = self._with(vector, privileged)
         with self._ring.inserting:
             self.abort()
             action = np.zeros(ACTION_SIZE, np.float32)
@@ -140,11 +146,11 @@ class ReplayBuffer:
         :param outcome: how the step ended; all but ``CONTINUES`` end the episode.
         :param frame: (height, width) uint8, newest grey frame.
         :param vector: (n,) float32, finite.
-        :param privileged: (p,) float32, finite; dropped where this replay keeps none.
+        :param privileged: as in :meth:`begin`.
         :raises SpecError: where the data do not fit or no episode is open; nothing is stored then.
         """
-        vector = self._all_of(vector, privileged)
         check_observation(self._spec, frame, vector)
+        vector = self._with(vector, privileged)
         with self._ring.inserting:
             if not self._open:
                 raise SpecError(
@@ -155,16 +161,12 @@ class ReplayBuffer:
             self._ring.write(first, action, reward, outcome is Outcome.TERMINATED, frame, vector)
             self._open = outcome is Outcome.CONTINUES
 
-    def _all_of(self, vector: np.ndarray, privileged: np.ndarray) -> np.ndarray:
-        """Return what is stored of both."""
-        if not self._privileged:
+    def _with(self, vector: np.ndarray, privileged: np.ndarray) -> np.ndarray:
+        """Return a vector and behind it what is kept of the privileged entries."""
+        if not self._kept:
             return vector
-        if getattr(privileged, 'shape', None) != (self._privileged,):
-            raise SpecError(
-                f'privileged must be ({self._privileged},) float32, got {describe(privileged)}; '
-                'the episode manager must be of the same version'
-            )
-        return np.concatenate((vector, privileged))
+        check_privileged(privileged)
+        return np.concatenate((vector, privileged[self._kept]))
 
     def abort(self) -> None:
         """End the open episode at its last good observation, from which to bootstrap."""
@@ -288,7 +290,7 @@ class ReplayBuffer:
                 priorities.draws if priorities is not None else 0,
                 self._ahead,
             )
-            return state.to_dict(self._spec, self._storage)
+            return state.to_dict(self._spec, self._storage, self._privileged)
 
     def save(self, folder: Union[str, Path]) -> None:
         """
@@ -342,7 +344,7 @@ class ReplayBuffer:
         """
         folder, ring = Path(folder), self._ring
         self._check_folder(folder)
-        saved = read_state(folder, state, self._spec, self._storage)
+        saved = read_state(folder, state, self._spec, self._storage, self._privileged)
         with ring.inserting, ring.changed:
             ring.changed.wait_for(lambda: not ring.reading)
             if ring.file is not None:

@@ -10,11 +10,11 @@ class Batch(NamedTuple):
     Transitions for one update, as arrays.
 
     ``image``, ``next_image``: (B, stack, height, width) uint8, oldest first; tensors where frames
-    live on a GPU. ``vector``, ``next_vector``: (B, n + p) float32: what the policy sees, then what
-    only the critics see. ``action``: (B, 2) float32 in
-    [-1, 1]. ``reward``: (B,) float32, discounted sum of up to n_step rewards. ``discount``: (B,)
-    float32, gamma^k, or 0 where the last of those k steps terminated. ``weight``: (B,) float32,
-    importance in the loss, at most 1. ``index``: (B,) int64, names the start of each transition.
+    live on a GPU. ``vector``, ``next_vector``: (B, n + p) float32, the n entries that the policy
+    sees, then the p privileged ones that the replay keeps. ``action``: (B, 2) float32 in [-1, 1].
+    ``reward``: (B,) float32, discounted sum of up to n_step rewards. ``discount``: (B,) float32,
+    gamma^k, or 0 where the last of those k steps terminated. ``weight``: (B,) float32, importance
+    in the loss, at most 1. ``index``: (B,) int64, names the start of each transition.
     """
 
     image: Any

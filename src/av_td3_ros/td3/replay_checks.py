@@ -5,6 +5,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from av_td3_ros.datatypes import ACTION_SIZE, ObsSpec, Outcome, SpecError
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 
 MAX_REWARD = float(np.finfo(np.float32).max)
 
@@ -30,6 +31,23 @@ def check_observation(spec: ObsSpec, frame: np.ndarray, vector: np.ndarray) -> N
         )
     if not np.all(np.isfinite(vector)):
         raise SpecError(f'vector must be finite, got {vector.tolist()}')
+
+
+def check_privileged(privileged: np.ndarray) -> None:
+    """
+    Check what the judge of the episode knows beside the observation.
+
+    :param privileged: (23,) float32, finite, as ``PRIVILEGED_NAMES``.
+    :raises SpecError: where it is something else.
+    """
+    size = len(PRIVILEGED_NAMES)
+    if getattr(privileged, 'shape', None) != (size,) or privileged.dtype != np.float32:
+        raise SpecError(
+            f'privileged must be ({size},) float32, got {describe(privileged)}; the episode '
+            'manager, or the recording, must be of this version of av_td3_ros'
+        )
+    if not np.all(np.isfinite(privileged)):
+        raise SpecError(f'privileged must be finite, got {privileged.tolist()}')
 
 
 def check_step(action: np.ndarray, reward: float, outcome: Outcome) -> Tuple[np.ndarray, Outcome]:

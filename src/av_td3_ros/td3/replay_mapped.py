@@ -20,7 +20,7 @@ from av_td3_ros.datatypes import ObsSpec, SpecError
 from av_td3_ros.td3.storage import sync_folder
 
 NAME = 'replay.mapped'
-FORMAT = 1
+FORMAT = 2
 PAGE = 4096
 COUNTS_AT = 2048
 Columns = Dict[str, Tuple[Tuple[int, ...], type]]
@@ -29,7 +29,14 @@ Columns = Dict[str, Tuple[Tuple[int, ...], type]]
 class MappedFile:
     """Columns in a file of a folder, and how much of them holds."""
 
-    def __init__(self, folder: Path, spec: ObsSpec, capacity: int, columns: Columns) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: ObsSpec,
+        capacity: int,
+        columns: Columns,
+        privileged: Tuple[str, ...] = (),
+    ) -> None:
         """
         Open the file, or make it and reserve all its blocks.
 
@@ -37,12 +44,18 @@ class MappedFile:
         :param spec: what an observation is.
         :param capacity: rows of each column.
         :param columns: shape of a row and dtype by name, in the order of the file.
+        :param privileged: names of what is kept beside the observation.
         :raises SpecError: where the file is of another observation, capacity or format; it stays
             as it is then.
         :raises OSError: where there is no room for it; nothing is left behind then.
         """
         self.path = folder / NAME
-        about = {'format': FORMAT, 'observation': spec.digest, 'capacity': capacity}
+        about = {
+            'format': FORMAT,
+            'observation': spec.digest,
+            'privileged': len(privileged),
+            'capacity': capacity,
+        }
         places, size = {}, PAGE
         for name, (shape, dtype) in columns.items():
             places[name] = size

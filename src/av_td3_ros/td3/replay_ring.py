@@ -7,7 +7,7 @@ read; a slot is used again only when no reader needs it.
 
 from pathlib import Path
 from threading import Condition, RLock
-from typing import Any, List, Optional, Union
+from typing import Any, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Ring:
         config: ReplayConfig,
         folder: Union[str, Path, None] = None,
         device: str = 'cpu',
+        privileged: Tuple[str, ...] = (),
     ) -> None:
         """
         Reserve memory, or the mapped file; nothing is held yet.
@@ -48,7 +49,7 @@ class Ring:
         self.priorities = Priorities(config) if config.prioritised else None
         self._stack = spec.stack
         rows = {
-            'vector': ((spec.vector_size,), np.float32),
+            'vector': ((spec.vector_size + len(privileged),), np.float32),
             'action': ((ACTION_SIZE,), np.float32),
             'reward': ((), np.float32),
             'terminated': ((), np.bool_),
@@ -59,7 +60,7 @@ class Ring:
             if folder is None:
                 raise SpecError('replay of storage mapped must have a folder, got none')
             columns = {**rows, 'frame': (spec.frame_shape, np.uint8)}
-            self.file = MappedFile(Path(folder), spec, config.capacity, columns)
+            self.file = MappedFile(Path(folder), spec, config.capacity, columns, privileged)
             self.columns = {name: self.file.columns[name] for name in rows}
         else:
             self.columns = {

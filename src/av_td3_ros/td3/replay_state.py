@@ -3,14 +3,14 @@
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from av_td3_ros.datatypes import ObsSpec, SpecError
 from av_td3_ros.td3.replay_batch import Draw
 
-FORMAT = 3
+FORMAT = 4
 STATE = 'replay.json'
 
 
@@ -25,12 +25,15 @@ class SavedState(NamedTuple):
     prioritised_draws: int
     ahead: Optional[Draw]
 
-    def to_dict(self, spec: ObsSpec, storage: str) -> Dict[str, Any]:
+    def to_dict(
+        self, spec: ObsSpec, storage: str, privileged: Tuple[str, ...] = ()
+    ) -> Dict[str, Any]:
         """Return it as JSON data."""
         data = {
             'format': FORMAT,
             'storage': storage,
             'observation': spec.to_dict(),
+            'privileged': list(privileged),
             **self._asdict(),
         }
         data['ahead'] = self.ahead.to_dict() if self.ahead is not None else None
@@ -38,7 +41,11 @@ class SavedState(NamedTuple):
 
 
 def read_state(
-    folder: Path, data: Optional[Mapping[str, Any]], spec: ObsSpec, storage: str
+    folder: Path,
+    data: Optional[Mapping[str, Any]],
+    spec: ObsSpec,
+    storage: str,
+    privileged: Tuple[str, ...] = (),
 ) -> SavedState:
     """
     Return a saved state.
@@ -47,6 +54,7 @@ def read_state(
     :param data: from :meth:`SavedState.to_dict`; None for what the folder holds.
     :param spec: what it must be of.
     :param storage: likewise.
+    :param privileged: likewise, the names of what is kept beside the observation.
     :raises SpecError: where it is not, or cannot be read.
     """
     try:
@@ -62,6 +70,12 @@ def read_state(
         raise SpecError(
             'replay in {} must be of format {}, observation {} and storage {}, got {}, {} and {}; '
             'keep the settings of the run or remove the folder'.format(folder, *expected, *found)
+        )
+    if data.get('privileged') != list(privileged):
+        raise SpecError(
+            f'replay in {folder} must hold {len(privileged)} privileged entries, got '
+            f'{data.get("privileged")}; keep privileged_critics and privileged_loss of that run '
+            'or remove the folder'
         )
     try:
         state = SavedState(

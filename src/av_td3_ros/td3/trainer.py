@@ -20,7 +20,6 @@ from av_td3_ros.config import TrainerConfig
 from av_td3_ros.datatypes import Outcome
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
-from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import checkpoint, weights
 from av_td3_ros.td3.agent import LearnerError, TD3
 from av_td3_ros.td3.arithmetic import Arithmetic, choose, keep_memory
@@ -64,7 +63,7 @@ class Trainer:
             config.seed,
             folder=run.path / 'replay',
             device=config.device,
-            privileged=PRIVILEGED_NAMES if learner.sees_privileged else (),
+            privileged=self.agent.privileged,
         )
         self._prefetcher: Optional[Prefetcher] = None
         if config.replay.prefetch:
