@@ -165,7 +165,7 @@ class Critics(nn.Module):
         Build the MLPs.
 
         :param count: how many.
-        :param input_size: image features and entries of the vehicle-state vector.
+        :param input_size: image features, entries of the vehicle-state vector, privileged ones.
         :param hidden: units of both layers.
         :param layer_norm: whether each layer is followed by a LayerNorm.
         """
@@ -179,7 +179,7 @@ class Critics(nn.Module):
         Value actions by every critic.
 
         :param features: (B, feature_size) float32.
-        :param vector: (B, vector_size) float32.
+        :param vector: (B, n) float32, privileged entries last.
         :param action: (B, 2) float32, in [-1, 1].
         :returns: (critics, B) float32.
         """
