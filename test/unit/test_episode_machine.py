@@ -289,3 +289,14 @@ def test_what_the_learner_is_told_is_of_the_same_frame():
     place = PRIVILEGED_NAMES.index('lateral_deviation')
     wanted = [0.0, 0.05, -0.1, 0.15, 1.0]
     assert [float(s.privileged[place]) for s in told] == pytest.approx(wanted)
+
+
+def test_a_mode_that_is_set_during_a_reset_asks_for_a_route_of_its_own():
+    graph = Graph()
+    graph.frame(x=50.0)
+    assert len(graph.of(Respawn)) == 1
+    graph.machine.next_mode = Mode.EVALUATION
+    graph.frame(x=50.0)
+    assert len(graph.of(Respawn)) == 2
+    graph.start()
+    assert graph.machine.mode is Mode.EVALUATION and len(graph.of(Respawn)) == 2

@@ -134,6 +134,7 @@ class EpisodeMachine:
         self.aborts = 0
         self._episode: Optional[Episode] = None
         self._wanted: Optional[Route] = None
+        self._wanted_for = mode
         self._route: Optional[Tuple[int, Route]] = None
         self._last_stamp: Optional[int] = None
         self._asked_stamp: Optional[int] = None
@@ -316,8 +317,10 @@ class EpisodeMachine:
     def _reset_step(self, frame: _Frame) -> List[Effect]:
         effects: List[Effect] = []
         waited = 0 if self._asked_stamp is None else frame.stamp - self._asked_stamp
-        if self._wanted is None or waited > self._config.reset_timeout * NANOSECONDS:
+        is_other = self._wanted_for is not self.next_mode  # its routes are others
+        if self._wanted is None or is_other or waited > self._config.reset_timeout * NANOSECONDS:
             self._wanted, self._route, self._settled = self._new_route(), None, 0
+            self._wanted_for = self.next_mode
             self._asked_stamp = frame.stamp
             goal = self._wanted.points[-1]
             effects.append(Respawn(self._wanted.start, (float(goal[0]), float(goal[1]))))
