@@ -3,14 +3,16 @@ Draw the learning curves of groups of runs into one picture: each run thin, the 
 thick.
 
     python tools/plot_runs.py OUT.png fp32=a.csv,b.csv,c.csv bf16=d.csv,e.csv,f.csv
+    python tools/plot_runs.py --goals OUT.png now=a.csv before=b.csv
 
-The files are ``episodes.csv`` of run folders.
+It shows the return, or with ``--goals`` the share of episodes that reach their goal. The files are
+``episodes.csv`` of run folders.
 """
 
 import csv
 from pathlib import Path
 import sys
-from typing import List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import matplotlib
 import numpy as np
@@ -18,36 +20,39 @@ import numpy as np
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 
-SMOOTHED_OVER = 8  # episodes
+# What is drawn of an episode, its name, and the episodes that it is smoothed over.
+RETURN = (lambda row: float(row['episode_return'])), 'return', 8
+GOALS = (lambda row: 100.0 * (row['reason'] == 'goal')), 'goal reached, %', 30
 
 
-def curve(path: Path) -> Tuple[np.ndarray, np.ndarray]:
-    """Return environment steps and the mean return of the last episodes at each of them."""
+def curve(path: Path, value: Callable[[Dict[str, str]], float], over: int) -> Tuple:
+    """Return environment steps and the mean of the last episodes at each of them."""
     with path.open() as file:
         rows = [row for row in csv.DictReader(file) if row['outcome'] != 'aborted']
     steps = np.array([int(row['env_step']) for row in rows])
-    returns = np.array([float(row['episode_return']) for row in rows])
-    means = [returns[max(0, i + 1 - SMOOTHED_OVER) : i + 1].mean() for i in range(len(returns))]
+    values = np.array([value(row) for row in rows])
+    means = [values[max(0, i + 1 - over) : i + 1].mean() for i in range(len(values))]
     return steps, np.array(means)
 
 
 def main(arguments: List[str]) -> None:
     """Draw."""
-    out, *groups = arguments
+    value, name, over = GOALS if '--goals' in arguments else RETURN
+    out, *groups = (text for text in arguments if text != '--goals')
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout='constrained')
     for number, text in enumerate(groups):
         label, _, files = text.partition('=')
-        curves = [curve(Path(name)) for name in files.split(',')]
+        curves = [curve(Path(file), value, over) for file in files.split(',')]
         grid = np.linspace(
             max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves), 200
         )
-        for steps, returns in curves:
-            axes.plot(steps, returns, color=f'C{number}', alpha=0.35, linewidth=1.0)
-        mean = np.mean([np.interp(grid, steps, returns) for steps, returns in curves], axis=0)
+        for steps, means in curves:
+            axes.plot(steps, means, color=f'C{number}', alpha=0.35, linewidth=1.0)
+        mean = np.mean([np.interp(grid, steps, means) for steps, means in curves], axis=0)
         text = f'{label}, n = {len(curves)}'
         axes.plot(grid, mean, color=f'C{number}', linewidth=2.5, label=text)
     axes.set_xlabel('environment steps')
-    axes.set_ylabel(f'return, mean of the last {SMOOTHED_OVER} episodes')
+    axes.set_ylabel(f'{name}, mean of the last {over} episodes')
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc='upper left')
     for side in ('top', 'right'):
