@@ -1,5 +1,5 @@
 """
-Make training go wrong in known ways, in-process and small, and tell which alerts come and when.
+Make training go wrong in known ways, in-process, and tell which alerts come and when.
 
     python tools/provoke_alerts.py CASE DIR [KEY=VALUE...]
 
@@ -15,20 +15,17 @@ from typing import Any, Callable, Dict
 
 from av_td3_ros import presets
 from av_td3_ros.config import build_run, parse_assignment
+from av_td3_ros.driving import preprocess
 from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.task_config import observation_preset
 from av_td3_ros.td3.trainer import Trainer
 from av_td3_ros.train import train
 
-# Something goes wrong here: after warm-up, 300 updates and a first checkpoint.
+# Something goes wrong here: after warm-up, 100 updates and a first checkpoint; or where the policy
+# drives well, and has something to lose.
 MOMENT = 1400
-SMALL = {
-    'observation.height': 48,
-    'observation.width': 48,
-    'trainer.threads': 1,
-    'trainer.steps': 3000,
-    'trainer.checkpoint_every': 200,
-    'trainer.log_every': 25,
-}
+LATER = {'flipped_reward': 10_000, 'frozen_camera': 20_000}
+ALL = {'trainer.threads': 1, 'trainer.steps': 5000, 'trainer.checkpoint_every': 200}
 LEARNING_RATES = {
     f'trainer.learner.optimiser.{group}_lr': 0.1 for group in ('encoder', 'critic', 'actor')
 }
@@ -37,7 +34,9 @@ CASES: Dict[str, Dict[str, Any]] = {
     'diverging': {**presets.load('diverging'), 'trainer.steps': 2000},
     'learning_rate': LEARNING_RATES,
     'nan': {'trainer.replay.prefetch': False, 'trainer.health.on_halt': 'rollback'},
-    'flipped_reward': {},
+    'flipped_reward': {'trainer.steps': 20_000},
+    'flipped_from_the_start': {'trainer.steps': 10_000},
+    'frozen_camera': {**observation_preset('camera'), 'trainer.steps': 30_000},
     'huge_reward': {},
 }
 
@@ -65,7 +64,20 @@ def rewards_times(factor: float) -> Callable[[Trainer], None]:
     return spoil
 
 
+def frozen(trainer: Trainer) -> None:
+    """Let the camera show one picture from now on."""
+    look, kept = preprocess.grey_frame, []
+
+    def once(image: Any, config: Any) -> Any:
+        kept[:] = kept or [look(image, config)]
+        return kept[0]
+
+    preprocess.grey_frame = once
+
+
 FAULTS = {
+    'flipped_from_the_start': rewards_times(-1.0),
+    'frozen_camera': frozen,
     'nan': once_nan,
     'flipped_reward': rewards_times(-1.0),
     'huge_reward': rewards_times(1000.0),
@@ -75,12 +87,13 @@ FAULTS = {
 def main() -> None:
     """Run one case."""
     case, folder, *assignments = sys.argv[1:]
-    values = {**SMALL, **CASES[case], 'trainer.run_dir': folder}
+    values = {**ALL, **CASES[case], 'trainer.run_dir': folder}
     values.update(parse_assignment(text) for text in assignments)
+    moment = 0 if case.endswith('from_the_start') else LATER.get(case, MOMENT)
     spoiled = []
 
     def spoil(trainer: Trainer) -> None:
-        if case in FAULTS and not spoiled and trainer.env_steps >= MOMENT:
+        if case in FAULTS and not spoiled and trainer.env_steps >= moment:
             FAULTS[case](trainer)
             spoiled.append({'env_step': trainer.env_steps, 'updates': trainer.updates})
 

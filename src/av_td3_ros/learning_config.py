@@ -158,7 +158,7 @@ class LearnerConfig:
 
     @property
     def sees_privileged(self) -> bool:
-        """Whether learning needs what only the critics see."""
+        """Whether learning needs what the policy does not see."""
         return self.privileged_critics or self.privileged_loss > 0.0
 
 

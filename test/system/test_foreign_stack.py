@@ -188,6 +188,8 @@ def test_it_drives_a_route_by_remapping_alone(stack, tmp_path):
 
     driver.publish(Bool(data=True))
     stack.until(lambda: said('manual: the driver has taken over'), 'hands off')
+    images.clear()
+    stack.until(lambda: len(images) > 3, 'frames, and the commands still on their way')
     count = len(commands)
     images.clear()
     stack.until(lambda: len(images) > 10, 'frames without a command')

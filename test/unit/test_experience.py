@@ -16,13 +16,15 @@ class Store:
     """Remembers what it was given."""
 
     def __init__(self):
-        self.rewards, self.begun = [], 0
+        self.rewards, self.begun, self.told = [], 0, []
 
     def begin(self, frame, vector, privileged):
         self.begun += 1
+        self.told.append(privileged.tolist())
 
     def add(self, action, reward, outcome, frame, vector, privileged):
         self.rewards.append(reward)
+        self.told.append(privileged.tolist())
 
     def abort(self):
         raise AssertionError('nothing is broken here')
@@ -39,7 +41,7 @@ def step(number, **changed):
         'outcome': Outcome.CONTINUES,
         'frame': bytes(16),
         'vector': [0.5, -1.0],
-        'privileged': [0.5],
+        'privileged': [0.5 + number / 8],
     }
     return SimpleNamespace(**{**fields, **changed})
 
@@ -50,6 +52,7 @@ def test_what_an_episode_can_be_is_stored():
     for number, reward in enumerate(rewards):
         take(step(number, reward=reward), intake, store, SHAPE)
     assert store.begun == 1 and store.rewards == rewards[1:]
+    assert store.told == [[0.5], [0.625], [0.75], [0.875]]
 
 
 @pytest.mark.parametrize('number', [0, 1])

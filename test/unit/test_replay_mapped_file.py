@@ -39,8 +39,8 @@ def emptied(path):
     'harm, text',
     [
         (cut, 'must have .* bytes, got 5000'),
-        (scribbled, 'must be format 1, .* got a file without its description'),
-        (emptied, 'must be format 1, .* got a file without its description'),
+        (scribbled, 'must be format 2, .* got a file without its description'),
+        (emptied, 'must be format 2, .* got a file without its description'),
     ],
 )
 def test_refuses_a_file_that_is_damaged(tmp_path, harm, text):
@@ -77,7 +77,7 @@ def test_refuses_another_format(tmp_path):
     changed = json.dumps({**json.loads(text), 'format': 9}).encode()
     with path.open('r+b') as file:
         file.write(changed + b'\n')
-    with pytest.raises(SpecError, match='format 1, .* got format 9'):
+    with pytest.raises(SpecError, match='format 2, .* got format 9'):
         make(capacity=20, storage='mapped', folder=tmp_path)
 
 

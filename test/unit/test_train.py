@@ -90,6 +90,7 @@ def test_a_resumed_run_computes_as_it_did(tmp_path, monkeypatch):
         {'trainer.replay.prioritised': True},
         {'trainer.replay.storage': 'compressed'},
         {'trainer.replay.storage': 'mapped'},
+        {'trainer.observation.waypoints': 0},
     ],
 )
 def test_a_resumed_learner_has_the_same_bits(tmp_path, options):

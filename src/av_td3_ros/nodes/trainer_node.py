@@ -145,7 +145,7 @@ class TrainerNode(GraphNode):
         return reply
 
     def on_transition(self, msg: Transition) -> None:
-        """Take a step; what is too long is not kept, but its number is: the worker refuses it."""
+        """Take a step; what is too long is not kept, but its number is: the worker judges it."""
         spec = self._trainer.spec
         if len(msg.frame) > spec.height * spec.width:
             msg.frame = array.array('B')

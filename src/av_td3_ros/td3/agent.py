@@ -282,7 +282,7 @@ class TD3:
         return features.detach(), metrics, step.finite
 
     def _prediction_error(self, features: Tensor, vector: Tensor) -> Optional[Tensor]:
-        """Return how wrong the features are of what only the critics see; None: nobody asks."""
+        """Return how wrong the features are of what the policy does not see; None: nobody asks."""
         if self.predictor is None:
             return None
         predicted = self.predictor(features, self._seen_by_policy(vector))

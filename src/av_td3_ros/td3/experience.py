@@ -25,7 +25,7 @@ def take(msg: Any, intake: Intake, into: Any, frame_shape: Tuple[int, int]) -> N
     :param into: what has ``begin``, ``add`` and ``abort`` of the replay.
     :param frame_shape: (height, width).
     :raises SpecError: where the data do not fit, or lie beyond what an observation or a reward can
-        be: one such number in the replay would spoil the learner for good.
+        be, kept or not: one such number in the replay would spoil the learner for good.
     """
     verdict = intake.accept(msg.publisher, msg.sequence, msg.episode_id, msg.step_id)
     if verdict is Verdict.IGNORE:

@@ -90,7 +90,7 @@ def _check(
         if wanted != got:
             raise LearnerError(
                 f'learner state {name} must be {wanted}, got {got}; the settings of '
-                'learner must be those of that run (target, privileged_*, average_share)'
+                'learner must be those of that run (network, target, privileged_*, average_share)'
             )
 
 

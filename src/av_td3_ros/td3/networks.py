@@ -132,7 +132,7 @@ class Actor(nn.Module):
 
 
 class Predictor(nn.Module):
-    """Features and vehicle-state vector to what only the critics see: trains the encoder alone."""
+    """Features and vehicle-state vector to what the policy does not see: trains the encoder."""
 
     def __init__(self, input_size: int, size: int) -> None:
         """

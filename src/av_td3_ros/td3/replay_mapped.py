@@ -53,7 +53,7 @@ class MappedFile:
         about = {
             'format': FORMAT,
             'observation': spec.digest,
-            'privileged': len(privileged),
+            'privileged': ' '.join(privileged) or 'none',
             'capacity': capacity,
         }
         places, size = {}, PAGE
