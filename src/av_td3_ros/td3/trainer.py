@@ -106,7 +106,7 @@ class Trainer:
         Take the first observation of an episode.
 
         :param frame: (height, width) uint8. :param vector: (n,) float32, what the policy sees.
-        :param privileged: (23,) float32, ``PRIVILEGED_NAMES``; kept as far as the learner wants it.
+        :param privileged: (23,) float32, ``PRIVILEGED_NAMES``; the learner may want less.
         """
         self.replay.begin(frame, vector, privileged)
 
