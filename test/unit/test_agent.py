@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from av_td3_ros.datatypes import ObsSpec
-from av_td3_ros.td3.agent import LearnerError, TD3
+from av_td3_ros.td3.agent import TD3
+from av_td3_ros.td3.learner_state import LearnerError
 from av_td3_ros.td3.metrics import (
     ACTOR_METRICS,
     CRITIC_METRICS,

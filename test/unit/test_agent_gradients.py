@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from av_td3_ros.td3.agent import LearnerError, TD3
+from av_td3_ros.td3.agent import TD3
+from av_td3_ros.td3.learner_state import LearnerError
 from av_td3_ros.td3.metrics import ACTOR_METRICS, CRITIC_METRICS
 from learners import changed, EXACT, make_batch, small, snapshot, SPEC, STILL
 

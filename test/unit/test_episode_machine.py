@@ -9,15 +9,15 @@ import pytest
 
 from av_td3_ros.config import EpisodeConfig, TerminationConfig
 from av_td3_ros.datatypes import Outcome, Pose, VehicleState
-from av_td3_ros.driving.episode_machine import (
+from av_td3_ros.driving.episode_effects import (
     Ended,
-    EpisodeMachine,
     Experience,
     FrameState,
     Mode,
     Phase,
     Respawn,
 )
+from av_td3_ros.driving.episode_machine import EpisodeMachine
 from av_td3_ros.driving.route import Route
 from av_td3_ros.task_config import PRIVILEGED_NAMES
 

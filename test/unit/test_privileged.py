@@ -14,7 +14,8 @@ from av_td3_ros.driving.route import Route
 from av_td3_ros.learning_config import ReplayConfig
 from av_td3_ros.options import build
 from av_td3_ros.task_config import OBSERVATIONS, PRIVILEGED_NAMES, unseen
-from av_td3_ros.td3.agent import LearnerError, TD3
+from av_td3_ros.td3.agent import TD3
+from av_td3_ros.td3.learner_state import LearnerError
 from av_td3_ros.td3.replay import ReplayBuffer
 from learners import EXACT, make_batch, PRIVILEGED, SEEING, small, SPEC
 

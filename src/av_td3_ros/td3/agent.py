@@ -10,7 +10,7 @@ is listed in ``docs/design/td3.md``.
 
 from contextlib import contextmanager
 import math
-from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -20,13 +20,12 @@ from torch.profiler import record_function
 
 from av_td3_ros.datatypes import ObsSpec
 from av_td3_ros.learning_config import LearnerConfig
-from av_td3_ros.task_config import unseen
 from av_td3_ros.td3 import targets
 from av_td3_ros.td3.arithmetic import Arithmetic, autocast, FP32
 from av_td3_ros.td3.augment import random_shift
 from av_td3_ros.td3.averaging import Average
 from av_td3_ros.td3.graphs import Recorder
-from av_td3_ros.td3.learner_state import collect, LearnerError, restore
+from av_td3_ros.td3.learner_state import collect, restore
 from av_td3_ros.td3.metrics import SATURATED
 from av_td3_ros.td3.networks import (
     Critics,
@@ -39,24 +38,12 @@ from av_td3_ros.td3.networks import (
 )
 from av_td3_ros.td3.optimiser import Group, Optimiser
 from av_td3_ros.td3.replay import Batch
+from av_td3_ros.td3.tensors import report_not_finite, Sight, spread, TensorBatch
 
 LOSSES = {
     'huber': functional.smooth_l1_loss,
     'mse': functional.mse_loss,
 }
-
-
-class _TensorBatch(NamedTuple):
-    """A :class:`Batch` on the device, without its index; images become normalised pixels."""
-
-    image: Tensor
-    vector: Tensor
-    action: Tensor
-    reward: Tensor
-    discount: Tensor
-    next_image: Tensor
-    next_vector: Tensor
-    weight: Tensor
 
 
 class TD3:
@@ -82,8 +69,8 @@ class TD3:
         """
         self.obs_spec = obs_spec
         self.config = config
-        # Names of the entries that a batch has behind the vector of the policy.
-        self.privileged = unseen(obs_spec) if config.sees_privileged else ()
+        self._sight = Sight(obs_spec, config)
+        self.privileged = self._sight.privileged  # what a batch has behind the policy's vector
         self.arithmetic = arithmetic
         self.updates = 0
         self._device = torch.device(device)
@@ -92,16 +79,16 @@ class TD3:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.policy = Policy(obs_spec, network)
-            seen = self.policy.encoder.feature_size + obs_spec.vector_size
-            more = len(self.privileged)
+            features = self.policy.encoder.feature_size
             self.critic = Critics(
                 config.target.critics,
-                seen + more if config.privileged_critics else seen,
+                features + self._sight.critic_size,
                 (network.hidden_1, network.hidden_2),
                 network.critic_layer_norm,
             )
-            predicts = self.privileged and config.privileged_loss
-            self.predictor = Predictor(seen, more) if predicts else None
+            self.predictor = None
+            if self.privileged and config.privileged_loss:
+                self.predictor = Predictor(features + obs_spec.vector_size, len(self.privileged))
             self.critic_encoder = self.policy.encoder
             if not network.shared_encoder:
                 self.critic_encoder = Encoder(obs_spec.image_shape, network).eval()
@@ -152,7 +139,7 @@ class TD3:
         metrics = dict(zip(self._names[with_actor, account], values.tolist()))
         finite = metrics.pop('finite')
         if not finite:
-            self._report_not_finite(metrics)
+            report_not_finite(metrics, self.updates + 1)
         if with_actor:  # targets are as slow as the policy (TD3, section 5.2)
             self._recorder.call('polyak', self._move_targets)
             if self._average is not None:
@@ -176,14 +163,8 @@ class TD3:
 
     def _receive(self, batch: Batch) -> None:
         """Bring a batch to the device; a recorded update reads it at the same place each time."""
-        arrays = _TensorBatch(*batch[: len(_TensorBatch._fields)])
-        expected = self.obs_spec.vector_size + len(self.privileged)
-        if arrays.vector.shape[1] != expected:
-            raise LearnerError(
-                f'a batch must have {expected} entries of the vector, those of {self.privileged} '
-                f'last, got {arrays.vector.shape[1]}; make the replay with '
-                'privileged=agent.privileged'
-            )
+        self._sight.check(batch)
+        arrays = TensorBatch(*batch[: len(TensorBatch._fields)])
         fresh = [torch.as_tensor(array) for array in arrays]
         if self._device.type == 'cpu':
             self._inputs = tuple(fresh)
@@ -203,7 +184,7 @@ class TD3:
         :returns: the metrics, and at the end whether all was finite; names in ``self._names``.
         """
         with record_function('prepare'):
-            data = self._augmented(_TensorBatch(*self._inputs))
+            data = self._augmented(TensorBatch(*self._inputs))
         with self._training():
             features, metrics, finite = self._update_critic(data, account)
             if with_actor:
@@ -218,7 +199,7 @@ class TD3:
             for name, online in self._online().items():
                 polyak(online, self._targets()[name], self.config.tau)
 
-    def _augmented(self, data: _TensorBatch) -> _TensorBatch:
+    def _augmented(self, data: TensorBatch) -> TensorBatch:
         pad, encoder = self.config.shift_pad, self.critic_encoder
         encoder.channels_last = self.arithmetic.channels_last
         with autocast(self.arithmetic, self._device):  # once: all encoders want the same pixels
@@ -229,31 +210,31 @@ class TD3:
             )
 
     @torch.no_grad()
-    def _target(self, data: _TensorBatch) -> Tensor:
+    def _target(self, data: TensorBatch) -> Tensor:
         """Return the value that all critics learn, (B,) float32: TD3, equations 10 and 14."""
         config = self.config.target
         features, _ = self._encode(self.target_policy.encoder, data.next_image)
-        action = self.target_policy.actor(features, self._seen_by_policy(data.next_vector)).action
+        action = self.target_policy.actor(features, self._sight.of_policy(data.next_vector)).action
         if config.noise > 0.0:
             noise = torch.randn(action.shape, generator=self.generator, device=self._device)
             noise = (config.noise * noise).clamp_(-config.noise_clip, config.noise_clip)
             action = (action + noise).clamp_(-1.0, 1.0)
         if not self.config.network.shared_encoder:
             features, _ = self._encode(self.target_critic_encoder, data.next_image)
-        values = self.target_critic(features, self._seen_by_critics(data.next_vector), action)
+        values = self.target_critic(features, self._sight.of_critics(data.next_vector), action)
         value = self._combine(values, config.weight, self._last_gap)
         if config.clip_to_seen:
             value = value.clamp(self._bounds[0], self._bounds[1])
         return data.reward + data.discount * value
 
     def _update_critic(
-        self, data: _TensorBatch, account: bool
+        self, data: TensorBatch, account: bool
     ) -> Tuple[Tensor, Dict[str, Tensor], Tensor]:
         with record_function('target'):
             target = self._target(data)
         with record_function('critic_forward'):
             features, unbounded = self._encode(self.critic_encoder, data.image)
-            values = self.critic(features, self._seen_by_critics(data.vector), data.action)
+            values = self.critic(features, self._sight.of_critics(data.vector), data.action)
             each = self._loss(values, target.expand_as(values), reduction='none')
             loss = (each * data.weight).mean(dim=1).sum()
             error = self._prediction_error(features, data.vector)
@@ -267,7 +248,7 @@ class TD3:
             self._remember(step.finite, gap, target)
             metrics = {
                 'critic_loss': loss,
-                **_spread('q_replay', values[0]),
+                **spread('q_replay', values[0]),
                 'q_target_mean': target.mean(),
                 'q_difference': gap,
                 'td_error': errors[0].mean(),
@@ -285,14 +266,8 @@ class TD3:
         """Return how wrong the features are of what the policy does not see; None: nobody asks."""
         if self.predictor is None:
             return None
-        predicted = self.predictor(features, self._seen_by_policy(vector))
-        return functional.mse_loss(predicted, vector[:, self.obs_spec.vector_size :])
-
-    def _seen_by_policy(self, vector: Tensor) -> Tensor:
-        return vector[:, : self.obs_spec.vector_size]
-
-    def _seen_by_critics(self, vector: Tensor) -> Tensor:
-        return vector if self.config.privileged_critics else self._seen_by_policy(vector)
+        predicted = self.predictor(features, self._sight.of_policy(vector))
+        return functional.mse_loss(predicted, self._sight.hidden_from_policy(vector))
 
     def _remember(self, finite: Tensor, gap: Tensor, target: Tensor) -> None:
         """Keep what later targets depend on, unless this update went wrong."""
@@ -302,7 +277,7 @@ class TD3:
         self._seen.copy_(torch.where(finite, torch.stack([low, high]), self._seen))
 
     def _update_actor(
-        self, data: _TensorBatch, features: Tensor, allowed: Tensor, account: bool
+        self, data: TensorBatch, features: Tensor, allowed: Tensor, account: bool
     ) -> Tuple[Dict[str, Tensor], Tensor]:
         """
         Update the actor.
@@ -313,15 +288,15 @@ class TD3:
         with record_function('actor'):
             metrics = {}
             if self.config.network.shared_encoder:
-                pre_tanh, action = self.policy.actor(features, self._seen_by_policy(data.vector))
+                pre_tanh, action = self.policy.actor(features, self._sight.of_policy(data.vector))
             else:
                 own, unbounded = self._encode(self.policy.encoder, data.image)
-                pre_tanh, action = self.policy.actor(own, self._seen_by_policy(data.vector))
+                pre_tanh, action = self.policy.actor(own, self._sight.of_policy(data.vector))
                 metrics['actor_feature_l2'] = unbounded.detach().norm(dim=1).mean()
                 metrics['actor_feature_l2_seen'] = own.detach().norm(dim=1).mean()
                 with torch.no_grad():  # the critics' encoder has moved, and TD3 values by it now
                     features, _ = self._encode(self.critic_encoder, data.image)
-            q = self.critic.first(features, self._seen_by_critics(data.vector), action)
+            q = self.critic.first(features, self._sight.of_critics(data.vector), action)
             bound = self.config.actor_q_clamp
             climbed = q.clamp(-bound, bound) if bound else q
             loss = self.config.pre_tanh_penalty * pre_tanh.square().mean() - climbed.mean()
@@ -330,7 +305,7 @@ class TD3:
             metrics.update(
                 {
                     'actor_loss': loss,
-                    **_spread('q_policy', q),
+                    **spread('q_policy', q),
                     'tanh_saturation': (pre_tanh.abs() > SATURATED).float().mean(),
                     'action_std': action.std(dim=0, correction=0).mean(),
                     **step.metrics,
@@ -355,14 +330,6 @@ class TD3:
         finally:
             for module in online:
                 module.eval()
-
-    def _report_not_finite(self, metrics: Mapping[str, float]) -> None:
-        wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
-        name = wrong[0] if wrong else 'gradient'
-        raise LearnerError(
-            f'{name} must be finite, got {metrics.get(name, math.nan)} in update '
-            f'{self.updates + 1}; that step was not taken'
-        )
 
     # -- parts ------------------------------------------------------------------------------------
 
@@ -429,15 +396,3 @@ class TD3:
             'critic': self.target_critic,
             'critic_encoder': self.target_critic_encoder,
         }
-
-
-def _spread(name: str, values: Tensor) -> Dict[str, Tensor]:
-    """Return mean, extremes and standard deviation of a batch of values, (B,) float32."""
-    std, mean = torch.std_mean(values, correction=0)
-    low, high = torch.aminmax(values)
-    return {
-        f'{name}_mean': mean,
-        f'{name}_min': low,
-        f'{name}_max': high,
-        f'{name}_std': std,
-    }

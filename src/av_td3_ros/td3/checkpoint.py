@@ -21,7 +21,8 @@ import safetensors.torch
 
 from av_td3_ros.datatypes import ObsSpec, SpecError
 from av_td3_ros.td3 import weights
-from av_td3_ros.td3.agent import LearnerError, TD3
+from av_td3_ros.td3.agent import TD3
+from av_td3_ros.td3.learner_state import LearnerError
 from av_td3_ros.td3.networks import Policy
 from av_td3_ros.td3.replay import ReplayBuffer
 from av_td3_ros.td3.storage import replace_bytes, sync_folder, write_bytes

@@ -24,12 +24,7 @@ from av_td3_ros.learning_config import ReplayConfig
 from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.frames import DeviceFrames
 from av_td3_ros.td3.replay_batch import Batch, Draw
-from av_td3_ros.td3.replay_checks import (
-    check_observation,
-    check_privileged,
-    check_step,
-    describe,
-)
+from av_td3_ros.td3.replay_checks import check_errors, check_step, checked_vector
 from av_td3_ros.td3.replay_files import pack, Segments, unpack
 from av_td3_ros.td3.replay_ring import Ring
 from av_td3_ros.td3.replay_state import read_state, SavedState, STATE
@@ -121,8 +116,7 @@ class ReplayBuffer:
             this replay does not keep of it is dropped.
         :raises SpecError: where the data do not fit; nothing is stored then.
         """
-        check_observation(self._spec, frame, vector)
-        vector = self._with(vector, privileged)
+        vector = checked_vector(self._spec, frame, vector, privileged, self._kept)
         with self._ring.inserting:
             self.abort()
             action = np.zeros(ACTION_SIZE, np.float32)
@@ -149,8 +143,7 @@ class ReplayBuffer:
         :param privileged: as in :meth:`begin`.
         :raises SpecError: where the data do not fit or no episode is open; nothing is stored then.
         """
-        check_observation(self._spec, frame, vector)
-        vector = self._with(vector, privileged)
+        vector = checked_vector(self._spec, frame, vector, privileged, self._kept)
         with self._ring.inserting:
             if not self._open:
                 raise SpecError(
@@ -160,13 +153,6 @@ class ReplayBuffer:
             first = int(self._ring.columns['first'][(self._ring.count - 1) % self.capacity])
             self._ring.write(first, action, reward, outcome is Outcome.TERMINATED, frame, vector)
             self._open = outcome is Outcome.CONTINUES
-
-    def _with(self, vector: np.ndarray, privileged: np.ndarray) -> np.ndarray:
-        """Return a vector and behind it what is kept of the privileged entries."""
-        if not self._kept:
-            return vector
-        check_privileged(privileged)
-        return np.concatenate((vector, privileged[self._kept]))
 
     def abort(self) -> None:
         """End the open episode at its last good observation, from which to bootstrap."""
@@ -266,11 +252,7 @@ class ReplayBuffer:
         if priorities is None:
             raise SpecError('priorities must be switched on with replay.prioritised, got false')
         index, td_error = np.asarray(index), np.asarray(td_error, np.float64)
-        if index.shape != td_error.shape or not np.all(np.isfinite(td_error)):
-            raise SpecError(
-                f'td_error must be {index.shape} finite numbers, got {describe(td_error)} with '
-                f'{int(np.sum(~np.isfinite(td_error)))} that are not'
-            )
+        check_errors(index, td_error)
         with self._ring.changed:
             held = (index >= self._ring.oldest) & (index < self._ring.count)
             priorities.update(index[held] % self.capacity, td_error[held])
@@ -306,7 +288,7 @@ class ReplayBuffer:
             own.
         """
         folder, ring = Path(folder), self._ring
-        self._check_folder(folder)
+        ring.check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with ring.inserting:
             if ring.file is not None:
@@ -343,7 +325,7 @@ class ReplayBuffer:
             at all; nothing is changed then.
         """
         folder, ring = Path(folder), self._ring
-        self._check_folder(folder)
+        ring.check_folder(folder)
         saved = read_state(folder, state, self._spec, self._storage, self._privileged)
         with ring.inserting, ring.changed:
             ring.changed.wait_for(lambda: not ring.reading)
@@ -410,11 +392,3 @@ class ReplayBuffer:
             read = saved['priority'][place[known]]
             priority[known] = np.where(np.isfinite(read) & (read >= 0.0), read, 0.0)
         self._ring.priorities.restore(starts % self.capacity, priority, largest, draws)
-
-    def _check_folder(self, folder: Path) -> None:
-        file = self._ring.file
-        if file is not None and folder.resolve() != file.path.parent.resolve():
-            raise SpecError(
-                f'replay of storage mapped must stay in its folder {file.path.parent}, got '
-                f'{folder}'
-            )

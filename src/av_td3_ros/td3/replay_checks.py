@@ -1,6 +1,6 @@
 """What may enter the replay."""
 
-from typing import Any, Tuple
+from typing import Any, Sequence, Tuple
 
 import numpy as np
 
@@ -33,13 +33,27 @@ def check_observation(spec: ObsSpec, frame: np.ndarray, vector: np.ndarray) -> N
         raise SpecError(f'vector must be finite, got {vector.tolist()}')
 
 
-def check_privileged(privileged: np.ndarray) -> None:
+def checked_vector(
+    spec: ObsSpec,
+    frame: np.ndarray,
+    vector: np.ndarray,
+    privileged: np.ndarray,
+    kept: Sequence[int],
+) -> np.ndarray:
     """
-    Check what the judge of the episode knows beside the observation.
+    Check an observation, and return its vector with what is kept of the privileged entries.
 
-    :param privileged: (23,) float32, finite, as ``PRIVILEGED_NAMES``.
-    :raises SpecError: where it is something else.
+    :param frame: (height, width) uint8.
+    :param vector: (n,) float32, finite.
+    :param privileged: (23,) float32, finite, as ``PRIVILEGED_NAMES``; not looked at where none is
+        kept.
+    :param kept: which of them, p.
+    :returns: (n + p,) float32.
+    :raises SpecError: where something else is given.
     """
+    check_observation(spec, frame, vector)
+    if not kept:
+        return vector
     size = len(PRIVILEGED_NAMES)
     if getattr(privileged, 'shape', None) != (size,) or privileged.dtype != np.float32:
         raise SpecError(
@@ -48,6 +62,7 @@ def check_privileged(privileged: np.ndarray) -> None:
         )
     if not np.all(np.isfinite(privileged)):
         raise SpecError(f'privileged must be finite, got {privileged.tolist()}')
+    return np.concatenate((vector, privileged[kept]))
 
 
 def check_step(action: np.ndarray, reward: float, outcome: Outcome) -> Tuple[np.ndarray, Outcome]:
@@ -69,6 +84,15 @@ def check_step(action: np.ndarray, reward: float, outcome: Outcome) -> Tuple[np.
     except ValueError:
         known = [int(value) for value in Outcome]
         raise SpecError(f'outcome must be one of {known}, got {outcome}') from None
+
+
+def check_errors(index: np.ndarray, td_error: np.ndarray) -> None:
+    """:raises SpecError: where there is not one finite TD error for each index."""
+    if index.shape != td_error.shape or not np.all(np.isfinite(td_error)):
+        raise SpecError(
+            f'td_error must be {index.shape} finite numbers, got {describe(td_error)} with '
+            f'{int(np.sum(~np.isfinite(td_error)))} that are not'
+        )
 
 
 def describe(value: Any) -> str:

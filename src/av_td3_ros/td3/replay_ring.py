@@ -158,6 +158,14 @@ class Ring:
             self._head, self._tail = 0, len(starts)
             self._forget_starts()
 
+    def check_folder(self, folder: Path) -> None:
+        """:raises SpecError: where it is not that of the mapped file, if there is one."""
+        if self.file is not None and folder.resolve() != self.file.path.parent.resolve():
+            raise SpecError(
+                f'replay of storage mapped must stay in its folder {self.file.path.parent}, got '
+                f'{folder}'
+            )
+
     # -- reading ----------------------------------------------------------------------------------
 
     def __len__(self) -> int:

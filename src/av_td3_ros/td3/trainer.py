@@ -21,12 +21,13 @@ from av_td3_ros.datatypes import Outcome
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3 import checkpoint, weights
-from av_td3_ros.td3.agent import LearnerError, TD3
+from av_td3_ros.td3.agent import TD3
 from av_td3_ros.td3.arithmetic import Arithmetic, choose, keep_memory
 from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.exploration import Exploration
 from av_td3_ros.td3.health import Alert
 from av_td3_ros.td3.health_guard import Guard, HALTED
+from av_td3_ros.td3.learner_state import LearnerError
 from av_td3_ros.td3.metrics import COLUMNS, Rate, Record, reward_shares
 from av_td3_ros.td3.prefetch import Prefetcher
 from av_td3_ros.td3.replay import ReplayBuffer
