@@ -22,11 +22,12 @@ from av_td3_ros.cli import bench_peer
 from av_td3_ros.cli.bench_learner import Case, PEER, SAME, Settings, Turn
 from av_td3_ros.config import build_run, RunConfig
 from av_td3_ros.datatypes import ACTION_SIZE, ObsSpec, Outcome
-from av_td3_ros.task_config import PRIVILEGED_NAMES, unseen
+from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.agent import TD3
 from av_td3_ros.td3.arithmetic import Arithmetic, choose, keep_memory
 from av_td3_ros.td3.prefetch import Prefetcher
 from av_td3_ros.td3.replay import Batch, ReplayBuffer
+from av_td3_ros.td3.tensors import Sight
 
 EPISODE = 200
 POLICY_DELAY = 2  # of both: a turn is a whole number of these
@@ -247,7 +248,7 @@ def filled(config: RunConfig, preset: str, settings: Settings) -> ReplayBuffer:
         learner.discount,
         settings.seed,
         device=settings.device,
-        privileged=unseen(spec) if learner.sees_privileged else (),
+        privileged=Sight(spec, learner).privileged,
     )
     vector = np.zeros(spec.vector_size, np.float32)
     privileged = np.zeros(len(PRIVILEGED_NAMES), np.float32)

@@ -23,14 +23,7 @@ def check_observation(spec: ObsSpec, frame: np.ndarray, vector: np.ndarray) -> N
             f'frame must be {spec.frame_shape} uint8, got {describe(frame)}; check '
             'observation.param.yaml'
         )
-    size = spec.vector_size
-    if getattr(vector, 'shape', None) != (size,) or vector.dtype != np.float32:
-        raise SpecError(
-            f'vector must be ({size},) float32, got {describe(vector)}; check '
-            'observation.param.yaml'
-        )
-    if not np.all(np.isfinite(vector)):
-        raise SpecError(f'vector must be finite, got {vector.tolist()}')
+    _check_entries('vector', vector, spec.vector_size, 'check observation.param.yaml')
 
 
 def checked_vector(
@@ -54,15 +47,16 @@ def checked_vector(
     check_observation(spec, frame, vector)
     if not kept:
         return vector
-    size = len(PRIVILEGED_NAMES)
-    if getattr(privileged, 'shape', None) != (size,) or privileged.dtype != np.float32:
-        raise SpecError(
-            f'privileged must be ({size},) float32, got {describe(privileged)}; the episode '
-            'manager, or the recording, must be of this version of av_td3_ros'
-        )
-    if not np.all(np.isfinite(privileged)):
-        raise SpecError(f'privileged must be finite, got {privileged.tolist()}')
+    where = 'the episode manager, or the recording, must be of this version of av_td3_ros'
+    _check_entries('privileged', privileged, len(PRIVILEGED_NAMES), where)
     return np.concatenate((vector, privileged[kept]))
+
+
+def _check_entries(name: str, values: np.ndarray, size: int, where: str) -> None:
+    if getattr(values, 'shape', None) != (size,) or values.dtype != np.float32:
+        raise SpecError(f'{name} must be ({size},) float32, got {describe(values)}; {where}')
+    if not np.all(np.isfinite(values)):
+        raise SpecError(f'{name} must be finite, got {values.tolist()}')
 
 
 def check_step(action: np.ndarray, reward: float, outcome: Outcome) -> Tuple[np.ndarray, Outcome]:
