@@ -19,7 +19,6 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TextI
 from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
 from av_td3_msgs.srv import SetPaused
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import GetState
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -29,15 +28,13 @@ import yaml
 from av_td3_ros import graph
 from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_qos
 from av_td3_ros.config import RunConfig, TrainerConfig
-from av_td3_ros.nodes import shared_memory
+from av_td3_ros.nodes import shared_memory, twin
 from av_td3_ros.nodes.base import SUPERVISED
 from av_td3_ros.options import to_flat
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 CALL_PERIOD = 1.0
-DISCOVERY_TIME = 1.5
-TWIN_TIMEOUT = 6.0
 MAX_RESTARTS = 3
 
 
@@ -165,9 +162,12 @@ class Supervisor:
             self.members[spec.name].write_parameters(getattr(run, spec.name))
         self._run = run
         self._shared_memory = shared_memory.snapshot()
+        self._claim = twin.DomainClaim(twin.domain())
 
     def __enter__(self) -> 'Supervisor':
         """Start the graph; leave nothing behind where that fails."""
+        if not self._claim.take():
+            raise GraphError(twin.REFUSAL.format(twin.domain()))
         rclpy.init(
             args=['--ros-args', '--disable-external-lib-logs'],
             signal_handler_options=SignalHandlerOptions.NO,
@@ -177,7 +177,8 @@ class Supervisor:
         self._executor.add_node(self.node)
         try:
             self._subscribe()
-            self._refuse_twin()
+            if twin.heard(self.node, self.spin, self.call):
+                raise GraphError(twin.REFUSAL.format(twin.domain()))
             self._start()
         except BaseException:
             self.close()
@@ -269,6 +270,7 @@ class Supervisor:
         self.node.destroy_node()
         rclpy.try_shutdown()
         shared_memory.remove_orphans(self._shared_memory)
+        self._claim.release()
 
     # -- starting ---------------------------------------------------------------------------------
 
@@ -323,27 +325,6 @@ class Supervisor:
             return None
         finally:
             self.node.destroy_client(client)
-
-    def _refuse_twin(self) -> None:
-        """A live graph answers its lifecycle service; the traces of a killed one do not."""
-        own = {spec.name for spec in graph.nodes('training')}
-        found: List[str] = []
-
-        def seen() -> bool:
-            names = self.node.get_node_names_and_namespaces()
-            found[:] = [
-                name for name, space in names if space == f'/{graph.NAMESPACE}' and name in own
-            ]
-            return bool(found)
-
-        if self.spin(seen, DISCOVERY_TIME) and self.call(
-            GetState, f'/{graph.NAMESPACE}/{found[0]}/get_state', GetState.Request(), TWIN_TIMEOUT
-        ):
-            domain = os.environ.get('ROS_DOMAIN_ID', '0')
-            raise GraphError(
-                f'ROS domain must hold one graph, got a second /{graph.NAMESPACE} graph on domain '
-                f'{domain}; stop the other or set ROS_DOMAIN_ID to a free number'
-            )
 
     @staticmethod
     def _resumed(config: TrainerConfig) -> TrainerConfig:
