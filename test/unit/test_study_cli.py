@@ -17,6 +17,7 @@ pytest.importorskip('panda3d')
 from av_td3_ros.cli import bench_sides, study_peer, study_sb3, study_sides  # noqa: E402
 from av_td3_ros.cli.bench_learner import Turn  # noqa: E402
 from av_td3_ros.cli.main import main  # noqa: E402
+from av_td3_ros.cli.study import cores  # noqa: E402
 from av_td3_ros.cli.sim_drivers import ExpertDriver  # noqa: E402
 from av_td3_ros.config import build_run  # noqa: E402
 from av_td3_ros.gym_env import TownEnv  # noqa: E402
@@ -127,7 +128,8 @@ def test_peer_from_runs_to_ratio_and_picture(tmp_path, capsys):
         '--every',
         '0.03',
     ]
-    arguments += ['--episodes', '1', '--seeds', '1', '--threads', '1', *SETTINGS]
+    side_by_side = ['--parallel', str(cores())]  # so that each has one core, and one thread
+    arguments += ['--episodes', '1', '--seeds', '1', *side_by_side, *SETTINGS]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert '3 of 3 runs; written' in out and '- return: ' in out
@@ -163,6 +165,7 @@ def test_list(capsys):
         (('peer', '--every', '31'), '--every must be <= --minutes 30, got 31'),
         (('peer', '--episodes', '0'), '--episodes must be >= 1, got 0'),
         (('peer', '--threads', '5000'), '--threads must be 0 to .*, got 5000'),
+        (('peer', '--parallel', '0'), '--parallel must be 1 to .*, got 0'),
         (('peer', '--peers', 'ppo'), "--peers must be among .*, got 'ppo'"),
     ],
 )

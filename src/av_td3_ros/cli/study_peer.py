@@ -21,9 +21,8 @@ def add_parser(parts: Any) -> None:
         NAME,
         help='success and return over time beside Stable-Baselines3',
         description="Train preset recommended and Stable-Baselines3's TD3 for the same time on "
-        'the same task, one after the other; evaluate both on the same held-out routes while '
-        'the clock stands. Writes peer.md, .csv, .json and .png. Nothing else should run on the '
-        'machine.',
+        'the same task; evaluate both on the same held-out routes while the clock stands. Writes '
+        'peer.md, .csv, .json and .png. Nothing else should run on the machine.',
     )
     study.add_arguments(parser, f'runs/study_{NAME}')
     parser.add_argument(
@@ -59,6 +58,13 @@ def add_parser(parts: Any) -> None:
         metavar='N',
         help='torch threads of the peer (default: as many as are fastest, by measurement)',
     )
+    parser.add_argument(
+        '--parallel',
+        type=int,
+        default=1,
+        metavar='N',
+        help='learners of a seed side by side, each with its share of the cores (default 1)',
+    )
     parser.set_defaults(run=run)
 
 
@@ -66,6 +72,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     names, seeds = check(options), study.seeds(options)
     settings = study.settings(options)
+    share = study.cores() // options.parallel
+    if options.parallel > 1:
+        settings = {'trainer.threads': share, **settings}
     from av_td3_ros.cli.bench_peer import version
     from av_td3_ros.cli.train import catch_stops
     from av_td3_ros.run_folder import replace_file
@@ -77,14 +86,15 @@ def run(options: argparse.Namespace) -> int:
         'every': options.every or options.minutes / EVALUATIONS,
         'episodes': options.episodes,
         'routes_seed': ROUTES_SEED,
-        'threads': options.threads,
+        'threads': options.threads or (share if options.parallel > 1 else 0),
+        'parallel': options.parallel,
         'stable_baselines3': version(),
     }
     folder = study.folder(options)
     jobs = list_jobs(folder, names, seeds, facts, settings)
     print(f'{len(names)} learners, {len(seeds)} seeds, {options.minutes:g} min each: {folder}')
     stops = catch_stops()
-    faults = study.run_jobs(jobs, 1, stops)
+    faults = study.run_jobs(jobs, options.parallel, stops)
     for fault in faults:
         print(f'failed: {fault}')
     told: Dict[str, List[Dict[str, Any]]] = {}
@@ -130,6 +140,10 @@ def check(options: argparse.Namespace) -> List[str]:
     if not 0 <= options.threads <= study.cores():
         raise ConfigError(
             f'--threads must be 0 to {study.cores()}, the cores here, got {options.threads}'
+        )
+    if not 1 <= options.parallel <= study.cores():
+        raise ConfigError(
+            f'--parallel must be 1 to {study.cores()}, the cores here, got {options.parallel}'
         )
     peers = [name for name in options.peers.split(',') if name]
     for name in peers:
