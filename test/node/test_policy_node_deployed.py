@@ -364,3 +364,14 @@ def test_before_the_first_observation_it_does_not_say_that_it_drives(ros, talker
         WARN,
         'waiting for the first observation, to drive with version 7',
     )
+
+
+def test_a_clock_that_never_began_makes_nothing_young(ros, talker, folder):
+    car = Deployed(ros, talker, folder, use_sim_time=True, gate__engaged=True)
+    for frame in range(3):
+        msg = observation(100 + frame)
+        msg.header.stamp = convert.from_ns((100 + frame) * TICK)
+        talker.say('observation', msg)
+        car.until(lambda: len(car.actions) > frame)
+    assert not any(action.drive for action in car.actions)
+    car.until(lambda: 'use_sim_time waits for /clock' in car.said('gate_reason'))

@@ -152,7 +152,8 @@ class GateMachine:
         :param now: steady time, s.
         :param blocked: what is wrong with its content, where something is.
         :param detail: the same with figures.
-        :param clock: what the clock of the stamps shows now, s; None where that is not known.
+        :param clock: what the clock of the stamps shows now, s; nought where it never began, None
+            where nobody looks at it.
         """
         if self.state is State.INACTIVE:
             return False

@@ -57,11 +57,17 @@ class StampWatch:
         """
         Return what age and rate of the last observation say.
 
-        :param clock: what the clock of the stamps shows now, s; None where that is not known.
+        :param clock: what the clock of the stamps shows now, s; nought where it never began, None
+            where nobody looks at it.
         :param period: that observations should have, s.
         """
         limit, factor = self._config.max_age, self._config.rate_factor
         age = 0.0 if clock is None or self._last is None else clock - self._last
+        if limit > 0.0 and abs(age) > limit and clock == 0.0:
+            return Reason.STALE, (
+                'the clock of the stamps must run, got none: use_sim_time waits for /clock; '
+                'publish it, or set use_sim_time: false or gate.max_age: 0'
+            )
         if limit > 0.0 and abs(age) > limit:
             return Reason.STALE, (
                 f'the observation must be at most {limit:g} s old, got {age:.2f} s; '

@@ -242,15 +242,19 @@ class PolicyNode(GraphNode):
         Return the stamp of a command that answers no frame: nought in lock-step, which counts by
         it; else now, as a receiver may drop what is old.
         """
-        seconds = None if self.config.lock_step else self._time_of_stamps()
-        return convert.from_ns(round(seconds * convert.NANOSECONDS)) if seconds else Time()
+        seconds = 0.0 if self.config.lock_step else self._time_of_stamps()
+        return convert.from_ns(round(seconds * convert.NANOSECONDS))
 
-    def _time_of_stamps(self) -> Optional[float]:
-        """What the clock of the stamps shows, s: that of the simulation, or of the system."""
+    def _time_of_stamps(self) -> float:
+        """
+        What the clock of the stamps shows, s: that of the simulation, or of the system.
+
+        Nought where use_sim_time waits for a /clock that nobody publishes.
+        """
         stamp = self.frames.time(now())
         if stamp is None:
             stamp = self.get_clock().now().nanoseconds
-        return stamp / convert.NANOSECONDS if stamp > 0 else None
+        return stamp / convert.NANOSECONDS
 
     def _publisher(self, topic: Any) -> Any:
         name = topic.name.format(role_name=self.config.role_name)
