@@ -105,8 +105,7 @@ class CameraConfig:
     )
     rate: float = option(
         20.0,
-        'images per second in training; faster streams are thinned to it by stamp where no '
-        'simulation counts the frames',
+        'images per second in training; a deployment thins faster streams to it by stamp',
         unit='Hz',
         low=1.0,
         high=200.0,

@@ -3,6 +3,7 @@
 import array
 import time
 
+from carla_msgs.msg import CarlaStatus
 import cv2
 from foreign_stack import (
     ERROR,
@@ -29,7 +30,7 @@ from av_td3_ros.bridge import convert, qos
 from av_td3_ros.config import CameraConfig, ObservationConfig
 from av_td3_ros.driving.camera_model import ideal, View
 from av_td3_ros.driving.preprocess import grey_frame
-from av_td3_ros.nodes.perception_node import PerceptionNode
+from av_td3_ros.nodes.perception_node import DEFAULT_PERIOD, PerceptionNode
 
 
 # -- encodings ------------------------------------------------------------------------------------
@@ -172,8 +173,12 @@ def test_three_images_a_second_do_not_drive_and_say_so(ros, stack, capfd):
     ros.until(on_the_log, 60.0)
 
 
-def test_two_hundred_images_a_second_are_thinned_to_the_rate_of_training(ros, stack):
+@pytest.mark.parametrize('ticks', [(), (0.005,)], ids=['a camera', 'a simulation at 200 Hz'])
+def test_two_hundred_images_a_second_are_thinned_to_the_rate_of_training(ros, stack, ticks):
     node = started(ros)
+    for tick in ticks:
+        stack.say('/carla/status', CarlaStatus(fixed_delta_seconds=tick))
+        ros.until(lambda: node._period < DEFAULT_PERIOD, 60.0)
     for number, msg in enumerate(stream(200.0, 60)):
         stack.say(IMAGE, msg)
         stack.say('/carla/ego_vehicle/odometry', Odometry(header=msg.header))

@@ -297,6 +297,13 @@ def test_a_paused_simulation_elsewhere_stops_neither_the_watch_nor_the_last_word
     car.until(lambda: len(car.commands) > count and car.commands[-1].brake > 0.0)
 
 
+def test_a_simulation_elsewhere_changes_neither_the_rate_nor_the_limits(driving):
+    for tick in (0.5, 0.002):
+        driving.node.on_status(CarlaStatus(fixed_delta_seconds=tick))
+        driving.see(8)  # at 20 Hz, as in training
+        assert driving.node.gate.state.value == 'driving'
+
+
 def test_what_brakes_by_itself_is_stamped_now(driving):
     assert driving.ask(False).success
     driving.until(lambda: driving.commands[-1].brake > 0.0)

@@ -82,10 +82,6 @@ class CameraInput:
         """Count silence from here on."""
         self._image_at = now()
 
-    def take_every_frame(self) -> None:
-        """Thin nothing: a simulation counts the frames and may wait for each one's command."""
-        self._thinning = None
-
     @property
     def rate(self) -> float:
         """Images per second by their stamps; 0 while it is not known."""

@@ -124,8 +124,6 @@ class PerceptionNode(GraphNode):
         if period and abs(period - self._period) > 1e-6:
             self._period = period
             self._join = FrameJoin(self._kinds, self._period)
-        if period:
-            self._camera.take_every_frame()
 
     def on_odometry(self, msg: Odometry) -> None:
         """Take the vehicle state."""

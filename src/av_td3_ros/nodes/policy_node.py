@@ -99,10 +99,14 @@ class PolicyNode(GraphNode):
     # -- events -----------------------------------------------------------------------------------
 
     def on_status(self, msg: CarlaStatus) -> None:
-        """Learn the step size, and whether the world is paused."""
+        """
+        Learn whether the world is paused and, in lock-step, the step size.
+
+        In real time limits are per second and rates those of training, whatever a simulation says.
+        """
         self.frames.run(msg.synchronous_mode_running, now())
         period = bounds.tick(msg)
-        if period:
+        if period and self.config.lock_step:
             self.gate.set_period(period)
             self.frames.set_period(period)
 
