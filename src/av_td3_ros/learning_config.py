@@ -282,6 +282,13 @@ class HealthConfig:
     saturation: float = option(
         0.98, 'saturation, dead_actor: share of saturated actor outputs', low=0.0, high=1.0
     )
+    saturation_patience: int = option(
+        8,
+        'records in a row that raise saturation, where that is more than patience: a young critic '
+        'sends a healthy actor there for some, and back',
+        low=1,
+        high=1000,
+    )
     dead_gradient: float = option(
         1e-3, 'dead_actor: gradient norm of a saturated actor', low=0.0, high=1.0
     )

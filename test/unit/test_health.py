@@ -137,6 +137,14 @@ def test_an_alert_of_records_is_quiet_below_its_limit(name):
     assert feed(monitor(), 'record', WELL_RECORDS[name], 100) == []
 
 
+def test_an_actor_that_comes_back_was_not_saturated():
+    it = monitor()
+    assert feed(it, 'record', {'tanh_saturation': 1.0}, 7) == []
+    assert feed(it, 'record', {}, 1) == []
+    assert feed(it, 'record', {'tanh_saturation': 1.0}, 7) == []
+    assert feed(it, 'record', {'tanh_saturation': 1.0}, 1) == ['saturation']
+
+
 @pytest.mark.parametrize('name', WELL_EPISODES)
 def test_an_alert_of_episodes_is_quiet_below_its_limit(name):
     it = monitor()
@@ -248,10 +256,10 @@ def outcome(keys, kind, changes, count):
 
 
 EFFECTS = {
-    'halting': ('saturation', 'record', {'tanh_saturation': 1.0}, 5),
+    'halting': ('saturation', 'record', {'tanh_saturation': 1.0}, 10),
     'on_halt': ('warn', 'record', {'gradient_norm_actor': 1e7}, 5),
-    'ignored': ('saturation', 'record', {'tanh_saturation': 1.0}, 5),
-    'patience': (1, 'record', {'tanh_saturation': 1.0}, 1),
+    'ignored': ('saturation', 'record', {'tanh_saturation': 1.0}, 10),
+    'patience': (1, 'record', {'q_replay_max': 50.0}, 1),
     'episodes': (5, 'episode', {'mean_speed': 0.0}, 5),
     'records': (60, 'record', {'td_error': 9.7}, 25),
     'reward_bound': (2.0, 'record', {'q_replay_max': 50.0}, 5),
@@ -263,7 +271,8 @@ EFFECTS = {
     'feature_halt': (1000.0, 'record', {'feature_l2_seen': 2165.0}, 5),
     'gradient_warn': (1.0, 'record', {}, 5),
     'gradient_halt': (2e4, 'record', {'gradient_norm_actor': 3e4}, 5),
-    'saturation': (0.3, 'record', {}, 5),
+    'saturation': (0.3, 'record', {}, 10),
+    'saturation_patience': (1, 'record', {'tanh_saturation': 1.0}, 3),
     'dead_gradient': (1e-4, 'record', {'tanh_saturation': 1.0, 'gradient_norm_actor': 5e-4}, 5),
     'td_error': (0.01, 'record', {}, 20),
     'return_drop': (0.2, 'episode', {'episode_return': 35.0}, 30),

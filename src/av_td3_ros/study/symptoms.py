@@ -211,7 +211,7 @@ def _frozen_policy(happened: List[_Record]) -> Finding:
         for item in happened
         if item.metrics.get('tanh_saturation', 0.0) > AT_THE_END and 'action_std' in item.metrics
     ]
-    return _first('frozen_policy', figures, FROZEN, HealthConfig().patience)
+    return _first('frozen_policy', figures, FROZEN, HealthConfig().saturation_patience)
 
 
 def _encoder_imbalance(happened: List[_Record]) -> Finding:

@@ -169,11 +169,12 @@ class Monitor:
         if known is not None and self._below[name] >= patience:
             del self.active[name]
             return _alert(name, known.action, CLEARED, reading, reading.warn)
-        halts = self._beyond[name, HALT] >= patience and name in self.config.halts
+        needed = max(patience, reading.patience)
+        halts = self._beyond[name, HALT] >= needed and name in self.config.halts
         action = self.config.on_halt if halts else WARN
         limit = reading.halt if halts else reading.warn
         if (
-            self._beyond[name, WARN] < patience
+            self._beyond[name, WARN] < needed
             or known is not None
             and (known.action == action or not halts)
         ):

@@ -34,7 +34,8 @@ class Reading(NamedTuple):
     One figure of health.
 
     ``value``: the figure. ``warn``, ``halt``: its limits; equal where there is one only.
-    ``fires``: further conditions hold. ``calm``: it is well below its limit.
+    ``fires``: further conditions hold. ``calm``: it is well below its limit. ``patience``: figures
+    in a row that raise it, where those of all alerts are too few.
     """
 
     value: float
@@ -42,6 +43,7 @@ class Reading(NamedTuple):
     halt: float
     fires: bool = True
     calm: Optional[bool] = None
+    patience: int = 1
 
     @property
     def over_warn(self) -> bool:
@@ -170,7 +172,8 @@ def saturation(seen: History, metrics: Metrics) -> Optional[Reading]:
     if 'tanh_saturation' not in metrics:
         return None
     limit = seen.config.saturation
-    return Reading(metrics['tanh_saturation'], limit, limit)
+    patience = seen.config.saturation_patience
+    return Reading(metrics['tanh_saturation'], limit, limit, patience=patience)
 
 
 def dead_actor(seen: History, metrics: Metrics) -> Optional[Reading]:
