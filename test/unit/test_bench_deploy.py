@@ -9,13 +9,12 @@ PERIOD = 0.05
 
 
 def test_figures_by_hand():
-    sent = {stamp: 0.0 for stamp in range(1002)}
     # Two that do not count, one that nobody answers, one that is late, one that is answered twice.
     answers = {stamp: [stamp * 1e-5] for stamp in range(1002) if stamp != 500}
     answers[0] = [9.0]
     answers[700] = [0.06]
     answers[800].append(0.2)
-    figures = judge(sent, answers, 2, PERIOD)
+    figures = judge(answers, range(2, 1002), PERIOD)
     assert (figures['frames'], figures['commanded']) == (1000, 999)
     assert (figures['missed'], figures['repeated']) == (2, 1)
     values = [answers[stamp][0] * 1e3 for stamp in range(2, 1002) if stamp != 500]
@@ -27,7 +26,7 @@ def test_figures_by_hand():
 
 
 def test_no_answer_is_no_figure():
-    figures = judge({1: 0.0, 2: 0.0}, {}, 0, PERIOD)
+    figures = judge({}, [1, 2], PERIOD)
     assert (figures['frames'], figures['commanded'], figures['missed']) == (2, 0, 2)
     assert np.isnan(figures['p99_ms'])
 

@@ -2,9 +2,16 @@
 
 from typing import Any
 
-from av_td3_ros.cli import bench_deploy, bench_graph, bench_learner, bench_replay, bench_sim
+from av_td3_ros.cli import (
+    bench_deploy,
+    bench_graph,
+    bench_learner,
+    bench_replay,
+    bench_sim,
+    bench_swap,
+)
 
-BENCHMARKS = (bench_graph, bench_deploy, bench_learner, bench_replay, bench_sim)
+BENCHMARKS = (bench_graph, bench_deploy, bench_swap, bench_learner, bench_replay, bench_sim)
 
 
 def add_parser(commands: Any) -> None:

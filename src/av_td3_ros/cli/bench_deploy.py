@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -64,18 +64,23 @@ def add_parser(commands: Any) -> None:
         help='what runs the policy; may be repeated (default both, one after the other)',
     )
     parser.add_argument(
+        '--seconds', type=float, default=20.0, help='duration with each engine (20)'
+    )
+    add_stack_arguments(parser)
+    common.add_config_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what describes the vehicle around the policy."""
+    parser.add_argument(
         '--camera', default='800x600', metavar='WxH', help='camera of the vehicle (800x600)'
     )
     parser.add_argument('--rate', type=float, default=20.0, help='images per second (20)')
     parser.add_argument(
-        '--seconds', type=float, default=20.0, help='duration with each engine (20)'
-    )
-    parser.add_argument(
         '--busy', type=int, default=1, metavar='N', help='cores kept busy by something else (1)'
     )
     parser.add_argument('--json', action='store_true', help='print JSON alone')
-    common.add_config_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -233,14 +238,43 @@ def measure(
 
     :raises GraphError: where it does not start, or commands nothing.
     """
+    config = replace(config, policy=replace(config.policy, engine=engine))
+    stack, before = drive(config, shown, options, folder, options.seconds)
+    return {
+        'engine': engine,
+        'camera': options.camera,
+        'rate': options.rate,
+        'busy': options.busy,
+        **judge(stack.answers, list(stack.sent)[before:], 1.0 / options.rate),
+    }
+
+
+def drive(
+    config: RunConfig,
+    shown: Shown,
+    options: argparse.Namespace,
+    folder: Path,
+    seconds: float,
+    begin: Callable[[Any, Any], None] = lambda node, graph: None,
+    settled: Callable[['Stack'], None] = lambda stack: None,
+) -> Tuple['Stack', int]:
+    """
+    Deploy perception and policy in a stack of this process, beside as many busy cores as asked.
+
+    :param seconds: that count, after some in which it settles.
+    :param begin: called with the node of the stack and the graph, before the first image.
+    :param settled: called with the stack when the frames that count begin.
+    :returns: the stack with what it heard, and how many of its frames do not count.
+    :raises GraphError: where it does not start, or commands nothing.
+    """
+    from av_td3_ros.graph import NAMESPACE
     from av_td3_ros.nodes.supervisor import GraphError, Supervisor
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.node import Node
 
-    config = replace(config, policy=replace(config.policy, engine=engine))
     busy: List[subprocess.Popen] = []
     with Supervisor(config, 'deploy', folder) as graph:
-        node, executor = Node('bench_deploy_stack'), SingleThreadedExecutor()
+        node, executor = Node('bench_stack', namespace=NAMESPACE), SingleThreadedExecutor()
         executor.add_node(node)
 
         def spin(seconds: float) -> None:
@@ -249,6 +283,7 @@ def measure(
                 executor.spin_once(timeout_sec=left)
 
         try:
+            begin(node, graph)
             stack = Stack(node, config.role_name, shown, options.rate)
             busy += [subprocess.Popen([sys.executable, '-c', BUSY]) for _ in range(options.busy)]
             end = time.monotonic() + 30.0
@@ -256,7 +291,8 @@ def measure(
                 executor.spin_once(timeout_sec=0.1)
             spin(SETTLE)
             before = len(stack.sent)
-            spin(options.seconds)
+            settled(stack)
+            spin(seconds)
             stack.showing = False
             spin(LAST)
             graph.spin(lambda: False, 0.1)
@@ -266,33 +302,22 @@ def measure(
                 process.wait()
             executor.shutdown()
             node.destroy_node()
-        result = judge(stack.sent, stack.answers, before, 1.0 / options.rate)
-        if result['frames'] and not stack.answers:
+        if not stack.answers:
             raise GraphError(
                 'the policy must command the frames that it is shown, got no command; perception: '
                 f'{graph.health.get("perception")}, policy: {graph.health.get("policy")}'
             )
-    return {
-        'engine': engine,
-        'camera': options.camera,
-        'rate': options.rate,
-        'busy': options.busy,
-        **result,
-    }
+    return stack, before
 
 
-def judge(
-    sent: Dict[int, float], answers: Dict[int, List[float]], skipped: int, period: float
-) -> Dict[str, Any]:
+def judge(answers: Dict[int, List[float]], stamps: Sequence[int], period: float) -> Dict[str, Any]:
     """
-    Return figures of the frames after the first ones.
+    Return figures of frames.
 
-    :param sent: stamps (ns) of all frames, in turn.
     :param answers: by stamp, how long each of its commands took, s.
-    :param skipped: how many frames do not count.
+    :param stamps: of the frames that count, ns.
     :param period: time until the next frame, s, after which a command is missed.
     """
-    stamps = list(sent)[skipped:]
     first = [answers[stamp][0] for stamp in stamps if stamp in answers]
     values = np.asarray(first or [np.nan]) * 1e3
     return {
@@ -319,15 +344,20 @@ def _untrained(config: RunConfig, folder: Path) -> bytes:
 def _check(options: argparse.Namespace) -> None:
     if options.seconds < SHORTEST:
         raise ConfigError(f'--seconds must be >= {SHORTEST:g}, got {options.seconds:g}')
-    if not 1.0 <= options.rate <= 200.0:
-        raise ConfigError(f'--rate must be 1 to 200 images per second, got {options.rate:g}')
-    if not 0 <= options.busy <= 64:
-        raise ConfigError(f'--busy must be 0 to 64 cores, got {options.busy}')
     if options.source and not Path(options.source).is_file():
         raise ConfigError(
             f'FILE must be an exported policy, got {options.source}; make one with '
             '`av-td3 export RUN`'
         )
+    check_stack(options)
+
+
+def check_stack(options: argparse.Namespace) -> None:
+    """:raises ConfigError: for a camera, rate or number of cores that cannot be."""
+    if not 1.0 <= options.rate <= 200.0:
+        raise ConfigError(f'--rate must be 1 to 200 images per second, got {options.rate:g}')
+    if not 0 <= options.busy <= 64:
+        raise ConfigError(f'--busy must be 0 to 64 cores, got {options.busy}')
     _pixels(options.camera)
 
 

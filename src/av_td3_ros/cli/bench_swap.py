@@ -1,0 +1,225 @@
+"""
+``av-td3 bench swap``: new weights while the policy drives: what they do to its commands.
+
+The graph is that of ``bench deploy``, with a policy that takes weights as in training. They come
+out of step with the images, so that they meet every moment of a frame.
+"""
+
+import argparse
+from dataclasses import replace
+import json
+from pathlib import Path
+import tempfile
+import time
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from av_td3_ros.cli import bench_deploy, common
+from av_td3_ros.cli.machine import machine
+from av_td3_ros.config import RunConfig
+from av_td3_ros.options import ConfigError
+
+SWAPS, SWAPS_PER_SECOND = 10_000, 17.0
+# Different weights that are published in turn.
+KINDS = 4
+# A frame meets a swap where the weights were sent so long before it, s, or before its command.
+NEAR = 0.02
+MEMORY_PERIOD = 5.0
+MIB = 1 << 20
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        'swap',
+        help='new weights while the policy drives: missed commands, latency, memory',
+        description='Publish new weights again and again while a policy answers a camera; tell '
+        'which commands were missed or doubled, the time from image to command with and without '
+        'a swap, and the memory of the policy.',
+    )
+    parser.add_argument(
+        '--swaps', type=int, default=SWAPS, metavar='N', help=f'how many ({SWAPS})'
+    )
+    parser.add_argument(
+        '--swap-rate',
+        type=float,
+        default=SWAPS_PER_SECOND,
+        metavar='HZ',
+        help=f'how many a second ({SWAPS_PER_SECOND:g})',
+    )
+    bench_deploy.add_stack_arguments(parser)
+    common.add_config_arguments(parser)
+    parser.set_defaults(run=run, source=None)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    common.check_middleware()
+    from av_td3_ros.cli.main import refuse
+    from av_td3_ros.nodes.supervisor import GraphError
+
+    check(options)
+    with tempfile.TemporaryDirectory(prefix='av_td3_bench_') as folder:
+        config = bench_deploy.prepare(options, Path(folder))
+        policy = replace(config.policy, artefact='', accept_weights=True)
+        config = replace(config, policy=policy)
+        try:
+            result = measure(config, options, Path(folder))
+        except GraphError as error:
+            return refuse(error)
+    if options.json:
+        print(json.dumps({'machine': machine(), 'swap': result}, indent=2))
+        return 0
+    print(
+        '{adopted} of {published} weights adopted, {refused} refused; {versions_that_drove} of '
+        'them drove {frames_driven} frames'.format(**result)
+    )
+    for key, text in (('with_swap', 'with a swap'), ('without', 'without')):
+        print(
+            f'{text:>11}  stamp to command p50 {{p50_ms:.2f}} ms, p99 {{p99_ms:.2f}} ms, longest '
+            '{max_ms:.2f} ms; {frames} frames, {missed} missed, {repeated} commanded '
+            'again'.format(**result[key])
+        )
+    memory = [mib for _, mib in result['memory_mib']]
+    print(f'memory of the policy, MiB: {memory[0]:.1f} at first, {memory[-1]:.1f} at last')
+    return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """:raises ConfigError: for an option that cannot be used."""
+    if options.swaps < 1:
+        raise ConfigError(f'--swaps must be >= 1, got {options.swaps}')
+    if not 0.1 <= options.swap_rate <= 1000.0:
+        raise ConfigError(f'--swap-rate must be 0.1 to 1000 a second, got {options.swap_rate:g}')
+    bench_deploy.check_stack(options)
+
+
+class Trainer:
+    """Sends weights in turn, and keeps what the policy says and takes."""
+
+    def __init__(self, node: Any, graph: Any, weights: Sequence[Any]) -> None:
+        """:param node: of ROS. :param weights: messages; the first is sent now."""
+        import psutil
+        from av_td3_ros.bridge.topics import TOPICS, topic_qos
+        from rclpy.clock import Clock, ClockType
+
+        topic = TOPICS['policy_weights']
+        self._publish = node.create_publisher(
+            topic.type, topic.name, topic_qos('policy_weights')
+        ).publish
+        self.adopted = self.refused = 0
+        self.drove: Dict[int, int] = {}
+        for key, callback in (('policy_status', self._on_status), ('action', self._on_action)):
+            node.create_subscription(TOPICS[key].type, TOPICS[key].name, callback, topic_qos(key))
+        self._node, self._weights = node, weights
+        self._policy = psutil.Process(graph.members['policy'].process.pid)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.sent: List[float] = []
+        self.memory_mib: List[Tuple[float, float]] = []
+        self._send()
+
+    def begin(self, rate: float) -> None:
+        """Send so many a second from now on."""
+        self._node.create_timer(1.0 / rate, self._send, clock=self._steady)
+        self._node.create_timer(MEMORY_PERIOD, self._weigh, clock=self._steady)
+        self._weigh()
+
+    def _send(self) -> None:
+        msg = self._weights[len(self.sent) % len(self._weights)]
+        msg.version = len(self.sent) + 1
+        self.sent.append(time.perf_counter())
+        self._publish(msg)
+
+    def _weigh(self) -> None:
+        private = self._policy.memory_full_info().uss / MIB
+        self.memory_mib.append((time.perf_counter() - self.sent[0], private))
+
+    def _on_status(self, msg: Any) -> None:
+        self.adopted, self.refused = msg.adopted, msg.refused
+
+    def _on_action(self, msg: Any) -> None:
+        if msg.drive:
+            self.drove[msg.policy_version] = self.drove.get(msg.policy_version, 0) + 1
+
+
+def measure(config: RunConfig, options: argparse.Namespace, folder: Path) -> Dict[str, Any]:
+    """
+    Swap weights while the policy drives.
+
+    :raises GraphError: where the graph does not start, or commands nothing.
+    """
+    trainers: List[Trainer] = []
+    seconds = options.swaps / options.swap_rate
+
+    def begin(node: Any, graph: Any) -> None:
+        trainers.append(Trainer(node, graph, make_weights(config)))
+
+    stack, before = bench_deploy.drive(
+        config,
+        bench_deploy.show(config),
+        options,
+        folder / 'graph',
+        seconds,
+        begin,
+        lambda stack: trainers[0].begin(options.swap_rate),
+    )
+    (trainer,) = trainers
+    stamps = list(stack.sent)[before:]
+    met, free = split(stack.sent, stack.answers, stamps, trainer.sent)
+    period = 1.0 / options.rate
+    return {
+        'published': len(trainer.sent),
+        'adopted': trainer.adopted,
+        'refused': trainer.refused,
+        'versions_that_drove': len(trainer.drove),
+        'frames_driven': sum(trainer.drove.values()),
+        'seconds': seconds,
+        'swaps_per_second': options.swap_rate,
+        'camera': options.camera,
+        'rate': options.rate,
+        'busy': options.busy,
+        'with_swap': bench_deploy.judge(stack.answers, met, period),
+        'without': bench_deploy.judge(stack.answers, free, period),
+        'memory_mib': trainer.memory_mib,
+    }
+
+
+def make_weights(config: RunConfig) -> List[Any]:
+    """Return messages with the weights of different policies that nobody trained."""
+    import numpy as np
+    from av_td3_msgs.msg import PolicyWeights
+    from av_td3_ros.bridge import convert
+    from av_td3_ros.td3 import weights
+    from av_td3_ros.td3.agent import TD3
+
+    spec, learner, made = config.observation.spec(), config.trainer.learner, []
+    for seed in range(KINDS):
+        packed = weights.pack(TD3(spec, learner, seed=seed).policy, spec, learner.network)
+        tensors = convert.to_bytes(np.frombuffer(packed.tensors, np.uint8))
+        made.append(PolicyWeights(sha256=packed.sha256, spec=packed.spec, tensors=tensors))
+    return made
+
+
+def split(
+    sent: Mapping[int, float],
+    answers: Mapping[int, Sequence[float]],
+    stamps: Sequence[int],
+    swaps: Sequence[float],
+) -> Tuple[List[int], List[int]]:
+    """
+    Return the stamps of frames that met a swap, and of those that did not.
+
+    :param sent: when each frame was shown, s, by its stamp. :param answers: how long its commands
+        took, s. :param swaps: when weights were sent, s, rising.
+    """
+    import numpy as np
+
+    times = np.asarray(swaps)
+    met: List[int] = []
+    free: List[int] = []
+    for stamp in stamps:
+        begun = sent[stamp]
+        ended = begun + (answers[stamp][0] if stamp in answers else 0.0)
+        first = np.searchsorted(times, begun - NEAR)
+        meets = first < len(times) and times[first] <= ended
+        (met if meets else free).append(stamp)
+    return met, free
