@@ -52,6 +52,7 @@ def policy() -> GroupAction:
         [FindPackageShare('av_td3_ros'), '/launch/deploy.launch.py']
     )
     arguments = {name: LaunchConfiguration(name) for name in ('artefact', 'checkpoint')}
+    arguments['use_sim_time'] = 'true'  # this vehicle is a simulation; leave it out in a real one
     return GroupAction(
         [
             *(SetRemap(src=theirs, dst=here) for theirs, here in TOPICS['ours'].items()),

@@ -102,8 +102,8 @@ class Campaign:
     def _batch(self, count: int) -> None:
         """Throw some messages; a batch each, since Hypothesis remembers every one of a batch."""
         self._seed += 1
-        keys = [entrance.key for entrance in self._subject.entrances()]
-        drawn = {e.key: self._messages(e) for e in self._subject.entrances()}
+        keys = [entrance.key for entrance in self._subject.targets()]
+        drawn = {e.key: self._messages(e) for e in self._subject.targets()}
 
         @seed(self._seed)
         @settings(

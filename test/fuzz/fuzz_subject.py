@@ -105,6 +105,10 @@ class Subject:
                     lambda msg, made=made, reply=reply: made.callback(msg, reply()),
                 )
 
+    def targets(self) -> List[Entrance]:
+        """Return the entrances that are ours: in rclpy's own, a negative /clock ends any node."""
+        return [one for one in self.entrances() if one.call.__module__ != 'rclpy.time_source']
+
     def good(self, key: str) -> Any:
         """Return a good message for an entrance, or None where none is known."""
         maker = getattr(self, f'good_{key}', None)

@@ -160,6 +160,12 @@ class Policy(Subject):
         ), f'{len(commands)} commands for a frame: {self.node.health()}'
         assert actions[0].drive, f'it does not drive: {self.node.health()[1]}'
 
+    def say(self, key: str, msg: Any) -> None:
+        """Hand it a message; of weights it has the time to check them."""
+        super().say(key, msg)
+        if key == 'policy_weights':
+            self.node._check_weights()
+
     def _frames(self, count: int) -> None:
         for _ in range(count):
             self.frame += 1
@@ -171,7 +177,14 @@ class Policy(Subject):
 class PolicyInCar(Policy):
     """Without lock-step: paced by its observations, commands as a Twist."""
 
-    PARAMS = {**Policy.PARAMS, 'lock_step': False, 'output': 'twist'}
+    PARAMS = {
+        **Policy.PARAMS,
+        'lock_step': False,
+        'output': 'twist',
+        'use_sim_time': True,
+        'gate__observation_timeout': 0.3,
+        'gate__resume_after': 5,
+    }
 
     @classmethod
     def name(cls) -> str:
@@ -191,8 +204,9 @@ class PolicyInCar(Policy):
         self._frames(self.FRAMES)
         self.say('~/engage', SetBool.Request(data=True))
         self._frames(1)
-        commands = self.heard('cmd_vel')
+        commands, actions = self.heard('cmd_vel'), self.heard('action')
         assert len(commands) == 1, f'{len(commands)} commands: {self.node.health()}'
+        assert actions[0].drive, f'it does not drive: {self.node.health()[1]}'
 
 
 class Trainer(Subject):

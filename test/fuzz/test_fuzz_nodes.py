@@ -32,7 +32,7 @@ def test_a_node_survives_whatever_comes_and_works_on(subject):
         campaign.run(200)
         assert not campaign.faults, campaign.faults[0]
         assert campaign.messages == 200
-        known = {entrance.key for entrance in campaign._subject.entrances()}
+        known = {entrance.key for entrance in campaign._subject.targets()}
         assert set(campaign.entrances) == known, 'an entrance got no message'
     finally:
         campaign.close()

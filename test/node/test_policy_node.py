@@ -256,14 +256,35 @@ def test_without_lock_step_late_observations_are_answered_and_silence_brakes_aga
     policy = ros.start(PolicyNode, gate__observation_timeout=0.2, lock_step=False)
     talker.say('policy_weights', packed())
     ros.until(lambda: policy.version == 1)
-    clock(talker, 9)
-    ros.until(lambda: policy.frames.newest == 9 * TICK)
     ros.spin(0.4)
     assert policy.commands == 0  # never driven: nothing to brake
     talker.say('observation', at(4))
     ros.until(lambda: policy.observations == 1)
     ros.until(lambda: policy.commands >= 4)
     assert 'no observation' in policy.health()[1]
+
+
+def test_in_lock_step_the_last_word_is_said_though_the_frame_has_had_its_command(
+    ros, talker, policy, commands
+):
+    talker.say('policy_weights', packed())
+    ros.until(lambda: policy.version == 1)
+    clock(talker, 1)
+    ros.until(lambda: policy.frames.newest == TICK)
+    talker.say('observation', at(1))
+    ros.until(lambda: len(commands) == 1)
+    policy.trigger_deactivate()
+    ros.until(lambda: len(commands) == 2)
+    assert (commands[1].throttle, commands[1].brake) == (0.0, 1.0)
+    policy.trigger_activate()
+    clock(talker, 2)  # that was its command
+    ros.until(lambda: policy.frames.newest == 2 * TICK)
+    talker.say('observation', at(2))
+    clock(talker, 3)
+    ros.until(lambda: policy.frames.newest == 3 * TICK)
+    talker.say('observation', at(3))
+    ros.until(lambda: len(commands) == 3)
+    assert commands[2].header.stamp == convert.from_ns(3 * TICK)
 
 
 def test_a_restarted_simulation_is_followed(ros, talker, policy, commands):

@@ -165,6 +165,7 @@ def test_it_drives_a_route_by_remapping_alone(stack, tmp_path):
     stack.start('simulator', ALL, wait_for_vehicle_control_command=False)
     stack.start('perception', OURS, graph.NAMESPACE, **graph.DEPLOYED['perception'])
     told = {**graph.DEPLOYED['policy'], 'gate.observation_timeout': 0.9}  # a busy machine
+    told['use_sim_time'] = True  # as the launch file has it
     stack.start('policy', OURS, graph.NAMESPACE, checkpoint=str(pilot(tmp_path / 'run')), **told)
     stack.until(lambda: odometry and images and place.get_subscription_count(), 'the vehicle')
 

@@ -62,6 +62,7 @@ class Vehicle(RuleBasedStateMachine):
         assert abs(steering - self.steering) <= most + NEAR
         if braking:
             assert acceleration <= -self.config.comfort_brake
+            assert acceleration <= self.acceleration, 'a brake was released'
             assert self.lock_step is False or acceleration == -1.0
         elif self.config.max_acceleration_rate:
             rise = self.config.max_acceleration_rate * min(passed, PERIOD)

@@ -350,8 +350,30 @@ def test_the_brake_is_comfortable_then_full_and_never_less_again():
     assert levels == sorted(levels, reverse=True)
     assert levels.index(-1.0) == pytest.approx(1.5 / PERIOD, abs=1)
     car.see()
+    car.gate.drive((0.0, 0.3), car.now)
     car.see(blocked=Reason.BAD_OBSERVATION)
     assert car.gate.brake(car.now)[1] == -0.4  # another stop, from the beginning
+
+
+def test_a_brake_of_the_policy_is_not_released_by_the_gate():
+    car = driving()
+    car.see()
+    car.gate.drive((0.0, -0.9), car.now)
+    car.see(blocked=Reason.HOLD)
+    assert car.gate.brake(car.now)[1] == -0.9
+    _, word = car.gate.disengage(car.now)
+    assert word[1] == -0.9
+
+
+def test_a_driver_who_takes_over_is_left_neither_throttle_nor_brake():
+    car = driving()
+    car.see()
+    steering, throttle = car.gate.drive((0.02, 0.7), car.now).action
+    assert throttle == 0.7
+    assert car.gate.override(True, car.now) == (steering, 0.0)
+    assert car.gate.override(True, car.now) is None  # said once
+    car.gate.override(False, car.now)
+    assert car.gate.override(True, car.now) is None  # nobody drove meanwhile
 
 
 def test_silence_before_the_first_observation_brakes_in_lock_step_alone():

@@ -12,7 +12,8 @@ def load_driver(config: PolicyConfig) -> Tuple[Any, int]:
     Load what the settings name; torch is imported only where it is needed.
 
     :returns: what acts, a ``Runtime`` or a ``td3.behaviour.Behaviour``, and its version.
-    :raises ConfigError: where both an artefact and a checkpoint are named.
+    :raises ConfigError: where both an artefact and a checkpoint are named, or neither of them
+        where no trainer may send weights.
     :raises ArtefactError: where the artefact cannot drive here.
     :raises CheckpointError: where the checkpoint cannot drive here.
     """
@@ -26,6 +27,11 @@ def load_driver(config: PolicyConfig) -> Tuple[Any, int]:
             config.artefact, config.engine, config.observation, config.engine_threads
         )
         return runtime, runtime.version
+    if not config.checkpoint and not config.accept_weights:
+        raise ConfigError(
+            'a policy must be named, got neither artefact nor checkpoint while accept_weights is '
+            'false: nothing could ever drive; name a file of `av-td3 export` as artefact'
+        )
     import torch
 
     from av_td3_ros.td3 import checkpoint

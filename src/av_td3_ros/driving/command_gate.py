@@ -32,6 +32,11 @@ class CommandGate:
         self.interventions = 0
         self.set_period(period)
 
+    @property
+    def commanded(self) -> Tuple[float, float]:
+        """The last action that it let through."""
+        return self._steering, self._acceleration
+
     def set_period(self, period: float) -> None:
         """Set the time between two commands, s."""
         self._max_change = self._rate * period

@@ -113,15 +113,21 @@ class GateMachine:
             return Answer(True, 'disengaged already'), None
         return Answer(True, 'disengaged'), self._fall_silent(State.DISENGAGED, Reason.REQUEST, now)
 
-    def override(self, on: bool, now: float) -> None:
-        """The driver takes the wheel, at once; or lets go of it, and nobody drives until asked."""
+    def override(self, on: bool, now: float) -> Optional[Action]:
+        """
+        The driver takes the wheel, at once; or lets go of it, and nobody drives until asked.
+
+        :returns: the last word where this gate drove: neither throttle nor brake, for a receiver
+            that holds its last command. None where there is none.
+        """
         self._overridden = on
-        if self.state is State.INACTIVE:
-            return
-        if on and self.state is not State.MANUAL:
+        word = None
+        if on and self.state not in (State.INACTIVE, State.MANUAL):
+            word = (self._gate.commanded[0], 0.0) if self.speaks else None
             self._go(State.MANUAL, Reason.OVERRIDE, now)
         elif not on and self.state is State.MANUAL:
             self._go(State.DISENGAGED, Reason.REQUEST, now)
+        return word
 
     # -- weights ----------------------------------------------------------------------------------
 
@@ -221,7 +227,7 @@ class GateMachine:
 
     def brake(self, now: float) -> Action:
         """
-        Return the braking action: comfortable at first, then full; never less than before.
+        Return the braking action: comfortable at first, then full; never less than was commanded.
 
         Full at once in lock-step, and where the policy's action was no number. Where the gate is
         silent nothing leaves, and the limits go on from what left last.
@@ -232,7 +238,8 @@ class GateMachine:
         begun = self.since if self.state is State.BRAKING else now
         if self.lock_step or now - begun >= self._config.comfort_time:
             self._full = True
-        return self._gate.brake(FULL if self._full else -self._config.comfort_brake)
+        hard = min(-self._config.comfort_brake, self._gate.commanded[1])
+        return self._gate.brake(FULL if self._full else hard)
 
     # -- inside -----------------------------------------------------------------------------------
 

@@ -96,6 +96,7 @@ ARGUMENTS = {
         ('engage', 'false', 'true: drive at once; false: wait for the service policy/engage'),
         ('output', 'carla', "commands as 'carla', 'twist', 'ackermann' or 'autoware'"),
         ('lock_step', 'false', 'true where a simulation waits for every command'),
+        ('use_sim_time', 'false', 'true where /clock is the clock of the stamps: a simulation'),
         ('params', '', 'a parameter file of your own, laid over all of this'),
         ('autostart', 'true', 'false: configure and activate the nodes by yourself'),
     ),
@@ -218,7 +219,8 @@ def _deployment(given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         if given[name]:
             policy[name] = str(Path(given[name]).resolve())
     perception = {'artefact': policy['artefact']} if 'artefact' in policy else {}
-    return {'policy': policy, 'perception': perception}
+    clock = {'use_sim_time': given['use_sim_time'].lower() == 'true'}
+    return {'policy': {**policy, **clock}, 'perception': {**perception, **clock}}
 
 
 def _preset(name: str) -> Dict[str, Any]:

@@ -1,15 +1,12 @@
 """Which frames of a simulation have had their command: each gets one, whoever gives it."""
 
-from typing import Optional
-
 NANOSECONDS = 1_000_000_000
-CLOCK_SILENCE = 1.0
 
 
 class Frames:
     """
     The frames of ``/clock`` in lock-step; without it, or before the first of them, none is
-    counted.
+    counted. In real time ``/clock`` is nothing to go by: it may be that of a recording.
 
     In lock-step a frame gets one command: a second one would be taken for the next frame's, and
     from then on every command would come one tick late.
@@ -37,6 +34,11 @@ class Frames:
         return self._lock_step and self.newest >= 0
 
     @property
+    def begun(self) -> bool:
+        """Whether there is a car to command: a frame was counted, or an observation seen."""
+        return self.counted or self._seen
+
+    @property
     def needs_command(self) -> bool:
         """
         Whether the car waits for one: a frame without its command, or, where none are counted, any
@@ -56,20 +58,8 @@ class Frames:
         return now - since
 
     def start(self, now: float) -> None:
-        """Count silence from here on; in real time a clock that was heard before is forgotten."""
+        """Count silence from here on."""
         self._observed_at = now
-        if not self._lock_step:
-            self.newest = -1
-
-    def time(self, now: float) -> Optional[int]:
-        """
-        Return what ``/clock`` shows, ns; None where there is none.
-
-        In real time one that has fallen silent is none: it was that of a recording, or of another
-        simulation.
-        """
-        silent = not self._lock_step and now - self.newest_at > CLOCK_SILENCE
-        return None if self.newest < 0 or silent else self.newest
 
     def observed(self, now: float) -> None:
         """Take note of an observation."""
@@ -87,7 +77,8 @@ class Frames:
 
     def set_period(self, period: float) -> None:
         """Set the time of a frame, s."""
-        self._half_tick = int(period * NANOSECONDS / 2)
+        self._tick = int(period * NANOSECONDS)
+        self._half_tick = self._tick // 2
 
     def clock(self, stamp: int, now: float) -> None:
         """Take the newest frame's stamp, ns, at a steady time, s."""
@@ -114,3 +105,8 @@ class Frames:
     def command(self, stamp: int) -> None:
         """Take note of the command for a frame, by its stamp, ns."""
         self._commanded = stamp
+
+    def spend(self) -> None:
+        """Take note of a command that nobody asked for: one too many is the next frame's."""
+        waits = self.newest > self._commanded + self._half_tick
+        self._commanded = self.newest if waits else self.newest + self._tick

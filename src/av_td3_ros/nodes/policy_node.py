@@ -2,8 +2,9 @@
 Observation to vehicle command, and the hot swap of weights between two of them.
 
 Exactly one command answers each frame of a simulation in lock-step. New weights are checked whole
-before they drive; what is refused is reported and the old weights drive on. Nothing here waits for
-a trainer. Whether the policy may drive at all is for ``driving/command_gate_machine.py`` to say.
+before they drive, between two frames; what is refused is reported and the old weights drive on.
+Nothing here waits for a trainer. Whether the policy may drive at all is for
+``driving/command_gate_machine.py`` to say.
 """
 
 import math
@@ -31,6 +32,7 @@ from av_td3_ros.options import ConfigError
 
 PERIOD = 0.05
 WATCH_PERIOD = 0.1
+IDLE = 0.1
 
 
 class PolicyNode(GraphNode):
@@ -47,6 +49,8 @@ class PolicyNode(GraphNode):
         self.frames = Frames(self.config.lock_step, PERIOD)
         self.adopted = self.refused = self.commands = self.observations = 0
         self.last_refusal = self._sha256 = ''
+        self._received: Optional[PolicyWeights] = None
+        self._answered_at = -math.inf
         self._announce = Announcer(self.gate, self.get_logger(), self.diagnose)
         self._latency = Latency()
         self._speed = 0.0
@@ -60,7 +64,8 @@ class PolicyNode(GraphNode):
         # Who presses the button need not latch it: DDS keeps the two kinds apart.
         self.subscribe_always('manual_override', self.on_override, 'bridge')
         self.serve('engage', self.on_engage)
-        self.subscribe('clock', self.on_clock)
+        if self.config.lock_step:
+            self.subscribe('clock', self.on_clock)
         self.subscribe('status', self.on_status)
         if self._output.needs_speed:
             self.subscribe('odometry', self.on_odometry)
@@ -123,7 +128,7 @@ class PolicyNode(GraphNode):
 
     def on_override(self, msg: Bool) -> None:
         """The driver takes over, or lets go."""
-        self.gate.override(msg.data, now())
+        self._last_word(self.gate.override(msg.data, now()))
         self._announce()
 
     def on_engage(self, request: SetBool.Request, response: SetBool.Response) -> Any:
@@ -141,8 +146,21 @@ class PolicyNode(GraphNode):
 
     def on_weights(self, msg: PolicyWeights) -> None:
         """
+        Take weights, the newest alone; what drives is checked where it delays no frame.
+
+        That is right after an observation was answered, or now where none came for a while.
+        """
+        self._received = msg
+        if now() - self._answered_at > IDLE:
+            self._check_weights()
+
+    def _check_weights(self) -> None:
+        """
         Check weights whole, then adopt them: the next observation is the first that they act on.
         """
+        msg, self._received = self._received, None
+        if msg is None:
+            return
         from av_td3_ros.td3 import weights  # torch: an exported policy drives without
 
         if (msg.version, msg.sha256) == (self.version, self._sha256):
@@ -189,8 +207,10 @@ class PolicyNode(GraphNode):
             self._command(action, msg.header.stamp)
             self.frames.command(stamp)
         self.observations += 1
-        self._latency.add(now() - begun)
+        self._answered_at = now()
+        self._latency.add(self._answered_at - begun)
         self._announce()
+        self._check_weights()
 
     # -- work -------------------------------------------------------------------------------------
 
@@ -228,18 +248,24 @@ class PolicyNode(GraphNode):
 
     def _watch(self) -> None:
         """Brake where observations stay out: once for a counted frame, else again and again."""
+        if now() - self._answered_at > IDLE:
+            self._check_weights()
         silence = self.frames.silence(now())
         if self.gate.watch(silence, now()) and silence > self.config.gate.observation_timeout:
             self._last_word(self.gate.brake(now()))
         self._announce()
 
     def _last_word(self, action: Optional[tuple]) -> None:
-        """Command what answers no observation, where the car waits for a command."""
-        if action is None or not self.active or not self.frames.needs_command:
+        """
+        Command what answers no observation; without one the car would hold what came before.
+
+        Silence follows, so that a command too many in lock-step takes no frame from another.
+        """
+        if action is None or not self.active or not self.frames.begun:
             return
         self._command(action, self._unasked())
         if self.frames.counted:
-            self.frames.command(self.frames.newest)
+            self.frames.spend()
 
     def _unasked(self) -> Time:
         """
@@ -251,14 +277,11 @@ class PolicyNode(GraphNode):
 
     def _time_of_stamps(self) -> float:
         """
-        What the clock of the stamps shows, s: that of the simulation, or of the system.
+        What the clock of the stamps shows, s: that of the system or, with use_sim_time, /clock.
 
         Nought where use_sim_time waits for a /clock that nobody publishes.
         """
-        stamp = self.frames.time(now())
-        if stamp is None:
-            stamp = self.get_clock().now().nanoseconds
-        return stamp / convert.NANOSECONDS
+        return self.get_clock().now().nanoseconds / convert.NANOSECONDS
 
     def _publisher(self, topic: Any) -> Any:
         name = topic.name.format(role_name=self.config.role_name)

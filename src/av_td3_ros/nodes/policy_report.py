@@ -29,7 +29,8 @@ def judge(gate: GateMachine, ready: bool, refusal: str, version: int) -> Tuple[b
     if refusal:
         return WARN, f'weights refused: {refusal}'
     if not ready:
-        return WARN, 'waiting for weights: braking'
+        braking = ': braking' if gate.state is State.BRAKING else ''
+        return WARN, f'waiting for weights{braking}'
     if gate.reason is Reason.HOLD and not gate.lock_step:
         return WARN, 'told to wait: braking; perception says why'
     if gate.state in (State.DISENGAGED, State.MANUAL):
