@@ -116,7 +116,7 @@ class PerceptionConfig:
         high=100.0,
     )
     route_distance: float = option(
-        3.0,
+        2.0,
         'deployment: distance from the route beyond which nothing is driven; a policy knows none '
         'beyond termination.lane_exit of its training',
         unit='m',

@@ -43,7 +43,8 @@ class GateConfig:
     )
     rate_factor: float = option(
         3.0,
-        'real time: how many times faster or slower than 20 Hz observations may come; 0: any',
+        'real time: how many times faster or slower than in training (20 Hz, or as the artefact '
+        'says) observations may come; 0: any',
         low=0.0,
         high=100.0,
     )

@@ -30,8 +30,7 @@ from av_td3_ros.bridge import convert, qos
 from av_td3_ros.config import CameraConfig, ObservationConfig
 from av_td3_ros.driving.camera_model import ideal, View
 from av_td3_ros.driving.preprocess import grey_frame
-from av_td3_ros.nodes.perception_node import DEFAULT_PERIOD, PerceptionNode
-
+from av_td3_ros.nodes.perception_node import PerceptionNode
 
 # -- encodings ------------------------------------------------------------------------------------
 
@@ -173,12 +172,32 @@ def test_three_images_a_second_do_not_drive_and_say_so(ros, stack, capfd):
     ros.until(on_the_log, 60.0)
 
 
-@pytest.mark.parametrize('ticks', [(), (0.005,)], ids=['a camera', 'a simulation at 200 Hz'])
-def test_two_hundred_images_a_second_are_thinned_to_the_rate_of_training(ros, stack, ticks):
+def hear_of_a_simulation(ros, stack, node, tick):
+    """Let it hear the word of a simulation, and another's that shows that the first was heard."""
+    for step in (0.001, tick):
+        stack.say('/carla/status', CarlaStatus(synchronous_mode=True, fixed_delta_seconds=step))
+        ros.until(lambda: ('ticks at 1000 Hz' in node._tick) == (step == 0.001), 60.0)
+
+
+def test_a_simulation_that_ticks_too_fast_for_the_policy_is_named(ros, stack):
     node = started(ros)
-    for tick in ticks:
-        stack.say('/carla/status', CarlaStatus(fixed_delta_seconds=tick))
-        ros.until(lambda: node._period < DEFAULT_PERIOD, 60.0)
+    for tick, says in ((0.025, True), (0.05, False)):
+        hear_of_a_simulation(ros, stack, node, tick)
+        assert ('ticks at 40 Hz and the policy was trained at 20 Hz' in node.health()[1]) == says
+
+
+def test_a_simulation_elsewhere_does_not_change_which_frames_are_seen(ros, stack):
+    node = started(ros)
+    hear_of_a_simulation(ros, stack, node, 0.15)
+    stack.drive(stream(20.0, 8), IMAGE)
+    stamps = [convert.to_ns(msg.header.stamp) / 1e9 for msg in stack.heard]
+    assert np.diff(stamps) == pytest.approx(TICK)
+
+
+@pytest.mark.parametrize('tick', [0.0, 0.005], ids=['a camera', 'a simulation at 200 Hz'])
+def test_two_hundred_images_a_second_are_thinned_to_the_rate_of_training(ros, stack, tick):
+    node = started(ros)
+    hear_of_a_simulation(ros, stack, node, tick)
     for number, msg in enumerate(stream(200.0, 60)):
         stack.say(IMAGE, msg)
         stack.say('/carla/ego_vehicle/odometry', Odometry(header=msg.header))

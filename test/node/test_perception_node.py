@@ -49,10 +49,10 @@ class Frame:
             setattr(msg, key, item)
         self.talker.say('image', msg)
 
-    def odometry(self, x=10.0, y=1.0, frame_id='map'):
+    def odometry(self, x=10.0, y=1.0, frame_id='map', turned=False):
         msg = Odometry(header=Header(stamp=stamp(self.number), frame_id=frame_id))
         msg.pose.pose.position.x, msg.pose.pose.position.y = x, y
-        msg.pose.pose.orientation.w = 1.0
+        msg.pose.pose.orientation.z, msg.pose.pose.orientation.w = float(turned), 1.0 - turned
         msg.twist.twist.linear.x = 7.5
         self.talker.say('odometry', msg)
 
@@ -249,11 +249,11 @@ def deployed(ros, talker):
     talker.say('waypoints', path(ROUTE, 9))
     ros.until(lambda: node._routes)
 
-    def see(first, count, x, y=0.0, frame_id='map'):
+    def see(first, count, x, y=0.0, frame_id='map', turned=False):
         for number in range(first, first + count):
             frame, known = Frame(talker, number), len(heard)
             frame.image(value=number % 200)
-            frame.odometry(x, y, frame_id)
+            frame.odometry(x, y, frame_id, turned)
             ros.until(lambda: len(heard) > known)
         return heard[-1].drive
 
@@ -271,7 +271,8 @@ def path(route, second, frame_id='map'):
     [
         ({'x': 97.0}, 'not driving: the route ends in 2.0 m'),
         ({'x': 140.0}, 'not driving: the route ends in 0.0 m'),
-        ({'x': 50.0, 'y': 3.5}, 'not driving: 3.5 m from the route, 3 m at most'),
+        ({'x': 50.0, 'y': 2.5}, 'not driving: 2.5 m from the route, 2 m at most'),
+        ({'x': 50.0, 'turned': True}, 'points back along its route, at'),
         ({'x': 50.0, 'frame_id': 'odom'}, "the route is in frame 'map', odometry in 'odom'"),
     ],
 )
@@ -290,3 +291,24 @@ def test_a_route_that_is_sent_again_is_followed_again(ros, talker, deployed):
         talker.say('waypoints', path(route, second))
         ros.until(lambda: next(reversed(node._routes)) == second * 1_000_000_000)
     assert see(10, 8, 50.0)
+
+
+def test_a_deployment_keeps_its_map_and_forgets_a_picture_of_before(ros, talker, town):
+    node = ros.start(PerceptionNode, episodes=False, observation__command=True)
+    heard = talker.hear('observation')
+    talker.say('world_info', CarlaWorldInfo(map_name='Maps/town', opendrive=town.opendrive))
+    ros.until(lambda: node._road_map is not None)
+    other = town.opendrive.replace('<OpenDRIVE>', '<OpenDRIVE> ', 1)
+    talker.say('world_info', CarlaWorldInfo(map_name='Maps/other', opendrive=other))
+    ros.until(lambda: 'the map must stay that of town' in node.health()[1])
+    assert node._road_map.opendrive == town.opendrive
+    frame = Frame(talker, 0)
+    frame.image()
+    frame.odometry()
+    ros.until(lambda: node.health()[1] == 'waiting for a route' or node._waiting)
+    node.trigger_deactivate()
+    node.trigger_activate()
+    assert node._waiting is None
+    talker.say('waypoints', path(ROUTE, 9))
+    ros.until(lambda: node._routes)
+    assert not heard

@@ -109,6 +109,11 @@ class Runtime:
         """Version of the policy in its run."""
         return self.artefact.description.version
 
+    @property
+    def period(self) -> float:
+        """Time between two observations in training, s."""
+        return self.artefact.description.camera.period
+
     def begin_episode(self) -> None:
         """Forget nothing: the frames of the stack are all its memory."""
 

@@ -67,7 +67,7 @@ class CameraInput:
         # In a training graph every frame counts.
         self._thinning = None if node.config.episodes else Thinning(self._config.rate)
         self._rate = RateWatch(self._config.min_rate)
-        self.min_rate = self._config.min_rate
+        self.min_rate, self.trained_rate = self._config.min_rate, self._config.rate
         self._image_at, self._stamp, self._silent = now(), -1, False
         self._subscriptions: Dict[str, Any] = {}
         for key, topic, callback in (

@@ -7,6 +7,7 @@ In training every frame is also joined with the episode manager's numbering of i
 
 import array
 from collections import OrderedDict
+import math
 from typing import Any, Dict, NamedTuple, Optional
 
 from av_td3_msgs.msg import Action, EpisodeState, Observation
@@ -29,6 +30,8 @@ from av_td3_ros.nodes.camera_input import CameraInput
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 
 DEFAULT_PERIOD = 0.05
+# A shorter step of a simulation, over that of training, has some of its frames thinned out.
+FASTEST_TICK = 0.75
 WATCH_PERIOD = 0.5
 ROUTES_KEPT = 8
 
@@ -55,9 +58,7 @@ class PerceptionNode(GraphNode):
         self._shape = np.array(self._spec.image_shape, np.uint32)
         self._zeros = np.zeros(self._spec.vector_size, np.float32)
         kinds = ('image', 'odometry') + (('episode',) if self.config.episodes else ())
-        self._join = FrameJoin(kinds, DEFAULT_PERIOD)
         self._kinds = kinds
-        self._period = DEFAULT_PERIOD
         self._routes: 'OrderedDict[int, Guide]' = OrderedDict()
         self._road_map: Optional[RoadMap] = None
         self._waiting: Optional[Dict[str, Any]] = None
@@ -66,6 +67,9 @@ class PerceptionNode(GraphNode):
         self._observed_at = now()
         self._fault = ''
         self._camera = CameraInput(self, self._on_frame, self._complain)
+        self._period = DEFAULT_PERIOD if self.config.episodes else 1.0 / self._camera.trained_rate
+        self._join = FrameJoin(kinds, self._period)
+        self._tick = ''
         self._rate, self._odometry_rate = (RateWatch(self._camera.min_rate) for _ in range(2))
         self._place: Optional[RoutePosition] = None
         self._frame_of = {'odometry': '', 'route': ''}
@@ -89,6 +93,7 @@ class PerceptionNode(GraphNode):
     def start(self) -> None:
         """Count silence from here on."""
         self._observed_at = now()
+        self._waiting = None  # a picture of before
         self._camera.start()
 
     def release(self) -> None:
@@ -114,14 +119,30 @@ class PerceptionNode(GraphNode):
         stopped_by = self._stopped()
         if stopped_by:
             return ERROR, stopped_by, values
+        if self._tick:
+            return WARN, self._tick, values
         return OK, 'observing' if self.active else 'inactive', values
 
     # -- events -----------------------------------------------------------------------------------
 
     def on_status(self, msg: CarlaStatus) -> None:
-        """Follow the simulation's own step size."""
+        """
+        In training follow the simulation's own step size.
+
+        A deployment keeps to that of training: the simulation may be another one's. It says so
+        where one waits for commands that thinned frames will never have.
+        """
         period = bounds.tick(msg)
-        if period and abs(period - self._period) > 1e-6:
+        if not self.config.episodes:
+            fast = msg.synchronous_mode and 0.0 < period < FASTEST_TICK * self._period
+            self._tick = (
+                f'a simulation on /carla/status ticks at {1.0 / period:.0f} Hz and the policy was '
+                f'trained at {1.0 / self._period:.0f} Hz: if it waits for commands, it waits for '
+                f'some in vain; set fixed_delta_seconds {self._period:g}'
+                if fast
+                else ''
+            )
+        elif period and abs(period - self._period) > 1e-6:
             self._period = period
             self._join = FrameJoin(self._kinds, self._period)
 
@@ -166,7 +187,20 @@ class PerceptionNode(GraphNode):
         self._go_on()
 
     def on_world_info(self, msg: CarlaWorldInfo) -> None:
-        """Take the map, which tells the junctions of a route; frames that waited go on."""
+        """
+        Take the map, which tells the junctions of a route; frames that waited go on.
+
+        A deployment that drives keeps its map: another one is that of another simulation.
+        """
+        known = self._road_map
+        if known is not None and self.active and not self.config.episodes:
+            if msg.opendrive != known.opendrive:
+                self._complain(
+                    f'the map must stay that of {known.name} while the node is active, got '
+                    f'{msg.map_name} on /carla/world_info; one simulation per domain, or activate '
+                    'the node anew'
+                )
+            return
         try:
             self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
         except MapError as error:
@@ -259,6 +293,9 @@ class PerceptionNode(GraphNode):
                 f'not driving: {aside:.1f} m from the route, '
                 f'{self.config.route_distance:g} m at most'
             )
+        if abs(self._place.heading_error) > math.pi / 2.0:
+            degrees = math.degrees(self._place.heading_error)
+            return f'not driving: the vehicle points back along its route, at {degrees:.0f} deg'
         return ''
 
     def _slowness(self) -> str:
@@ -290,7 +327,7 @@ class PerceptionNode(GraphNode):
 
     def _go_on(self) -> None:
         waiting, self._waiting = self._waiting, None
-        if waiting is not None:
+        if waiting is not None and self.active:
             self._complete(waiting)
 
     def _guide(self, route: Route) -> Guide:

@@ -45,8 +45,9 @@ class PolicyNode(GraphNode):
         """Load the checkpoint, if one is given, and subscribe."""
         self._spec = self.config.observation.spec()
         self._behaviour, self.version = load_driver(self.config)
-        self.gate = GateMachine(self.config.gate, PERIOD, self.config.lock_step)
-        self.frames = Frames(self.config.lock_step, PERIOD)
+        period = getattr(self._behaviour, 'period', PERIOD)  # an artefact knows that of training
+        self.gate = GateMachine(self.config.gate, period, self.config.lock_step)
+        self.frames = Frames(self.config.lock_step, period)
         self.adopted = self.refused = self.commands = self.observations = 0
         self.last_refusal = self._sha256 = ''
         self._received: Optional[PolicyWeights] = None
