@@ -251,9 +251,11 @@ def test_commands_are_told_from_what_is_shown():
         '/carla/control',
         '/av_td3/policy_weights',
         '/mine/transition',
+        '/mine/observation',
+        '/mine/action',
     ):
         assert is_obeyed(name), name
-    for key in ('image', 'clock', 'observation', 'debug_stack'):
+    for key in ('image', 'clock', 'debug_stack'):
         assert not is_obeyed(watched('hero', 'mine')[key].name), key
     assert {key for key in TOPICS if '~' in TOPICS[key].name} <= set(watched('hero'))
     assert not is_obeyed('/tf')

@@ -93,6 +93,41 @@ def test_the_traces_of_a_killed_graph_are_not_heard(other, graph, monkeypatch):
         pass
 
 
+def test_one_node_of_a_graph_that_lives_is_enough(ros, other, graph, monkeypatch):
+    monkeypatch.setattr(twin, 'ANSWER_TIME', 3.0)
+    other.create_service(GetState, '~/get_state', lambda _, response: response)
+    for name in ('simulator', 'trainer'):  # as of killed ones
+        ros.node(name)
+    with pytest.raises(GraphError, match='got a second /av_td3 graph'):
+        graph.__enter__()
+
+
+def test_a_refused_graph_has_written_nothing(graph, tmp_path):
+    claim = twin.DomainClaim(twin.domain())
+    assert claim.take()
+    with pytest.raises(GraphError):
+        graph.__enter__()
+    assert not list(tmp_path.rglob('*.yaml'))
+    claim.release()
+
+
+def test_a_graph_that_cannot_start_lets_the_domain_go(graph, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError('no middleware')
+
+    monkeypatch.setattr('av_td3_ros.nodes.supervisor.rclpy.init', fail)
+    with pytest.raises(RuntimeError, match='no middleware'):
+        graph.__enter__()
+    claim = twin.DomainClaim(twin.domain())
+    assert claim.take()
+    claim.release()
+
+
+def test_a_domain_that_is_set_to_nothing_is_that_of_the_default(monkeypatch):
+    monkeypatch.setenv('ROS_DOMAIN_ID', '')
+    assert twin.domain() == '0'
+
+
 def test_a_refused_graph_leaves_the_claim_of_the_other(graph, tmp_path):
     with graph:
         with pytest.raises(GraphError, match='got a second /av_td3 graph'):

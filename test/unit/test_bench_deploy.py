@@ -1,8 +1,11 @@
 """``av-td3 bench deploy``: its figures by hand, and what it does not measure."""
 
+import os
+
 import numpy as np
 import pytest
 
+from av_td3_ros.cli import bench_deploy, bench_graph, bench_swap
 from av_td3_ros.cli.bench_deploy import judge
 
 PERIOD = 0.05
@@ -49,3 +52,13 @@ def test_nonsense_is_refused(refused, arguments, text):
 def test_what_is_no_exported_policy_is_refused(refused, tmp_path):
     (tmp_path / 'x').write_text('x')
     assert 'artefact must be a file that' in refused('bench', 'deploy', str(tmp_path / 'x'))
+
+
+@pytest.mark.parametrize('bench', [bench_deploy, bench_graph, bench_swap])
+@pytest.mark.parametrize('domain', [str(1 + os.getpid() % 100), '0', ''])
+def test_a_bench_commands_no_vehicle_on_the_user_s_domain(monkeypatch, bench, domain):
+    monkeypatch.setenv('ROS_DOMAIN_ID', domain)
+    monkeypatch.setattr(bench.common, 'check_middleware', lambda: None)
+    with pytest.raises(AttributeError):
+        bench.run(None)  # no options: it ends behind the choice of the domain
+    assert os.environ['ROS_DOMAIN_ID'] not in (domain, '0', '')

@@ -19,8 +19,6 @@ OWNERS = {'debug_stack': 'perception', 'debug_markers': 'episode_manager'}
 # somebody: a vehicle, a simulation, a policy, a trainer.
 SHOWN = (
     *WORLD,
-    'observation',
-    'action',
     'episode_state',
     'episode_result',
     'policy_status',

@@ -86,6 +86,7 @@ def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     common.check_middleware()
+    common.stay_on_own_domain()
     from av_td3_ros.cli.main import refuse
     from av_td3_ros.nodes.supervisor import GraphError
 

@@ -18,15 +18,13 @@ from av_td3_ros.bridge_check import facts as seen
 from av_td3_ros.bridge_check.contract import EXPERIMENTS
 from av_td3_ros.bridge_check.finding import FAIL, Finding, NOT_MADE, OK
 from av_td3_ros.bridge_check.judge import failed, judge
-from av_td3_ros.cli.common import check_middleware, stops_are_interrupts
+from av_td3_ros.cli.common import check_middleware, own_domain, stops_are_interrupts
 from av_td3_ros.config import SimulatorConfig
 from av_td3_ros.options import build, ConfigError
 from av_td3_ros.resources import map_source
 
 ROLE_NAME = r'[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*'
 NARROW, WIDE = 80, 160
-# Domains whose ports Linux gives to nobody else.
-DOMAINS = 100
 
 
 def add_parser(commands: Any) -> None:
@@ -228,7 +226,7 @@ def _talk(options: argparse.Namespace, expected: seen.Expected) -> seen.Facts:
         args=['--ros-args', '--disable-external-lib-logs'],
         context=context,
         signal_handler_options=SignalHandlerOptions.NO,
-        domain_id=_own_domain() if options.embedded else None,
+        domain_id=own_domain() if options.embedded else None,
     )
     executor = SingleThreadedExecutor(context=context)
     with ExitStack() as ends:
@@ -274,13 +272,6 @@ def _simulator(options: argparse.Namespace, expected: seen.Expected, context: An
         node.destroy_node()
         raise ConfigError('the embedded simulator did not start; its reason is above')
     return node
-
-
-def _own_domain() -> int:
-    """Return a domain id that the environment does not use."""
-    taken = os.environ.get('ROS_DOMAIN_ID', '0')
-    domain = 1 + os.getpid() % DOMAINS
-    return domain if str(domain) != taken else 1 + domain % DOMAINS
 
 
 def _say(options: argparse.Namespace) -> Any:

@@ -20,6 +20,8 @@ from av_td3_ros.resources import map_source
 from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PLAIN_PERIOD = 10.0
+# Domains whose ports Linux gives to nobody else.
+DOMAINS = 100
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +99,22 @@ def check_middleware() -> None:
             f'RMW_IMPLEMENTATION must name an installed middleware, got {wanted}: {fault}; '
             'unset it or install that one'
         )
+
+
+def own_domain() -> int:
+    """Return a ROS domain id that the environment does not use."""
+    taken = os.environ.get('ROS_DOMAIN_ID') or '0'
+    domain = 1 + os.getpid() % DOMAINS
+    return domain if str(domain) != taken else 1 + domain % DOMAINS
+
+
+def stay_on_own_domain() -> None:
+    """
+    Let this process and its graphs use a ROS domain of their own.
+
+    A benchmark commands a vehicle: it must not be one that is on the user's domain.
+    """
+    os.environ['ROS_DOMAIN_ID'] = str(own_domain())
 
 
 def new_run_folder(kind: str) -> Path:

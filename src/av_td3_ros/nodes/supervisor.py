@@ -159,8 +159,9 @@ class Supervisor:
                 environment,
                 arguments.get(spec.name, ()),
             )
-            self.members[spec.name].write_parameters(getattr(run, spec.name))
         self._run = run
+        self.node: Any = None
+        self._executor: Any = None
         self._shared_memory = shared_memory.snapshot()
         self._claim = twin.DomainClaim(twin.domain())
 
@@ -168,14 +169,16 @@ class Supervisor:
         """Start the graph; leave nothing behind where that fails."""
         if not self._claim.take():
             raise GraphError(twin.REFUSAL.format(twin.domain()))
-        rclpy.init(
-            args=['--ros-args', '--disable-external-lib-logs'],
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        self.node = Node('supervisor', namespace=graph.NAMESPACE)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
         try:
+            for name, member in self.members.items():
+                member.write_parameters(getattr(self._run, name))
+            rclpy.init(
+                args=['--ros-args', '--disable-external-lib-logs'],
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+            self.node = Node('supervisor', namespace=graph.NAMESPACE)
+            self._executor = SingleThreadedExecutor()
+            self._executor.add_node(self.node)
             self._subscribe()
             if twin.heard(self.node, self.spin, self.call):
                 raise GraphError(twin.REFUSAL.format(twin.domain()))
@@ -264,13 +267,16 @@ class Supervisor:
         for member in self.members.values():
             if member.alive():
                 member.process.send_signal(signal.SIGTERM)
-        for member in self.members.values():
-            member.terminate(max(deadline - time.monotonic(), 0.1))
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.try_shutdown()
-        shared_memory.remove_orphans(self._shared_memory)
-        self._claim.release()
+        try:
+            for member in self.members.values():
+                member.terminate(max(deadline - time.monotonic(), 0.1))
+            if self.node is not None:
+                self._executor.shutdown()
+                self.node.destroy_node()
+                rclpy.try_shutdown()
+            shared_memory.remove_orphans(self._shared_memory)
+        finally:
+            self._claim.release()
 
     # -- starting ---------------------------------------------------------------------------------
 

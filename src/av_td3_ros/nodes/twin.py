@@ -3,7 +3,8 @@ One graph per ROS domain: two would answer each other's frames.
 
 Two signs, because neither sees everything. The claim is a name of this machine's kernel: taken at
 once or not at all, whatever the load, and gone with the process that held it. What is heard on the
-bus covers the graphs of other machines, and those that `ros2 launch` started.
+bus covers the graphs of other machines, and those that `ros2 launch` started, which refuse nothing
+themselves.
 """
 
 import errno
@@ -73,10 +74,13 @@ def heard(node: Any, spin: Callable[..., bool], call: Callable[..., Any]) -> boo
 
     if not spin(named, DISCOVERY_TIME):
         return False
-    service = f'{NAMESPACE}/{found[0]}/get_state'
-    return call(GetState, service, GetState.Request(), ANSWER_TIME) is not None
+    patience = ANSWER_TIME / len(found)
+    return any(
+        call(GetState, f'{NAMESPACE}/{name}/get_state', GetState.Request(), patience) is not None
+        for name in found
+    )
 
 
 def domain() -> str:
     """Return the ROS domain that this process uses."""
-    return os.environ.get('ROS_DOMAIN_ID', '0')
+    return os.environ.get('ROS_DOMAIN_ID') or '0'  # as ROS reads it, where it is set to nothing
