@@ -5,7 +5,7 @@ The launch files and ``av-td3`` are both made from this.
 """
 
 import os
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from av_td3_ros.resources import share
 
@@ -92,3 +92,10 @@ def nodes(graph: str, simulator: str = 'embedded') -> Tuple[NodeSpec, ...]:
     return tuple(
         node for node in GRAPHS[graph] if node is not SIMULATOR or simulator == 'embedded'
     )
+
+
+def enclave(participant: str, namespace: str = NAMESPACE) -> List[str]:
+    """Return the ROS arguments that give a process its SROS 2 enclave; none without security."""
+    if os.environ.get('ROS_SECURITY_ENABLE') != 'true':
+        return []
+    return ['--enclave', f'/{namespace.strip("/")}/{participant}']

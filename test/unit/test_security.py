@@ -237,3 +237,16 @@ def test_governance_and_permissions_follow_the_standard_s_schema(made):
     _, permissions = schema('permissions')
     for path in made.rglob('permissions.xml'):
         permissions.assertValid(etree.parse(str(path)))
+
+
+def test_each_process_is_given_the_enclave_of_its_name_where_security_is_on(monkeypatch):
+    from av_td3_ros import graph
+
+    monkeypatch.delenv('ROS_SECURITY_ENABLE', raising=False)
+    assert graph.enclave('policy') == []
+    monkeypatch.setenv('ROS_SECURITY_ENABLE', 'true')
+    assert graph.enclave('policy', '/mine/') == ['--enclave', '/mine/policy']
+    names = {spec.name for kind in graph.GRAPHS.values() for spec in kind} | {'operator'}
+    for name in names:  # each is one that a keystore has
+        assert graph.enclave(name) == ['--enclave', keystore.enclave_name(name, NAMES)]
+        assert name in RIGHTS

@@ -66,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
         'use it with\n'
         f'  export ROS_SECURITY_KEYSTORE={options.folder.resolve()} ROS_SECURITY_ENABLE=true '
         'ROS_SECURITY_STRATEGY=Enforce\n'
-        f'  ros2 run av_td3_ros policy_node --ros-args --enclave {made[0]} ...\n'
+        'the launch files and `av-td3 train` give each node its enclave; by hand:\n'
+        f'  ros2 run av_td3_ros {made[0].rsplit("/", 1)[-1]}_node --ros-args --enclave '
+        f'{made[0]} ...\n'
         f'{options.folder / keystore.PRIVATE} stays where this was run; a vehicle gets its own '
         'enclave alone'
     )

@@ -150,6 +150,7 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
                 {'autostart': started, **overrides[spec.name]},
                 *own,
             ],
+            ros_arguments=graph.enclave(spec.name, given['namespace']),
             output='screen',
             emulate_tty=True,
         )

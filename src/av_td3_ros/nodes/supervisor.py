@@ -87,6 +87,7 @@ class Member:
                 '-r',
                 f'__ns:=/{graph.NAMESPACE}',
                 '--disable-external-lib-logs',
+                *graph.enclave(self.spec.name),
                 *self._arguments,
             ],
             stdin=subprocess.DEVNULL,
@@ -173,7 +174,7 @@ class Supervisor:
             for name, member in self.members.items():
                 member.write_parameters(getattr(self._run, name))
             rclpy.init(
-                args=['--ros-args', '--disable-external-lib-logs'],
+                args=['--ros-args', '--disable-external-lib-logs', *graph.enclave('operator')],
                 signal_handler_options=SignalHandlerOptions.NO,
             )
             self.node = Node('supervisor', namespace=graph.NAMESPACE)
