@@ -17,7 +17,7 @@ def draw(run: RunFolder) -> Optional[Path]:
 
     :returns: its path, or None where there are no episodes or matplotlib is missing.
     """
-    rows = [row for row in run.read_episodes() if row['outcome'] != 'aborted']
+    rows = [row for row in run.read_episodes() if row.get('outcome') not in ('aborted', None)]
     if not rows:
         return None
     try:
@@ -58,11 +58,12 @@ def draw(run: RunFolder) -> Optional[Path]:
 
 
 def _column(rows: List[Dict[str, Any]], key: str) -> np.ndarray:
-    return np.array([float(row[key]) for row in rows])
+    """Return a column; NaN where an older run, or a torn row, has none."""
+    return np.array([float(row.get(key) or 'nan') for row in rows])
 
 
 def _colour(row: Dict[str, Any]) -> str:
-    return {'goal': GOOD, 'time_limit': NEUTRAL}.get(row['reason'], BAD)
+    return {'goal': GOOD, 'time_limit': NEUTRAL}.get(row.get('reason') or '', BAD)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

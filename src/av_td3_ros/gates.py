@@ -37,6 +37,8 @@ SHORTER = 0.1
 RECENT = 20
 # A norm is scaled by limit / (norm + 1e-6), in single precision.
 ROUNDING = 1.001
+# An evaluation is of a checkpoint, and those are made now and then: so much later is near enough.
+LATER = 1.2
 
 
 class Evidence(NamedTuple):
@@ -163,7 +165,12 @@ def _until(run: Evidence, step: int) -> Evidence:
     alerts = run.alerts
     if alerts is not None:
         alerts = [row for row in alerts if float(row['env_step']) <= step]
-    return run._replace(metrics=cut(run.metrics), episodes=cut(run.episodes), alerts=alerts)
+    return run._replace(
+        env_steps=min(run.env_steps, step),
+        metrics=cut(run.metrics),
+        episodes=cut(run.episodes),
+        alerts=alerts,
+    )
 
 
 # -- 2k -------------------------------------------------------------------------------------------
@@ -199,7 +206,7 @@ def actor_clipped(run: Evidence) -> _Measured:
 
 def critic_clipped(run: Evidence) -> _Measured:
     """Critic gradient after the clip."""
-    return _clipped(run, 'critic', ('critic', 'encoder'))
+    return _clipped(run, 'critic', ('critic', 'encoder', 'predictor'))
 
 
 def return_rising(run: Evidence) -> _Measured:
@@ -222,7 +229,7 @@ def td_error_falling(run: Evidence) -> _Measured:
 
 def better_than_random(run: Evidence) -> _Measured:
     """Route completion of the evaluation, against random actions."""
-    found = run.evaluation.get('metrics', {}).get('route_completion')
+    found = _evaluated(run).get('route_completion')
     if not found:
         raise Unjudged('no evaluation; run `av-td3 evaluate` on the run')
     low = found['low'] if math.isfinite(found['low']) else found['mean']
@@ -230,6 +237,21 @@ def better_than_random(run: Evidence) -> _Measured:
     return _Measured(
         low, f'{found["mean"]:.1%}, at least {low:.1%}', f'> {random:.1%}, {of}', low > random
     )
+
+
+def _evaluated(run: Evidence) -> Mapping[str, Any]:
+    """Return what the evaluation measured, where it is one of this run at this step."""
+    found = run.evaluation
+    if not found.get('metrics'):
+        return {}
+    if found.get('camera', 'live') != 'live':
+        raise Unjudged(f'the evaluation is one with the camera {found["camera"]}')
+    step = found.get('env_step')
+    if step is None:
+        raise Unjudged('the evaluation does not tell its step: run `av-td3 evaluate` again')
+    if step > LATER * run.env_steps:
+        raise Unjudged(f'the evaluation is of step {step:,}, not of {run.env_steps:,}')
+    return found['metrics']
 
 
 def _random(run: Evidence) -> Tuple[float, str]:
@@ -257,7 +279,7 @@ def q_bounded(run: Evidence) -> _Measured:
 def collision_rate(run: Evidence) -> _Measured:
     """Episodes that end by collision, on an empty road."""
     limit = LIMITS['collision_rate']
-    evaluated = run.evaluation.get('metrics', {}).get('collision_rate')
+    evaluated = _evaluated(run).get('collision_rate')
     if evaluated and run.evaluation.get('vehicles') == 0:
         rate, of = evaluated['mean'], 'the evaluation'
     elif run.settings.get('simulator.vehicles') == 0:
@@ -272,8 +294,13 @@ def collision_rate(run: Evidence) -> _Measured:
 
 
 def feature_l2(run: Evidence) -> _Measured:
-    """L2 norm of the image features."""
-    return _largest(run, 'feature_l2', LIMITS['feature_l2'])
+    """L2 norm of the image features, as actor and critics see them."""
+    # Before a normalising head it is free to grow, and says nothing.
+    names = ('feature_l2_seen', 'actor_feature_l2_seen')
+    found = [_largest(run, name, LIMITS['feature_l2']) for name in names if name in run.metrics]
+    if not found:
+        raise Unjudged(f'{names[0]} was not recorded up to here')
+    return max(found, key=lambda one: one.value)
 
 
 def critic_loss(run: Evidence) -> _Measured:

@@ -1,11 +1,12 @@
 """``av-td3 gate`` and ``av-td3 train --gated``: exit codes, JSON, what is refused."""
 
+from contextlib import contextmanager
 import json
 
 import pytest
 
 from av_td3_ros import gates
-from av_td3_ros.cli.gate import Gatekeeper
+from av_td3_ros.cli.gate import evaluated, Gatekeeper
 from av_td3_ros.cli.main import main
 from made_runs import evaluation, made
 from small_runs import SMALL
@@ -69,15 +70,38 @@ def test_a_run_being_written_is_judged_by_its_whole_rows(tmp_path):
 
 
 def test_the_keeper_judges_each_stage_once_and_stops_at_a_no_go(tmp_path):
-    keeper, told = Gatekeeper(made(tmp_path / 'run'), True), []
+    keeper, told = Gatekeeper(made(tmp_path / 'run'), True, lambda _: 'nobody drove'), []
     for env_steps in (1999, 2000, 2001, 4000, 5003, 5004, 9999):
         keeper.look(env_steps, told.append)
         assert not keeper.stopped
     assert [text.splitlines()[-1] for text in told] == ['2k: GO', '5k: GO']
     keeper.look(10_000, told.append)
     assert keeper.stopped and told[-1].endswith('10k: NO-GO')
+    assert told[-2] == 'nobody drove' and 'training waits' in told[-3]
     keeper.look(60_000, told.append)
-    assert len(told) == 3
+    assert len(told) == 5
+
+
+def test_the_keeper_lets_the_policy_drive_while_training_waits(tmp_path):
+    path, happened = made(tmp_path / 'run'), []
+
+    @contextmanager
+    def waiting():
+        happened.append('waits')
+        yield
+        happened.append('goes on')
+
+    def drive(folder):
+        happened.append('drives')
+        (folder / 'evaluation').mkdir()
+        (folder / 'evaluation' / 'evaluation.json').write_text(json.dumps(evaluation(0.9)))
+        return ''
+
+    keeper = Gatekeeper(path, True, drive)
+    keeper.look(5000, lambda _: None, waiting)
+    assert not happened
+    keeper.look(10_000, lambda _: None, waiting)
+    assert happened == ['waits', 'drives', 'goes on'] and not keeper.stopped
 
 
 def test_a_keeper_that_does_not_watch_lets_everything_pass(tmp_path):
@@ -100,3 +124,7 @@ def test_training_stops_at_a_no_go(tmp_path, capsys, monkeypatch):
     assert code == 1 and '2k: NO-GO' in shown and 'stopped: 100 steps' in shown
     summary = json.loads((tmp_path / 'summary.json').read_text())
     assert summary['env_steps'] == 100 and 'processor' in summary['machine']
+    # What a later stage would have asked for, by the same means.
+    assert evaluated(tmp_path) == ''
+    found = json.loads((tmp_path / 'evaluation' / 'evaluation.json').read_text())
+    assert found['env_step'] == 100 and found['others'][0]['policy'] == 'random'

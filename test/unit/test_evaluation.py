@@ -62,6 +62,24 @@ def refused(capsys, *arguments):
     return lines[0]
 
 
+@pytest.mark.parametrize(
+    'arguments, folder',
+    [
+        ([], 'evaluation'),
+        (['--seed', '7'], 'evaluation'),
+        (['--map', 'town', '--vehicles', '0'], 'evaluation'),  # what it was trained with
+        (['--vehicles', '20'], 'evaluation_20_vehicles'),
+        (['--map', 'random_town:3', '--freeze-camera'], 'evaluation_random_town_3_frozen_camera'),
+        (['--weather', 'wet_noon', '--routes', 'random'], 'evaluation_wet_noon_routes_random'),
+    ],
+)
+def test_another_world_does_not_replace_the_evaluation_of_the_run(runs, arguments, folder):
+    command = ['evaluate', str(runs[0]), '--via', 'in-process', *arguments]
+    options = parser().parse_args(command)
+    plan = evaluate.prepare(options)
+    assert evaluate.output_folders(options, plan) == [runs[0] / folder]
+
+
 def test_a_run_and_both_baselines_leave_every_file(runs, tmp_path, capsys):
     out = tmp_path / 'out'
     command = ['evaluate', str(runs[0]), '--episodes', '2', '--baselines', 'expert,random']
@@ -71,6 +89,7 @@ def test_a_run_and_both_baselines_leave_every_file(runs, tmp_path, capsys):
     data = json.loads((out / 'evaluation.json').read_text())
     assert data['version'] == 2 and data['policy'] == 'one' and data['via'] == 'in-process'
     assert (data['episodes'], data['partial'], data['seed']) == (2, False, 1000)
+    assert data['env_step'] == 20 and data['camera'] == 'live'
     assert data['metrics'].keys() == FIGURES.keys()
     assert data['metrics']['min_time_to_collision'] == {'mean': None, 'low': None, 'high': None}
     assert [other['policy'] for other in data['others']] == ['expert', 'random']

@@ -58,7 +58,7 @@ def test_a_stage_holds_the_earlier_ones():
         ('q_policy_max', np.inf, gates.q_policy_max),
         ('gradient_norm_actor_total_clipped', 20.1, gates.actor_clipped),
         ('gradient_norm_critic_total_clipped', 20.1, gates.critic_clipped),
-        ('feature_l2', 100.0, gates.feature_l2),
+        ('feature_l2_seen', 100.0, gates.feature_l2),
         ('critic_loss', 100.0, gates.critic_loss),
     ],
 )
@@ -171,6 +171,23 @@ def test_an_evaluation_must_be_better_than_random(healthy):
     none = healthy._replace(evaluation={})
     finding = result(none, '10k', gates.better_than_random)
     assert finding.passed is None and 'av-td3 evaluate' in finding.figure
+
+
+@pytest.mark.parametrize(
+    'other, text',
+    [
+        ({'camera': 'frozen'}, 'with the camera frozen'),
+        ({'env_step': None}, 'does not tell its step'),
+        ({'env_step': 12_001}, 'of step 12,001, not of 10,000'),
+    ],
+)
+def test_an_evaluation_of_something_else_judges_nothing(healthy, other, text):
+    run = healthy._replace(env_steps=50_000, evaluation=evaluation(0.9, **other))
+    for criterion in (gates.better_than_random, gates.collision_rate):
+        finding = result(run, '10k', criterion)
+        assert finding.passed is None and text in finding.figure
+    near = healthy._replace(evaluation=evaluation(0.9, env_step=11_004))
+    assert result(near, '10k', gates.better_than_random).passed
 
 
 def test_random_driving_of_a_short_route_counts_as_the_same_way_on_a_whole_one(healthy):

@@ -13,6 +13,7 @@ from av_td3_ros.options import build
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import checkpoint
+from av_td3_ros.td3.health import Alert
 from av_td3_ros.td3.metrics import COLUMNS, RECORD_METRICS
 from av_td3_ros.td3.trainer import Trainer
 
@@ -212,6 +213,37 @@ def test_a_roll_back_restores_the_learner_keeps_experience_and_makes_a_new_versi
     assert trainer.updates > updates and not trainer.halted
 
 
+def test_a_checkpoint_of_a_sick_learner_is_not_gone_back_to(make):
+    values = {**BOUND, 'health.on_halt': 'rollback', 'health.patience': 1000}
+    trainer = make(**values, checkpoint_every=1000)
+    drive(trainer, 40)
+    healthy = trainer.agent.state_dict()
+    trainer.save()
+    drive(trainer, 160, huge)
+    assert not trainer._guard.healthy
+    trainer.save()  # as Ctrl-C does
+    poison(trainer)
+    trainer.add((0.0, 0.0), 0.5, Outcome.CONTINUES, *blank(trainer))
+    trainer.update()
+    assert trainer.rollbacks == 1 and not trainer.halted
+    now = trainer.agent.state_dict()
+    assert all(torch.equal(now[name], healthy[name]) for name in healthy if name != 'updates')
+
+
+def test_the_alert_that_stops_is_named_though_another_came_before_or_with_it(make):
+    trainer = make()
+    guard = trainer._guard
+    for name, action, state in (
+        ('q_gap', 'warn', 'raised'),
+        ('saturation', 'warn', 'raised'),
+        ('q_gap', 'rollback', 'raised'),
+    ):
+        alert = Alert(name, action, state, 1.0, 0.5, f'{name}: by {action}')
+        guard.monitor.active[name] = alert
+        guard._take([alert])
+    assert guard.alerts[-1].name == 'saturation' and guard.cause == 'q_gap: by rollback'
+
+
 @pytest.mark.parametrize('allowed', [0, 2])
 def test_roll_backs_come_to_an_end(make, allowed):
     trainer = make(**{'health.on_halt': 'rollback', 'health.rollbacks': allowed})
@@ -230,7 +262,7 @@ def test_without_a_checkpoint_there_is_no_way_back(make):
     poison(trainer)
     trainer.add((0.0, 0.0), 0.5, Outcome.CONTINUES, *blank(trainer))
     trainer.update()
-    assert 'no roll-back: a whole checkpoint must be in' in trainer.halted
+    assert 'no roll-back: a whole and healthy checkpoint must be in' in trainer.halted
 
 
 def test_warned_only_it_goes_on(make):

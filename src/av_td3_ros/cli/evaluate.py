@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+import re
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from av_td3_ros.cli import common
@@ -13,7 +14,14 @@ from av_td3_ros.run_folder import RunFolder
 EXIT_FAULT = 1
 EPISODES = 20
 BASELINES = ('expert', 'random')
-ROUTES = {'held-out': 'held_out', 'random': 'all'}
+HELD_OUT = 'held-out'
+ROUTES = {HELD_OUT: 'held_out', 'random': 'all'}
+# What of another world than that of the training names an evaluation.
+WORLD = {
+    'simulator.map': '{}',
+    'simulator.vehicles': '{} vehicles',
+    'simulator.weather': '{}',
+}
 # Time for a route of a file, as leaderboard 1.0 has it: s per m, and s.
 PACE, ADDED = 0.8, 5.0
 # Its route over the graph is the shortest way to the goal; so much longer is another one, m.
@@ -69,7 +77,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         '--routes',
-        default='held-out',
+        default=HELD_OUT,
         metavar='ROUTES',
         help='held-out: on roads where training neither starts nor ends (default); random: on '
         'all; or a route file of the CARLA leaderboard',
@@ -184,17 +192,43 @@ def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
     :raises ConfigError: where one cannot be written.
     """
     if len(plan.sources) == 1:
-        folders = [Path(options.output) if options.output else output_folder(plan.sources[0])]
+        source, what = plan.sources[0], special(options, plan.configs[0], plan.sources[0])
+        folders = [Path(options.output) if options.output else output_folder(source, what)]
     else:
         beside = Path(options.output) if options.output else common.new_run_folder('evaluation')
         folders = [
-            beside / name if options.output else output_folder(source)
-            for name, source in zip(plan.names, plan.sources)
+            beside / name
+            if options.output
+            else output_folder(source, special(options, config, source))
+            for name, source, config in zip(plan.names, plan.sources, plan.configs)
         ]
         folders.append(beside)
     for folder in folders:
         RunFolder(folder)
     return folders
+
+
+def special(options: argparse.Namespace, config: RunConfig, source: Path) -> str:
+    """
+    Name an evaluation after what differs from the world that the policy was trained in; '' where
+    nothing does.
+    """
+    from av_td3_ros import presets
+    from av_td3_ros.options import flatten
+
+    with settings_file(source) as written:
+        trained = flatten(presets.read_yaml(Path(written)))
+    here = to_flat(config)
+    words = [
+        form.format(Path(str(here[key])).stem)
+        for key, form in WORLD.items()
+        if here[key] != trained.get(key, here[key])
+    ]
+    if options.routes != HELD_OUT:
+        words.append(f'routes {Path(options.routes).stem}')
+    if options.freeze_camera:
+        words.append('frozen camera')
+    return re.sub(r'[^A-Za-z0-9-]+', '_', '_'.join(words))
 
 
 def _configs(options: argparse.Namespace, sources: Tuple[Path, ...]) -> Tuple[RunConfig, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from av_td3_ros.cli import common
 from av_td3_ros.cli.evaluate import Plan
 from av_td3_ros.cli.sim_drivers import Action, ExpertDriver, PolicyDriver
-from av_td3_ros.cli.sources import settings_file
+from av_td3_ros.cli.sources import env_step, settings_file
 from av_td3_ros.cli.train import catch_stops
 from av_td3_ros.config import RunConfig
 from av_td3_ros.datatypes import Observation, Outcome
@@ -132,6 +132,7 @@ def drive(plan: Plan, folders: Sequence[Path]) -> Tuple[List[Result], str]:
         if watch.stops or fault:
             break
         results.append(_result(plan, name, config, plan.via, _notes(plan, name, source, config)))
+        results[-1].facts['env_step'] = env_step(source)
         watch.policy(results[-1])
         if plan.via == 'graph':
             fault = drive_graph(config, results[-1], folder, watch)

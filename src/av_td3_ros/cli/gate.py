@@ -1,14 +1,18 @@
 """``av-td3 gate``: may this run go on? A table of criteria, GO or NO-GO."""
 
 import argparse
+from contextlib import nullcontext
 import json
 from pathlib import Path
-from typing import Any, Callable
+import subprocess
+import sys
+from typing import Any, Callable, ContextManager, Optional
 
 from av_td3_ros import gates
 from av_td3_ros.report import runs
 
 EXIT_NO_GO = 1
+EVALUATED_FROM = '10k'
 MARKS = {True: 'pass', False: 'FAIL', None: 'not judged'}
 
 
@@ -59,29 +63,63 @@ def as_json(judgement: gates.Judgement) -> str:
     )
 
 
+def evaluated(folder: Path) -> str:
+    """
+    Let the newest checkpoint of a run and random actions drive, in a process of its own.
+
+    :returns: what went wrong, or ''.
+    """
+    command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'evaluate', str(folder)]
+    command += ['--via', 'in-process', '--baselines', 'random']
+    done = subprocess.run(command, capture_output=True, text=True)
+    return '' if done.returncode == 0 else (done.stderr or done.stdout).strip()
+
+
 class Gatekeeper:
     """
     Watches a run that goes on: each stage is judged when it is reached, on the files as they are.
 
-    A run that is resumed beyond a stage is judged at that stage, too.
+    A run that is resumed beyond a stage is judged at that stage, too. From 10k on the newest
+    checkpoint drives the held-out routes first, and random actions do; training waits.
     """
 
-    def __init__(self, folder: Path, watches: bool) -> None:
-        """:param folder: of the run. :param watches: false lets everything pass."""
+    def __init__(
+        self,
+        folder: Path,
+        watches: bool,
+        evaluate: Optional[Callable[[Path], str]] = None,
+    ) -> None:
+        """
+        :param folder: of the run. :param watches: false lets everything pass.
+        :param evaluate: drives what a folder holds and returns what went wrong, or ''.
+        """
         self._folder = folder
+        self._evaluate = evaluate or evaluated
         self._left = dict.fromkeys(gates.STAGES if watches else ())
         self.stopped = False
 
-    def look(self, env_steps: int, tell: Callable[[str], None]) -> None:
+    def look(
+        self,
+        env_steps: int,
+        tell: Callable[[str], None],
+        waiting: Callable[[], ContextManager[Any]] = nullcontext,
+    ) -> None:
         """
         Judge the last stage that was reached since the last look.
 
         :param env_steps: of the run. :param tell: takes the table.
+        :param waiting: makes the training wait while it is open.
         """
         due = [stage for stage in gates.reached(env_steps) if stage in self._left]
         if due and not self.stopped:
             for stage in due:
                 del self._left[stage]
+            if gates.steps(due[-1]) >= gates.steps(EVALUATED_FROM):
+                tell(f'{due[-1]}: driving the held-out routes, training waits')
+                with waiting():
+                    fault = self._evaluate(self._folder)
+                if fault:
+                    tell(fault)
             judgement = gates.judge(runs.read(self._folder).evidence(env_steps), due[-1])
             self.stopped = not judgement.passed
             tell(table(judgement))

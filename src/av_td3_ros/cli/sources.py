@@ -83,10 +83,23 @@ def load(source: Path, observation: Optional[ObservationConfig] = None, **engine
     return behaviour
 
 
-def output_folder(source: Path) -> Path:
-    """Return where the figures of a source go: beside an exported file, below a folder."""
-    return (
-        source.with_name(f'{source.stem}_evaluation')
-        if source.is_file()
-        else source / 'evaluation'
-    )
+def env_step(source: Path) -> Optional[int]:
+    """Return after how many environment steps a policy was taken; None where a file hides it."""
+    if source.is_file():
+        from av_td3_ros.deployment import artefact
+
+        return artefact.read(source).description.raw['training'].get('env_steps')
+    from av_td3_ros.td3 import checkpoint
+
+    return checkpoint.load_policy(source).env_step
+
+
+def output_folder(source: Path, what: str = '') -> Path:
+    """
+    Return where the figures of a source go: beside an exported file, below a folder.
+
+    :param what: names an evaluation in another world than that of the run, which must not replace
+        the one that gates and reports go by.
+    """
+    name = f'evaluation_{what}' if what else 'evaluation'
+    return source.with_name(f'{source.stem}_{name}') if source.is_file() else source / name

@@ -9,6 +9,7 @@ from av_td3_ros.cli import common
 from av_td3_ros.config import parse_assignment
 from av_td3_ros.options import ConfigError
 from av_td3_ros.resources import map_source
+from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 EXIT_FAULT = 1
 
@@ -48,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser, output: str) -> None:
         "'town' for the shipped one (default)",
     )
     parser.add_argument(
+        '--observation', choices=OBSERVATIONS, help='what policies see (default: as shipped)'
+    )
+    parser.add_argument(
         '--set',
         metavar='KEY=VALUE',
         action='append',
@@ -66,6 +70,8 @@ def settings(options: argparse.Namespace) -> Dict[str, Any]:
     values: Dict[str, Any] = {}
     if options.map is not None:
         values['simulator.map'] = map_source(options.map)
+    if options.observation is not None:
+        values.update(observation_preset(options.observation))
     values.update(parse_assignment(text) for text in options.assignments)
     return values
 

@@ -1,10 +1,11 @@
 """``av-td3 train``: start the graph, watch it learn, end it whole."""
 
 import argparse
+from contextlib import contextmanager
 from pathlib import Path
 import signal
 import time
-from typing import Any, List
+from typing import Any, Iterator, List
 
 from av_td3_ros import presets
 from av_td3_ros.cli import common
@@ -52,6 +53,12 @@ def run(options: argparse.Namespace) -> int:
     print(f'run folder: {folder}')
     if options.preset:
         print(f'preset: {options.preset}: {presets.description(options.preset)}'.rstrip(' :'))
+    begun = max(config.trainer.update_after, config.trainer.exploration.warmup_steps)
+    if begun >= config.trainer.steps:
+        print(
+            f'note: nothing is learned before step {begun:,} (trainer.update_after, '
+            f'exploration.warmup_steps) and the run ends at {config.trainer.steps:,}: give --steps'
+        )
     train = train_in_process if options.in_process else train_graph
     run_folder.write_summary({'machine': machine()})
     keeper = Gatekeeper(folder, options.gated)
@@ -180,12 +187,13 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
 
             while not over():
                 graph.spin(over, 0.25)
-                graph.revive()
+                if not over():  # a trainer that has ended its run is not started again
+                    graph.revive()
                 if graph.status is not None:
                     if first_step is None and graph.status.transitions_stored > 1:
                         first_step = time.monotonic() - begun
                     progress.show(status_line(graph))
-                    keeper.look(graph.status.env_steps, progress.end)
+                    keeper.look(graph.status.env_steps, progress.end, lambda: paused(graph))
                 if not told and 'machine' in graph.health.get('trainer', {}):
                     progress.end(f'learner: {graph.health["trainer"]["machine"]}')
                     told = True
@@ -207,6 +215,16 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
     except GraphError as error:
         return refuse(error)
     return code
+
+
+@contextmanager
+def paused(graph: Any) -> Iterator[None]:
+    """Let the world of a graph stand still."""
+    graph.pause(True)
+    try:
+        yield
+    finally:
+        graph.pause(False)
 
 
 def catch_stops() -> List[int]:

@@ -161,7 +161,11 @@ def latest(run_dir: Union[str, Path]) -> Optional[Path]:
 
 
 def load(
-    run_dir: Union[str, Path], agent: TD3, obs_spec: ObsSpec, replay: Optional[ReplayBuffer] = None
+    run_dir: Union[str, Path],
+    agent: TD3,
+    obs_spec: ObsSpec,
+    replay: Optional[ReplayBuffer] = None,
+    healthy: bool = False,
 ) -> Checkpoint:
     """
     Bring a learner, and a replay where given, to the newest whole checkpoint of a run.
@@ -172,11 +176,14 @@ def load(
     :param agent: a learner with the same networks; changed only where all fits.
     :param obs_spec: what its policy sees.
     :param replay: filled from ``replay/`` where the checkpoint was saved with one.
+    :param healthy: whether to leave out those that were saved while a figure was beyond a limit.
     :raises CheckpointError: where there is none, or it is of another network or specification.
     """
     folder = Path(run_dir) / 'checkpoints'
     for path, info, files in _whole(folder):
         found = _describe(path, info)
+        if healthy and not found.extra.get('healthy', True):
+            continue
         _check_spec(path, weights.spec_json(obs_spec, agent.config.network), info['spec'])
         try:
             if replay is not None and info['replay'] is not None:
@@ -189,7 +196,8 @@ def load(
             raise CheckpointError(text) from None
         return found
     raise CheckpointError(
-        f'a whole checkpoint must be in {folder}, got none; start without ' 'resume'
+        f'a whole{" and healthy" * healthy} checkpoint must be in {folder}, got none; start '
+        'without resume'
     )
 
 

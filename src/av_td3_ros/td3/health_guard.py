@@ -6,7 +6,7 @@ keeps its sick state beside the run's checkpoints, in ``halted/``, so that the n
 stays a healthy one.
 """
 
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Set, Tuple
 
 from av_td3_ros.learning_config import HealthConfig, LearnerConfig
 from av_td3_ros.run_folder import RunFolder
@@ -19,13 +19,14 @@ class Guard:
     """The monitor of one run, and its account in the run folder."""
 
     def __init__(self, config: HealthConfig, learner: LearnerConfig, run: RunFolder) -> None:
-        """Begin with no alert."""
+        """Begin with no alert; ``cause`` is the sentence of the one that stopped learning last."""
         self.monitor = Monitor(config, learner)
-        self.halted = ''
+        self.halted = self.cause = ''
         self.alerts: Tuple[Alert, ...] = ()  # replaced as a whole: other threads read it
         self.rollbacks = 0
         self._run = run
         self._moment = (0, 0)
+        self._shown: Set[str] = set()
 
     @property
     def healthy(self) -> bool:
@@ -53,12 +54,15 @@ class Guard:
     def failed(self, env_step: int, updates: int, what: str) -> bool:
         """Take an update that went wrong; likewise."""
         self._moment = (env_step, updates)
-        return self._take(self.monitor.failed(what))
+        back = self._take(self.monitor.failed(what))
+        self._show()
+        return back
 
     def went_back(self) -> None:
         """Take that the learner is that of a healthy checkpoint again."""
         self.rollbacks += 1
         self._write(self.monitor.forget())
+        self._show()
 
     def stop(self, why: str) -> None:
         """End the run."""
@@ -81,6 +85,8 @@ class Guard:
         ]
         self._write(changes)
         for change in changes:
+            if change.stops:
+                self.cause = change.text
             if change.stops and change.action == HALT:
                 tried = f' (after {self.rollbacks} roll-backs)' if self.rollbacks else ''
                 self.stop(f'{change.text}{tried}')
@@ -93,7 +99,8 @@ class Guard:
         self.alerts = tuple(self.monitor.active.values())
 
     def _show(self) -> None:
-        levels = {name: 0.0 for name in self.monitor.readings}
+        self._shown |= {*self.monitor.readings, *(alert.name for alert in self.alerts)}
+        levels = dict.fromkeys(self._shown, 0.0)
         levels.update({alert.name: 2.0 if alert.stops else 1.0 for alert in self.alerts})
         events = {f'health/{name}': level for name, level in levels.items()}
         values = {f'health_value/{name}': x for name, x in self.monitor.readings.items()}

@@ -212,18 +212,18 @@ class Trainer:
 
     def _roll_back(self) -> None:
         """
-        Bring the learner to the newest checkpoint; experience stays, and so do the counters: lost
-        updates are not made up for.
+        Bring the learner to the newest healthy checkpoint; experience stays, and so do the
+        counters: lost updates are not made up for.
         """
         updates = self.updates
         try:
-            state = checkpoint.load(self._run.path, self.agent, self.spec)
+            state = checkpoint.load(self._run.path, self.agent, self.spec, healthy=True)
         except CheckpointError as error:
-            self._guard.stop(f'{self.alerts[-1].text} (no roll-back: {error})')
+            self._guard.stop(f'{self._guard.cause} (no roll-back: {error})')
             return
         self.agent.updates = updates
         self._published_at = updates - self.config.publish_every  # a new version, at once
-        LOG.warning('%s: back to the learner of step %d', self.alerts[-1].text, state.env_step)
+        LOG.warning('%s: back to the learner of step %d', self._guard.cause, state.env_step)
         self._guard.went_back()
 
     # -- health -----------------------------------------------------------------------------------
@@ -337,6 +337,7 @@ class Trainer:
                 'episodes': self.episodes,
                 'arithmetic': self.agent.arithmetic._asdict(),
                 'health': self._guard.state(),
+                'healthy': self._guard.healthy,
                 'seconds': self._seconds,
             },
             replay=None if self.halted else self.replay,
