@@ -265,3 +265,10 @@ def test_without_camera_info_and_in_training_nothing_has_changed(ros, stack):
     node = ros.start(PerceptionNode)
     assert 'camera_info' not in started_topics(node)
     assert node.health()[2]['camera'] == 'not compared'
+
+
+def test_an_image_that_would_be_squashed_is_refused_where_nobody_tells_its_camera(ros, stack):
+    started(ros)
+    stack.say(IMAGE, grey_image(scene(80, 60), 5.0))
+    ros.until(lambda: stack.said('the shape of training, 256x144, got 80x60'), 60.0)
+    assert not stack.heard

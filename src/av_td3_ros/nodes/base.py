@@ -198,7 +198,15 @@ def run(node_class: Type[GraphNode]) -> int:
 
     :returns: 0 after an orderly end, 1 after a fault, 2 where the configuration was refused.
     """
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # RCLError: no log folder, no middleware, wrong arguments
+        print(
+            f'[FATAL] {node_class.NAME}: ROS must start, got {_described(error)}; where a folder '
+            'cannot be written, set ROS_LOG_DIR to one that can',
+            file=sys.stderr,
+        )
+        return EXIT_REFUSED
     stop = []
     parent = os.getppid() if SUPERVISED in os.environ else None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

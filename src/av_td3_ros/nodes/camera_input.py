@@ -31,6 +31,8 @@ from av_td3_ros.nodes.base import GraphNode, now
 WATCH_PERIOD = 0.5
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 MOST_NAMED = 3
+# An image may be so much wider or higher than in training, where nobody says what it shows.
+SQUASHED = 0.02
 
 
 class CameraInput:
@@ -144,7 +146,19 @@ class CameraInput:
     def _frame(self, msg: Any) -> np.ndarray:
         compressed = isinstance(msg, CompressedImage)
         grey = images.from_compressed(msg) if compressed else images.to_grey(msg)
+        if self._view is None and self._compares:
+            self._check_shape(*grey.shape)
         return self._view.frame(grey) if self._view else grey_frame(grey, self._observation)
+
+    def _check_shape(self, rows: int, columns: int) -> None:
+        """:raises SpecError: for an image that would be squashed where nobody tells its camera."""
+        trained = self._config
+        if abs(columns * trained.height / (rows * trained.width) - 1.0) > SQUASHED:
+            raise SpecError(
+                f'an image without CameraInfo must have the shape of training, {trained.width}x'
+                f'{trained.height}, got {columns}x{rows}; publish CameraInfo on '
+                f'{self.info_topic}, or set camera.info: ignored'
+            )
 
     def _lacks_info(self) -> bool:
         """Whether a frame must wait for CameraInfo; where nobody publishes it none is needed."""
