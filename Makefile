@@ -51,7 +51,7 @@ chaos: setup  ## harm a graph that trains; TIMES=100 of every fault, ARGS='--fau
 test-learning: setup  ## three seeds, minutes each: does the return rise?
 	@$(BIN)/python -m pytest test/learning -m learning $(ARGS)
 
-bench: setup  ## speed on this machine; WHAT=graph, deploy, learner, replay or sim
+bench: setup  ## speed on this machine; WHAT=graph, deploy, swap, learner, replay, sim or soak (an hour)
 	@$(BIN)/av-td3 bench $(or $(WHAT),graph) $(ARGS)
 
 study: setup  ## hours: WHAT=failures (default) or peer; SEEDS=n STEPS=n MINUTES=n ARGS='...'

@@ -8,10 +8,19 @@ from av_td3_ros.cli import (
     bench_learner,
     bench_replay,
     bench_sim,
+    bench_soak,
     bench_swap,
 )
 
-BENCHMARKS = (bench_graph, bench_deploy, bench_swap, bench_learner, bench_replay, bench_sim)
+BENCHMARKS = (
+    bench_graph,
+    bench_deploy,
+    bench_swap,
+    bench_learner,
+    bench_replay,
+    bench_sim,
+    bench_soak,
+)
 
 
 def add_parser(commands: Any) -> None:
