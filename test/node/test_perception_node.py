@@ -14,6 +14,7 @@ import pytest
 from std_msgs.msg import Header
 
 from av_td3_ros.bridge import convert
+from av_td3_ros.bridge.topics import topic_name, TOPICS
 from av_td3_ros.config import ObservationConfig
 from av_td3_ros.datatypes import Command, COMMAND_NAMES
 from av_td3_ros.driving.commands import crossings
@@ -282,6 +283,15 @@ def test_a_deployment_does_not_drive_beyond_its_route(deployed, place, text):
     assert not see(18, 1, **place)
     assert text in node.health()[1] and node.health()[0] == b'\x02'
     assert see(19, 1, 50.0) and node.health()[1] == 'observing'
+
+
+def test_a_planner_that_does_not_latch_its_route_is_heard(ros, talker):
+    node = ros.start(PerceptionNode, episodes=False)
+    topic = topic_name('waypoints', 'ego_vehicle')
+    planner = talker.node.create_publisher(TOPICS['waypoints'].type, topic, 10)
+    ros.until(lambda: planner.get_subscription_count() == 1)  # the other wants it latched
+    planner.publish(path(ROUTE, 9))
+    ros.until(lambda: len(node._routes) == 1)
 
 
 def test_a_route_that_is_sent_again_is_followed_again(ros, talker, deployed):

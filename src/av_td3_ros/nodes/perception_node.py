@@ -83,6 +83,8 @@ class PerceptionNode(GraphNode):
         self.subscribe('status', self.on_status)
         self.subscribe('odometry', self.on_odometry)
         self.subscribe_always('waypoints', self.on_route)
+        if not self.config.episodes:  # a planner need not latch it: DDS keeps the two kinds apart
+            self.subscribe_always('waypoints', self.on_route, 'bridge')
         if self.config.observation.command:
             self.subscribe_always('world_info', self.on_world_info)
         if self.config.episodes:
