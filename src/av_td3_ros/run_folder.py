@@ -90,8 +90,21 @@ class RunFolder:
 
     def read_episodes(self) -> List[Dict[str, str]]:
         """Return the rows of ``episodes.csv``."""
+        return self._read('episodes')
+
+    def standing_alerts(self) -> List[Dict[str, str]]:
+        """Return the rows of the alerts that were raised and never cleared, by name."""
+        standing: Dict[str, Dict[str, str]] = {}
+        for row in self._read('alerts'):
+            if row.get('state') == 'raised' and row.get('text'):  # a torn row has none
+                standing[row['name']] = row
+            else:
+                standing.pop(row.get('name', ''), None)
+        return [standing[name] for name in sorted(standing)]
+
+    def _read(self, name: str) -> List[Dict[str, str]]:
         try:
-            with (self.path / 'episodes.csv').open(newline='') as file:
+            with (self.path / f'{name}.csv').open(newline='') as file:
                 return list(csv.DictReader(file))
         except OSError:
             return []

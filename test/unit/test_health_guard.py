@@ -172,6 +172,8 @@ def test_a_halted_run_can_be_resumed_from_its_healthy_checkpoint(make):
     drive(make(**BOUND), 200, huge)
     trainer = make(**BOUND, resume=True)
     assert not trainer.halted and not trainer.alerts and trainer.env_steps <= SICK
+    states = [row['state'] for row in rows(trainer, 'alerts.csv')]  # what stood is over
+    assert states.count('raised') == states.count('cleared') > 0
     drive(trainer, trainer.env_steps + 20)
     assert not trainer.halted
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Set, Tuple
 
 from av_td3_ros.learning_config import HealthConfig, LearnerConfig
 from av_td3_ros.run_folder import RunFolder
-from av_td3_ros.td3.health import Alert, HALT, Monitor, ROLLBACK
+from av_td3_ros.td3.health import Alert, CLEARED, HALT, Monitor, ROLLBACK
 
 HALTED = 'halted'
 
@@ -73,9 +73,11 @@ class Guard:
         return {**self.monitor.history.state(), 'rollbacks': self.rollbacks}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with what :meth:`state` returned."""
+        """Go on with what :meth:`state` returned; alerts that stood then are judged anew."""
         self.monitor.history.load_state(state)
         self.rollbacks = int(state['rollbacks'])
+        for row in self._run.standing_alerts():
+            self._run.add_alert({**row, 'state': CLEARED})
 
     def _take(self, changes: List[Alert]) -> bool:
         spent = self.rollbacks >= self.monitor.config.rollbacks
