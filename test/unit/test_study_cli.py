@@ -260,3 +260,16 @@ def test_the_tuned_peer_has_its_settings(peer):
     assert (peer.learning_starts, peer.batch_size, peer.gamma) == (1000, 8, 0.99)
     assert peer.action_noise is not None and peer.n_steps == 1  # the buffer makes the returns
     assert peer.lr_schedule(1.0) == 3e-4 and peer.policy.share_features_extractor is False
+
+
+def test_the_paced_peers_update_as_often_as_ours_and_one_has_noise_that_lasts():
+    pytest.importorskip('stable_baselines3', reason='compares with stable_baselines3')
+    from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
+
+    kinds = {'sb3_paced': NormalActionNoise, 'sb3_paced_ou': OrnsteinUhlenbeckActionNoise}
+    for name, kind in kinds.items():
+        env = TownEnv(camera='training', config=TINY)
+        model = study_sb3.make(env, study_sb3.SETTINGS[name], seed=0, capacity=50)
+        assert isinstance(model.action_noise, kind) and model.train_freq.frequency == 4
+        assert model.gradient_steps == 1
+        env.close()
