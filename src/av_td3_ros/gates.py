@@ -7,13 +7,27 @@ the scale of the default reward; rules: docs/design/report.md.
 """
 
 import math
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from av_td3_ros.gate_evidence import (
+    clipped,
+    Columns,
+    episode,
+    Evidence,
+    falling,
+    largest,
+    Measured,
+    metric,
+    raised,
+    recorded,
+    rising,
+    scale,
+    thirds,
+    Unjudged,
+)
 from av_td3_ros.options import ConfigError
-
-Columns = Dict[str, np.ndarray]
 
 # Every limit of every gate.
 LIMITS: Dict[str, float] = {
@@ -29,34 +43,12 @@ LIMITS: Dict[str, float] = {
     'encoder_gradient_ratio': 10.0,
 }
 LENGTH = 'Steps driven'
-# A third of the records needs at least three of them for a median that one outlier cannot move.
-FEWEST = 9
 # Episodes may get shorter by this share: a route that is driven faster takes fewer steps.
 SHORTER = 0.1
 # Episodes that a rate is taken over.
 RECENT = 20
-# A norm is scaled by limit / (norm + 1e-6), in single precision.
-ROUNDING = 1.001
-# An evaluation is of a checkpoint, and those are made now and then: so much later is near enough.
+# An evaluation is of a checkpoint, and those are made now and then: so much off is near enough.
 LATER = 1.2
-
-
-class Evidence(NamedTuple):
-    """
-    What a run left behind, as far as it is there.
-
-    ``env_steps``: how far it is. ``metrics``: columns of metrics.csv, NaN where not computed, inf
-    where a value was not finite. ``episodes``: columns of episodes.csv. ``alerts``: rows of
-    alerts.csv, None where there is no such file. ``evaluation``: evaluation.json, its metrics as
-    mean, low, high. ``settings``: of the run, by dotted key.
-    """
-
-    env_steps: int
-    metrics: Columns
-    episodes: Columns
-    alerts: Optional[Sequence[Mapping[str, str]]]
-    evaluation: Mapping[str, Any]
-    settings: Mapping[str, Any]
 
 
 class Finding(NamedTuple):
@@ -91,18 +83,7 @@ class Judgement(NamedTuple):
         return 'GO' if self.passed else 'NO-GO'
 
 
-class Unjudged(Exception):
-    """A criterion that the run holds nothing for; the text says what is missing."""
-
-
-class _Measured(NamedTuple):
-    value: float
-    figure: str
-    limit: str
-    passed: bool
-
-
-Criterion = Callable[[Evidence], _Measured]
+Criterion = Callable[[Evidence], Measured]
 
 
 def judge(run: Evidence, stage: str) -> Judgement:
@@ -176,65 +157,67 @@ def _until(run: Evidence, step: int) -> Evidence:
 # -- 2k -------------------------------------------------------------------------------------------
 
 
-def q_policy_mean(run: Evidence) -> _Measured:
+def q_policy_mean(run: Evidence) -> Measured:
     """Q of policy actions, mean."""
-    return _largest(run, 'q_policy_mean', LIMITS['q_policy_mean'])
+    return largest(run, 'q_policy_mean', LIMITS['q_policy_mean'])
 
 
-def q_policy_max(run: Evidence) -> _Measured:
+def q_policy_max(run: Evidence) -> Measured:
     """Q of policy actions, max."""
-    return _largest(run, 'q_policy_max', LIMITS['q_policy_max'])
+    return largest(run, 'q_policy_max', LIMITS['q_policy_max'])
 
 
-def gradient_alerts(run: Evidence) -> _Measured:
+def gradient_alerts(run: Evidence) -> Measured:
     """Gradient alerts."""
-    return _raised(run, 'gradient')
+    return raised(run, 'gradient')
 
 
-def critic_loss_falling(run: Evidence) -> _Measured:
+def critic_loss_falling(run: Evidence) -> Measured:
     """Critic loss over the square of the scale of Q, falling."""
-    return _falling(_metric(run, 'critic_loss') / _scale(run) ** 2)
+    return falling(metric(run, 'critic_loss') / scale(run) ** 2)
 
 
 # -- 5k -------------------------------------------------------------------------------------------
 
 
-def actor_clipped(run: Evidence) -> _Measured:
+def actor_clipped(run: Evidence) -> Measured:
     """Actor gradient after the clip."""
-    return _clipped(run, 'actor', ('actor', 'actor_encoder'))
+    return clipped(run, 'actor', ('actor', 'actor_encoder'), LIMITS['actor_clip'])
 
 
-def critic_clipped(run: Evidence) -> _Measured:
+def critic_clipped(run: Evidence) -> Measured:
     """Critic gradient after the clip."""
-    return _clipped(run, 'critic', ('critic', 'encoder', 'predictor'))
+    return clipped(
+        run, 'critic', ('critic', 'encoder', 'predictor'), LIMITS['critic_clip']
+    )
 
 
-def return_rising(run: Evidence) -> _Measured:
+def return_rising(run: Evidence) -> Measured:
     """Return of an episode, rising."""
-    return _rising(_episode(run, 'episode_return'))
+    return rising(episode(run, 'episode_return'))
 
 
-def length_not_falling(run: Evidence) -> _Measured:
+def length_not_falling(run: Evidence) -> Measured:
     """Steps of an episode, not falling."""
-    return _rising(_episode(run, 'length'), SHORTER)
+    return rising(episode(run, 'length'), SHORTER)
 
 
-def td_error_falling(run: Evidence) -> _Measured:
+def td_error_falling(run: Evidence) -> Measured:
     """TD error over the scale of Q, falling."""
-    return _falling(_metric(run, 'td_error') / _scale(run))
+    return falling(metric(run, 'td_error') / scale(run))
 
 
 # -- 10k ------------------------------------------------------------------------------------------
 
 
-def better_than_random(run: Evidence) -> _Measured:
+def better_than_random(run: Evidence) -> Measured:
     """Route completion of the evaluation, against random actions."""
     found = _evaluated(run).get('route_completion')
     if not found:
         raise Unjudged('no evaluation; run `av-td3 evaluate` on the run')
     low = found['low'] if math.isfinite(found['low']) else found['mean']
     random, of = _random(run)
-    return _Measured(
+    return Measured(
         low, f'{found["mean"]:.1%}, at least {low:.1%}', f'> {random:.1%}, {of}', low > random
     )
 
@@ -249,8 +232,10 @@ def _evaluated(run: Evidence) -> Mapping[str, Any]:
     step = found.get('env_step')
     if step is None:
         raise Unjudged('the evaluation does not tell its step: run `av-td3 evaluate` again')
-    if step > LATER * run.env_steps:
+    if not run.env_steps / LATER <= step <= LATER * run.env_steps:
         raise Unjudged(f'the evaluation is of step {step:,}, not of {run.env_steps:,}')
+    if found.get('partial'):
+        raise Unjudged('the evaluation was stopped before its end')
     return found['metrics']
 
 
@@ -260,73 +245,71 @@ def _random(run: Evidence) -> Tuple[float, str]:
         if other['policy'] == 'random' and 'route_completion' in other['metrics']:
             return other['metrics']['route_completion']['mean'], 'random'
     warm_up = run.settings.get('trainer.exploration.warmup_steps', 0)
-    is_random = _episode(run, 'env_step') <= warm_up
-    driven = _episode(run, 'route_completion')[is_random]
+    is_random = episode(run, 'env_step') <= warm_up
+    driven = episode(run, 'route_completion')[is_random]
     if not len(driven):
         raise Unjudged('no episode of random actions: none evaluated, none within warm-up')
     # Many routes of a training are cut short, which are easier to complete by chance: as if each
     # had been as long as those that are measured are at least.
     shortest = run.settings.get('episode_manager.route_length_min', 0.0)
-    lengths = _episode(run, 'route_length')[is_random]
+    lengths = episode(run, 'route_length')[is_random]
     return float(np.mean(driven * np.minimum(lengths / max(shortest, 1e-9), 1.0))), 'warm-up'
 
 
-def q_bounded(run: Evidence) -> _Measured:
+def q_bounded(run: Evidence) -> Measured:
     """Alerts of Q: beyond r_max / (1 - discount), or off the data."""
-    return _raised(run, 'q_')
+    return raised(run, 'q_')
 
 
-def collision_rate(run: Evidence) -> _Measured:
+def collision_rate(run: Evidence) -> Measured:
     """Episodes that end by collision, on an empty road."""
     limit = LIMITS['collision_rate']
     evaluated = _evaluated(run).get('collision_rate')
     if evaluated and run.evaluation.get('vehicles') == 0:
         rate, of = evaluated['mean'], 'the evaluation'
     elif run.settings.get('simulator.vehicles') == 0:
-        reasons = _episode(run, 'reason')[-RECENT:]
+        reasons = episode(run, 'reason')[-RECENT:]
         rate, of = float(np.mean(reasons == 'collision')), f'the last {len(reasons)}'
     else:
         raise Unjudged('no empty road: run `av-td3 evaluate` with simulator.vehicles=0')
-    return _Measured(rate, f'{rate:.0%} of {of}', f'< {limit:.0%}', rate < limit)
+    return Measured(rate, f'{rate:.0%} of {of}', f'< {limit:.0%}', rate < limit)
 
 
 # -- 50k ------------------------------------------------------------------------------------------
 
 
-def feature_l2(run: Evidence) -> _Measured:
+def feature_l2(run: Evidence) -> Measured:
     """L2 norm of the image features, as actor and critics see them."""
     # Before a normalising head it is free to grow, and says nothing.
     names = ('feature_l2_seen', 'actor_feature_l2_seen')
-    found = [_largest(run, name, LIMITS['feature_l2']) for name in names if name in run.metrics]
-    if not found:
-        raise Unjudged(f'{names[0]} was not recorded up to here')
+    found = [largest(run, name, LIMITS['feature_l2']) for name in recorded(run, names)]
     return max(found, key=lambda one: one.value)
 
 
-def critic_loss(run: Evidence) -> _Measured:
+def critic_loss(run: Evidence) -> Measured:
     """Critic loss."""
-    return _largest(run, 'critic_loss', LIMITS['critic_loss'])
+    return largest(run, 'critic_loss', LIMITS['critic_loss'])
 
 
-def td_error(run: Evidence) -> _Measured:
+def td_error(run: Evidence) -> Measured:
     """TD error, median of the last third."""
-    value, limit = _thirds(_metric(run, 'td_error'))[1], LIMITS['td_error']
-    return _Measured(value, f'{value:.3g}', f'< {limit:g}', value < limit)
+    value, limit = thirds(metric(run, 'td_error'))[1], LIMITS['td_error']
+    return Measured(value, f'{value:.3g}', f'< {limit:g}', value < limit)
 
 
-def encoder_gradient_ratio(run: Evidence) -> _Measured:
+def encoder_gradient_ratio(run: Evidence) -> Measured:
     """Gradient of the actor's encoder over that of the critic's."""
     limit = LIMITS['encoder_gradient_ratio']
     if run.settings.get('trainer.learner.network.shared_encoder'):
-        return _Measured(0.0, 'one encoder for both', f'< {limit:g}', True)
-    ratios = _metric(run, 'gradient_norm_actor_encoder') / _metric(run, 'gradient_norm_encoder')
-    value = _thirds(ratios)[1]
-    return _Measured(value, f'{value:.3g}', f'< {limit:g}', value < limit)
+        return Measured(0.0, 'one encoder for both', f'< {limit:g}', True)
+    ratios = metric(run, 'gradient_norm_actor_encoder') / metric(run, 'gradient_norm_encoder')
+    value = thirds(ratios)[1]
+    return Measured(value, f'{value:.3g}', f'< {limit:g}', value < limit)
 
 
-def no_alert(run: Evidence) -> _Measured:
+def no_alert(run: Evidence) -> Measured:
     """Alerts of any kind."""
-    return _raised(run, '')
+    return raised(run, '')
 
 
 STAGES: Dict[str, Tuple[Criterion, ...]] = {
@@ -335,92 +318,3 @@ STAGES: Dict[str, Tuple[Criterion, ...]] = {
     '10k': (better_than_random, q_bounded, collision_rate),
     '50k': (feature_l2, critic_loss, td_error, encoder_gradient_ratio, no_alert),
 }
-
-
-# -- how they measure -----------------------------------------------------------------------------
-
-
-def _metric(run: Evidence, name: str) -> np.ndarray:
-    """Return a column of the metrics with its gaps; (n,) float64."""
-    column = run.metrics.get(name)
-    if column is None or np.isnan(column).all():
-        raise Unjudged(f'{name} was not recorded up to here')
-    return column
-
-
-def _episode(run: Evidence, name: str) -> np.ndarray:
-    """Return a column of the episodes that were not aborted; (n,) float64."""
-    column, outcome = run.episodes.get(name), run.episodes.get('outcome')
-    if column is None or outcome is None or not (outcome != 'aborted').any():
-        raise Unjudged('no episode ended up to here')
-    return column[outcome != 'aborted']
-
-
-def _scale(run: Evidence) -> np.ndarray:
-    """
-    Return how large Q is; (n,) float64, never 0.
-
-    Q, and with it every error of it, grows while the policy learns to earn: what must fall is the
-    share.
-    """
-    size = np.fmax(np.abs(_metric(run, 'q_replay_mean')), np.abs(_metric(run, 'q_replay_max')))
-    return np.maximum(size, 1e-3)
-
-
-def _largest(run: Evidence, name: str, limit: float) -> _Measured:
-    value = float(np.nanmax(np.abs(_metric(run, name))))
-    figure = f'at most {value:.3g}' if math.isfinite(value) else 'not finite'
-    return _Measured(value, figure, f'< {limit:.3g}', value < limit)
-
-
-def _thirds(values: np.ndarray) -> Tuple[float, float]:
-    """Return the medians of the first and of the last third of the values."""
-    values = values[~np.isnan(values)]
-    if len(values) < FEWEST:
-        raise Unjudged(f'{len(values)} records up to here; {FEWEST} are needed')
-    third = len(values) // 3
-    return float(np.median(values[:third])), float(np.median(values[-third:]))
-
-
-def _falling(values: np.ndarray) -> _Measured:
-    first, last = _thirds(values)
-    return _Measured(last, f'{first:.3g} to {last:.3g}', f'< {first:.3g}', last < first)
-
-
-def _rising(values: np.ndarray, slack: float = 0.0) -> _Measured:
-    """Compare the last third with the first; ``slack`` is the share that it may fall by."""
-    first, last = _thirds(values)
-    least = first - slack * abs(first)
-    passed = last >= least if slack else last > least
-    return _Measured(
-        last, f'{first:.3g} to {last:.3g}', f'{">=" if slack else ">"} {least:.3g}', passed
-    )
-
-
-def _clipped(run: Evidence, step: str, groups: Sequence[str]) -> _Measured:
-    """Compare the gradients of a step after the clip with the limit of the run."""
-    kind = run.settings.get('trainer.learner.optimiser.clip', 'none')
-    limit = LIMITS[f'{step}_clip']
-    if kind != 'none':
-        limit = float(run.settings.get(f'trainer.learner.optimiser.{step}_clip', limit))
-    names = {
-        'group_norm': [f'gradient_norm_{group}_clipped' for group in groups],
-        'value': [f'gradient_max_{step}_clipped'],
-    }.get(kind, [f'gradient_norm_{step}_total_clipped'])
-    found = [name for name in names if name in run.metrics]
-    values = np.concatenate([_metric(run, name) for name in found or names])
-    value = float(np.nanmax(values))
-    figure = f'at most {value:.3g}' if math.isfinite(value) else 'not finite'
-    return _Measured(value, figure, f'<= {limit:g}', value <= ROUNDING * limit)
-
-
-def _raised(run: Evidence, part: str) -> _Measured:
-    if run.alerts is None:
-        raise Unjudged('alerts were not recorded')
-    ignored = str(run.settings.get('trainer.health.ignored', ''))
-    if any(part in name for name in filter(None, ignored.split(','))):
-        raise Unjudged(f'alerts are ignored: {ignored} (trainer.health.ignored)')
-    names = [r['name'] for r in run.alerts if r['state'] == 'raised' and part in r['name']]
-    listed = ', '.join(sorted(set(names)))
-    figure = f'{len(names)}: {listed}' if names else '0'
-    return _Measured(float(len(names)), figure, '0', not names)

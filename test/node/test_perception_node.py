@@ -318,7 +318,7 @@ def test_a_deployment_keeps_its_map_and_forgets_a_picture_of_before(ros, talker,
     ros.until(lambda: node.health()[1] == 'waiting for a route' or node._waiting)
     node.trigger_deactivate()
     node.trigger_activate()
-    assert node._waiting is None
+    assert node._waiting is None and node._road_map.opendrive == other
     talker.say('waypoints', path(ROUTE, 9))
     ros.until(lambda: node._routes)
     assert not heard

@@ -382,6 +382,22 @@ def test_before_the_first_observation_it_does_not_say_that_it_drives(ros, talker
     )
 
 
+def test_a_driver_who_takes_over_is_left_the_speed_that_there_is(ros, talker, folder):
+    car = Deployed(ros, talker, folder, output='twist')
+    msg = Odometry()
+    msg.pose.pose.orientation.w = 1.0
+    msg.twist.twist.linear.x = 7.0
+    talker.say('odometry', msg)
+    car.until(lambda: car.node._speed == 7.0)
+    car.see(5)
+    assert car.ask(True).success
+    car.see()
+    count = len(car.commands)
+    car.override(True)
+    car.until(lambda: len(car.commands) == count + 1)
+    assert car.commands[-1].linear.x == pytest.approx(7.0, abs=0.5)
+
+
 def test_a_clock_that_never_began_makes_nothing_young(ros, talker, folder):
     car = Deployed(ros, talker, folder, use_sim_time=True, gate__engaged=True)
     for frame in range(3):

@@ -45,6 +45,8 @@ def metrics(step: int, steps: int) -> Dict[str, Any]:
         'td_error': 0.1 * size**0.5,
         'feature_l2': 20.0,
         'feature_l2_seen': 8.0,
+        'actor_feature_l2_seen': '',  # one encoder for both
+        'gradient_norm_predictor_clipped': '',
         'tanh_saturation': 0.3,
         'q_policy_mean': size if step % 200 else '',
         'q_policy_max': 2.0 * size if step % 200 else '',

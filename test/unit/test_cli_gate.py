@@ -104,6 +104,12 @@ def test_the_keeper_lets_the_policy_drive_while_training_waits(tmp_path):
     assert happened == ['waits', 'drives', 'goes on'] and not keeper.stopped
 
 
+def test_a_run_that_is_resumed_later_is_not_judged_by_an_evaluation_of_today(tmp_path):
+    keeper, told = Gatekeeper(made(tmp_path / 'run', 20_000), True, pytest.fail), []
+    keeper.look(20_000, told.append)
+    assert not keeper.stopped and [text.splitlines()[-1] for text in told] == ['5k: GO']
+
+
 def test_a_keeper_that_does_not_watch_lets_everything_pass(tmp_path):
     keeper = Gatekeeper(tmp_path, False)
     keeper.look(60_000, pytest.fail)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from av_td3_ros import gates
+from av_td3_ros.gate_evidence import Evidence
 from av_td3_ros.options import ConfigError
 from av_td3_ros.report import runs
 from made_runs import evaluation, made
@@ -37,14 +38,15 @@ def alert(name, step=1500):
 
 @pytest.mark.parametrize('stage', gates.STAGES)
 def test_a_run_that_goes_well_passes_every_stage(healthy, stage):
-    judgement = gates.judge(healthy, stage)
+    of_then = evaluation(0.9, env_step=gates.steps(stage))
+    judgement = gates.judge(healthy._replace(evaluation=of_then), stage)
     assert judgement.passed, [f for f in judgement.findings if not f.passed]
     assert judgement.verdict == 'GO'
 
 
 def test_a_stage_holds_the_earlier_ones():
     counts = [len(criteria) for criteria in gates.STAGES.values()]
-    empty = gates.Evidence(60_000, {}, {}, None, {}, {})
+    empty = Evidence(60_000, {}, {}, None, {}, {})
     found = [len(gates.judge(empty, stage).findings) - 1 for stage in gates.STAGES]
     assert found == list(np.cumsum(counts))
 
@@ -179,6 +181,8 @@ def test_an_evaluation_must_be_better_than_random(healthy):
         ({'camera': 'frozen'}, 'with the camera frozen'),
         ({'env_step': None}, 'does not tell its step'),
         ({'env_step': 12_001}, 'of step 12,001, not of 10,000'),
+        ({'env_step': 8_333}, 'of step 8,333, not of 10,000'),
+        ({'partial': True}, 'stopped before its end'),
     ],
 )
 def test_an_evaluation_of_something_else_judges_nothing(healthy, other, text):
@@ -220,7 +224,7 @@ def test_two_encoders_must_learn_alike(healthy):
 
 
 def test_what_is_not_there_is_not_judged(healthy):
-    empty = gates.Evidence(60_000, {}, {}, None, {}, {})
+    empty = Evidence(60_000, {}, {}, None, {}, {})
     judgement = gates.judge(empty, '50k')
     assert judgement.verdict == 'NO-GO'
     assert {f.passed for f in judgement.findings} == {True, None}  # it has driven its steps

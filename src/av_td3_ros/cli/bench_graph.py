@@ -64,6 +64,9 @@ def run(options: argparse.Namespace) -> int:
                 'policy.accept_weights': False,
             },
         )
+        # No image may be thinned out: each waits for its command.
+        seen = replace(config.perception.camera, rate=1.0 / config.simulator.fixed_delta_seconds)
+        config = replace(config, perception=replace(config.perception, camera=seen))
         try:
             with tempfile.TemporaryDirectory(prefix='av_td3_bench_') as folder:
                 results.append(

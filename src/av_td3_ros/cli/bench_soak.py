@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
         '--every', type=float, default=EVERY, metavar='S', help=f'between two looks ({EVERY:g} s)'
     )
     parser.add_argument(
-        '--output', default='runs/soak', metavar='DIR', help='where to write (runs/soak)'
+        '--output', metavar='DIR', help='where to write (default runs/soak_<date>)'
     )
     common.add_config_arguments(parser)
     parser.set_defaults(run=run)
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             raise ConfigError(f'--{name} must be above 0, got {getattr(options, name):g}')
     if 60.0 * options.minutes < 8.0 * options.every:
         raise ConfigError(f'--minutes must be at least 8 looks long, got {options.minutes:g}')
-    folder = RunFolder(options.output).path.resolve()
+    folder = RunFolder(options.output or common.new_run_folder('soak')).path.resolve()
     config = common.load_config(
         options,
         {
@@ -94,6 +94,8 @@ def run(options: argparse.Namespace) -> int:
             account = accounts(graph, None)
     except GraphError as error:
         return refuse(error)
+    if not samples:
+        return refuse('stopped before the first look: nothing is written')
     rows = judge(samples)
     write(folder, samples, rows, segments, account)
     print(table(rows))

@@ -222,7 +222,8 @@ def special(options: argparse.Namespace, config: RunConfig, source: Path) -> str
     words = [
         form.format(Path(str(here[key])).stem)
         for key, form in WORLD.items()
-        if here[key] != trained.get(key, here[key])
+        # An empty road is what gates ask for, whatever the run was trained among.
+        if here[key] != trained.get(key, here[key]) and here[key] != 0
     ]
     if options.routes != HELD_OUT:
         words.append(f'routes {Path(options.routes).stem}')

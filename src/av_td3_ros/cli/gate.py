@@ -70,7 +70,7 @@ def evaluated(folder: Path) -> str:
     :returns: what went wrong, or ''.
     """
     command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'evaluate', str(folder)]
-    command += ['--via', 'in-process', '--baselines', 'random']
+    command += ['--via', 'in-process', '--baselines', 'random', '--vehicles', '0']
     done = subprocess.run(command, capture_output=True, text=True)
     return '' if done.returncode == 0 else (done.stderr or done.stdout).strip()
 
@@ -79,7 +79,8 @@ class Gatekeeper:
     """
     Watches a run that goes on: each stage is judged when it is reached, on the files as they are.
 
-    A run that is resumed beyond a stage is judged at that stage, too. From 10k on the newest
+    A run that is resumed beyond a stage is judged at that stage, too, as far as its files tell of
+    it: not by an evaluation of today. From 10k on the newest
     checkpoint drives the held-out routes first, and random actions do; training waits.
     """
 
@@ -110,10 +111,12 @@ class Gatekeeper:
         :param env_steps: of the run. :param tell: takes the table.
         :param waiting: makes the training wait while it is open.
         """
-        due = [stage for stage in gates.reached(env_steps) if stage in self._left]
-        if due and not self.stopped:
-            for stage in due:
+        due = []
+        for stage in gates.reached(env_steps):
+            if stage in self._left:
                 del self._left[stage]
+                due += [stage] if self._can_judge(stage, env_steps) else []
+        if due and not self.stopped:
             if gates.steps(due[-1]) >= gates.steps(EVALUATED_FROM):
                 tell(f'{due[-1]}: driving the held-out routes, training waits')
                 with waiting():
@@ -123,3 +126,9 @@ class Gatekeeper:
             judgement = gates.judge(runs.read(self._folder).evidence(env_steps), due[-1])
             self.stopped = not judgement.passed
             tell(table(judgement))
+
+    @staticmethod
+    def _can_judge(stage: str, env_steps: int) -> bool:
+        """Whether an evaluation of now would still be one of that stage."""
+        late = env_steps > gates.LATER * gates.steps(stage)
+        return not late or gates.steps(stage) < gates.steps(EVALUATED_FROM)

@@ -63,7 +63,8 @@ def add_parser(parts: Any) -> None:
         type=int,
         default=1,
         metavar='N',
-        help='learners of a seed side by side, each with its share of the cores (default 1)',
+        help='runs at once, each with its share of the cores (default 1); 2 with one peer: both of '
+        'a seed side by side',
     )
     parser.set_defaults(run=run)
 
@@ -87,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         'episodes': options.episodes,
         'routes_seed': ROUTES_SEED,
         'threads': options.threads or (share if options.parallel > 1 else 0),
-        'parallel': options.parallel,
+        **({'parallel': options.parallel} if options.parallel > 1 else {}),
         'stable_baselines3': version(),
     }
     folder = study.folder(options)

@@ -61,6 +61,7 @@ class PerceptionNode(GraphNode):
         self._kinds = kinds
         self._routes: 'OrderedDict[int, Guide]' = OrderedDict()
         self._road_map: Optional[RoadMap] = None
+        self._other_map: Optional[CarlaWorldInfo] = None
         self._waiting: Optional[Dict[str, Any]] = None
         self._last_steering = 0.0
         self._step = 0
@@ -96,6 +97,9 @@ class PerceptionNode(GraphNode):
         """Count silence from here on."""
         self._observed_at = now()
         self._waiting = None  # a picture of before
+        if self._other_map is not None:
+            other, self._other_map = self._other_map, None
+            self._take_map(other)
         self._camera.start()
 
     def release(self) -> None:
@@ -121,8 +125,9 @@ class PerceptionNode(GraphNode):
         stopped_by = self._stopped()
         if stopped_by:
             return ERROR, stopped_by, values
-        if self._tick:
-            return WARN, self._tick, values
+        warning = self._tick or self._map_fault()
+        if warning:
+            return WARN, warning, values
         return OK, 'observing' if self.active else 'inactive', values
 
     # -- events -----------------------------------------------------------------------------------
@@ -197,12 +202,23 @@ class PerceptionNode(GraphNode):
         known = self._road_map
         if known is not None and self.active and not self.config.episodes:
             if msg.opendrive != known.opendrive:
-                self._complain(
-                    f'the map must stay that of {known.name} while the node is active, got '
-                    f'{msg.map_name} on /carla/world_info; one simulation per domain, or activate '
-                    'the node anew'
-                )
+                self._other_map = msg
+                self._complain(self._map_fault())
             return
+        self._take_map(msg)
+
+    def _map_fault(self) -> str:
+        """Return that another map came, or ''."""
+        other = self._other_map
+        if other is None:
+            return ''
+        return (
+            f'the map must stay that of {self._road_map.name} while the node is active, got '
+            f'{other.map_name} on /carla/world_info; one simulation per domain, or activate the '
+            'node anew'
+        )
+
+    def _take_map(self, msg: CarlaWorldInfo) -> None:
         try:
             self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
         except MapError as error:

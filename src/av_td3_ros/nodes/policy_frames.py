@@ -107,6 +107,9 @@ class Frames:
         self._commanded = stamp
 
     def spend(self) -> None:
-        """Take note of a command that nobody asked for: one too many is the next frame's."""
-        waits = self.newest > self._commanded + self._half_tick
+        """
+        Take note of a command that nobody asked for: one too many is the next frame's, but for a
+        world that is paused.
+        """
+        waits = not self.running or self.newest > self._commanded + self._half_tick
         self._commanded = self.newest if waits else self.newest + self._tick

@@ -7,8 +7,9 @@ Nothing here waits for a trainer. Whether the policy may drive at all is for
 ``driving/command_gate_machine.py`` to say.
 """
 
+from collections import deque
 import math
-from typing import Any, Optional, Tuple
+from typing import Any, Deque, Optional, Tuple
 
 from av_td3_msgs.msg import Observation, PolicyWeights
 from builtin_interfaces.msg import Time
@@ -33,6 +34,8 @@ from av_td3_ros.options import ConfigError
 PERIOD = 0.05
 WATCH_PERIOD = 0.1
 IDLE = 0.1
+# Weights that wait to be checked; a flood pushes out its own oldest.
+UNCHECKED = 4
 
 
 class PolicyNode(GraphNode):
@@ -50,7 +53,7 @@ class PolicyNode(GraphNode):
         self.frames = Frames(self.config.lock_step, period)
         self.adopted = self.refused = self.commands = self.observations = 0
         self.last_refusal = self._sha256 = ''
-        self._received: Optional[PolicyWeights] = None
+        self._received: Deque[PolicyWeights] = deque(maxlen=UNCHECKED)
         self._answered_at = -math.inf
         self._announce = Announcer(self.gate, self.get_logger(), self.diagnose)
         self._latency = Latency()
@@ -147,21 +150,22 @@ class PolicyNode(GraphNode):
 
     def on_weights(self, msg: PolicyWeights) -> None:
         """
-        Take weights, the newest alone; what drives is checked where it delays no frame.
+        Take weights; they are checked where that delays no frame.
 
         That is right after an observation was answered, or now where none came for a while.
         """
-        self._received = msg
+        self._received.append(msg)
         if now() - self._answered_at > IDLE:
             self._check_weights()
 
     def _check_weights(self) -> None:
         """
-        Check weights whole, then adopt them: the next observation is the first that they act on.
+        Check the oldest weights whole, then adopt them: the next observation is the first that
+        they act on.
         """
-        msg, self._received = self._received, None
-        if msg is None:
+        if not self._received:
             return
+        msg = self._received.popleft()
         from av_td3_ros.td3 import weights  # torch: an exported policy drives without
 
         if (msg.version, msg.sha256) == (self.version, self._sha256):
@@ -242,8 +246,10 @@ class PolicyNode(GraphNode):
 
     def _command(self, action: tuple, stamp: Time) -> None:
         """Publish; the stamp is that of the frame that is answered."""
-        # Who brakes wants to stand, whatever the speed was said to be last, and whenever.
-        speed = self._speed if self.gate.state is State.DRIVING else 0.0
+        # Who brakes wants to stand, whatever the speed was said to be last, and whenever; a driver
+        # who takes over is left the speed that there is.
+        moves = self.gate.state in (State.DRIVING, State.MANUAL)
+        speed = self._speed if moves else 0.0
         self._command_pub.publish(self._output.build(action, speed, stamp))
         self.commands += 1
 

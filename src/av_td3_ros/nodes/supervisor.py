@@ -36,6 +36,8 @@ START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 CALL_PERIOD = 1.0
 MAX_RESTARTS = 3
+# Its name in the graph, and among the participants of SROS 2.
+OPERATOR = 'operator'
 
 
 class GraphError(RuntimeError):
@@ -161,6 +163,7 @@ class Supervisor:
                 arguments.get(spec.name, ()),
             )
         self._run = run
+        self._began = False
         self.node: Any = None
         self._executor: Any = None
         self._shared_memory = shared_memory.snapshot()
@@ -174,10 +177,11 @@ class Supervisor:
             for name, member in self.members.items():
                 member.write_parameters(getattr(self._run, name))
             rclpy.init(
-                args=['--ros-args', '--disable-external-lib-logs', *graph.enclave('operator')],
+                args=['--ros-args', '--disable-external-lib-logs', *graph.enclave(OPERATOR)],
                 signal_handler_options=SignalHandlerOptions.NO,
             )
-            self.node = Node('supervisor', namespace=graph.NAMESPACE)
+            self._began = True
+            self.node = Node(OPERATOR, namespace=graph.NAMESPACE)
             self._executor = SingleThreadedExecutor()
             self._executor.add_node(self.node)
             self._subscribe()
@@ -271,9 +275,11 @@ class Supervisor:
         try:
             for member in self.members.values():
                 member.terminate(max(deadline - time.monotonic(), 0.1))
-            if self.node is not None:
+            if self._executor is not None:
                 self._executor.shutdown()
+            if self.node is not None:
                 self.node.destroy_node()
+            if self._began:
                 rclpy.try_shutdown()
             shared_memory.remove_orphans(self._shared_memory)
         finally:

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from av_td3_ros import presets
-from av_td3_ros.gates import Columns, Evidence
+from av_td3_ros.gate_evidence import Columns, Evidence
 from av_td3_ros.options import ConfigError, flatten
 from av_td3_ros.report import csv_rows, trajectories
 from av_td3_ros.report.trajectories import Trajectory

@@ -205,7 +205,7 @@ def _below(run: Run, prefix: str) -> Dict[str, Any]:
 
 
 def _frozen_policy(happened: List[_Record]) -> Finding:
-    """Judge how much saturated actions differ over a batch: three such records in a row."""
+    """Judge how much saturated actions differ over a batch: so many records in a row."""
     figures = [
         (item, item.metrics['action_std'])
         for item in happened

@@ -1,0 +1,137 @@
+"""What a gate looks at: what a run left behind, and how its columns are measured."""
+
+import math
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+Columns = Dict[str, np.ndarray]
+
+# A third of the records needs at least three of them for a median that one outlier cannot move.
+FEWEST = 9
+# A norm is scaled by limit / (norm + 1e-6), in single precision.
+ROUNDING = 1.001
+
+
+class Evidence(NamedTuple):
+    """
+    What a run left behind, as far as it is there.
+
+    ``env_steps``: how far it is. ``metrics``: columns of metrics.csv, NaN where not computed, inf
+    where a value was not finite. ``episodes``: columns of episodes.csv. ``alerts``: rows of
+    alerts.csv, None where there is no such file. ``evaluation``: evaluation.json, its metrics as
+    mean, low, high. ``settings``: of the run, by dotted key.
+    """
+
+    env_steps: int
+    metrics: Columns
+    episodes: Columns
+    alerts: Optional[Sequence[Mapping[str, str]]]
+    evaluation: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+
+class Unjudged(Exception):
+    """A criterion that the run holds nothing for; the text says what is missing."""
+
+
+class Measured(NamedTuple):
+    value: float
+    figure: str
+    limit: str
+    passed: bool
+
+
+def metric(run: Evidence, name: str) -> np.ndarray:
+    """Return a column of the metrics with its gaps; (n,) float64."""
+    column = run.metrics.get(name)
+    if column is None or np.isnan(column).all():
+        raise Unjudged(f'{name} was not recorded up to here')
+    return column
+
+
+def recorded(run: Evidence, names: Sequence[str]) -> List[str]:
+    """Return those of several columns that hold something: not every learner has every part."""
+    found = [n for n in names if n in run.metrics and not np.isnan(run.metrics[n]).all()]
+    if not found:
+        raise Unjudged(f'{names[0]} was not recorded up to here')
+    return found
+
+
+def episode(run: Evidence, name: str) -> np.ndarray:
+    """Return a column of the episodes that were not aborted; (n,) float64."""
+    column, outcome = run.episodes.get(name), run.episodes.get('outcome')
+    if column is None or outcome is None or not (outcome != 'aborted').any():
+        raise Unjudged('no episode ended up to here')
+    return column[outcome != 'aborted']
+
+
+def scale(run: Evidence) -> np.ndarray:
+    """
+    Return how large Q is; (n,) float64, never 0.
+
+    Q, and with it every error of it, grows while the policy learns to earn: what must fall is the
+    share.
+    """
+    size = np.fmax(np.abs(metric(run, 'q_replay_mean')), np.abs(metric(run, 'q_replay_max')))
+    return np.maximum(size, 1e-3)
+
+
+def largest(run: Evidence, name: str, limit: float) -> Measured:
+    """Compare the largest magnitude of a column with a limit."""
+    value = float(np.nanmax(np.abs(metric(run, name))))
+    figure = f'at most {value:.3g}' if math.isfinite(value) else 'not finite'
+    return Measured(value, figure, f'< {limit:.3g}', value < limit)
+
+
+def thirds(values: np.ndarray) -> Tuple[float, float]:
+    """Return the medians of the first and of the last third of the values."""
+    values = values[~np.isnan(values)]
+    if len(values) < FEWEST:
+        raise Unjudged(f'{len(values)} records up to here; {FEWEST} are needed')
+    third = len(values) // 3
+    return float(np.median(values[:third])), float(np.median(values[-third:]))
+
+
+def falling(values: np.ndarray) -> Measured:
+    """Compare the last third with the first, which must be above it."""
+    first, last = thirds(values)
+    return Measured(last, f'{first:.3g} to {last:.3g}', f'< {first:.3g}', last < first)
+
+
+def rising(values: np.ndarray, slack: float = 0.0) -> Measured:
+    """Compare the last third with the first; ``slack`` is the share that it may fall by."""
+    first, last = thirds(values)
+    least = first - slack * abs(first)
+    passed = last >= least if slack else last > least
+    return Measured(
+        last, f'{first:.3g} to {last:.3g}', f'{">=" if slack else ">"} {least:.3g}', passed
+    )
+
+
+def clipped(run: Evidence, step: str, groups: Sequence[str], limit: float) -> Measured:
+    """Compare the gradients of a step after the clip with the limit of the run."""
+    kind = run.settings.get('trainer.learner.optimiser.clip', 'none')
+    if kind != 'none':
+        limit = float(run.settings.get(f'trainer.learner.optimiser.{step}_clip', limit))
+    names = {
+        'group_norm': [f'gradient_norm_{group}_clipped' for group in groups],
+        'value': [f'gradient_max_{step}_clipped'],
+    }.get(kind, [f'gradient_norm_{step}_total_clipped'])
+    values = np.concatenate([metric(run, name) for name in recorded(run, names)])
+    value = float(np.nanmax(values))
+    figure = f'at most {value:.3g}' if math.isfinite(value) else 'not finite'
+    return Measured(value, figure, f'<= {limit:g}', value <= ROUNDING * limit)
+
+
+def raised(run: Evidence, part: str) -> Measured:
+    """Count the alerts whose names hold a part; none may have been raised."""
+    if run.alerts is None:
+        raise Unjudged('alerts were not recorded')
+    ignored = str(run.settings.get('trainer.health.ignored', ''))
+    if any(part in name for name in filter(None, ignored.split(','))):
+        raise Unjudged(f'alerts are ignored: {ignored} (trainer.health.ignored)')
+    names = [r['name'] for r in run.alerts if r['state'] == 'raised' and part in r['name']]
+    listed = ', '.join(sorted(set(names)))
+    figure = f'{len(names)}: {listed}' if names else '0'
+    return Measured(float(len(names)), figure, '0', not names)
