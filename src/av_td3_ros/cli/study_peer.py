@@ -63,8 +63,8 @@ def add_parser(parts: Any) -> None:
         type=int,
         default=1,
         metavar='N',
-        help='runs at once, each with its share of the cores (default 1); 2 with one peer: both of '
-        'a seed side by side',
+        help='runs at once, each with its share of the cores (default 1); 2 with one peer: both '
+        'of a seed side by side',
     )
     parser.set_defaults(run=run)
 
