@@ -14,6 +14,7 @@ from av_td3_ros.config import RunConfig
 from av_td3_ros.nodes import twin
 from av_td3_ros.nodes.supervisor import GraphError, Supervisor
 
+PATIENCE = 20.0
 CLAIM = (
     'import sys; from av_td3_ros.nodes.twin import DomainClaim; '
     'claim = DomainClaim(sys.argv[1]); print(claim.take(), flush=True); sys.stdin.read()'
@@ -62,7 +63,12 @@ def graph(ros, monkeypatch, tmp_path):
     """A graph that asks whether it may start, and starts nothing."""
     monkeypatch.setenv('ROS_DOMAIN_ID', str(ros.context.get_domain_id()))
     monkeypatch.setattr(Supervisor, '_start', lambda self: None)
-    return Supervisor(RunConfig(), 'training', tmp_path)
+    # Both are waited for no longer than until they happen: a busy machine may take its time.
+    monkeypatch.setattr(twin, 'DISCOVERY_TIME', PATIENCE)
+    monkeypatch.setattr(twin, 'ANSWER_TIME', PATIENCE)
+    made = Supervisor(RunConfig(), 'training', tmp_path)
+    yield made
+    made.close()  # also where a test did not come to it; twice is once
 
 
 @pytest.fixture
@@ -93,8 +99,7 @@ def test_the_traces_of_a_killed_graph_are_not_heard(other, graph, monkeypatch):
         pass
 
 
-def test_one_node_of_a_graph_that_lives_is_enough(ros, other, graph, monkeypatch):
-    monkeypatch.setattr(twin, 'ANSWER_TIME', 3.0)
+def test_one_node_of_a_graph_that_lives_is_enough(ros, other, graph):
     other.create_service(GetState, '~/get_state', lambda _, response: response)
     for name in ('simulator', 'trainer'):  # as of killed ones
         ros.node(name)
@@ -128,7 +133,8 @@ def test_a_domain_that_is_set_to_nothing_is_that_of_the_default(monkeypatch):
     assert twin.domain() == '0'
 
 
-def test_a_refused_graph_leaves_the_claim_of_the_other(graph, tmp_path):
+def test_a_refused_graph_leaves_the_claim_of_the_other(graph, tmp_path, monkeypatch):
+    monkeypatch.setattr(twin, 'DISCOVERY_TIME', 0.3)  # nobody is there
     with graph:
         with pytest.raises(GraphError, match='got a second /av_td3 graph'):
             with Supervisor(RunConfig(), 'training', tmp_path):
