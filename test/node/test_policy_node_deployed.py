@@ -66,6 +66,15 @@ class Deployed:
             self.until(lambda: len(self.actions) >= self.node.observations)
             self.until(lambda: len(self.commands) >= self.node.commands)
 
+    def see_without_clock(self, count):
+        """Observations with the stamps of a simulation whose clock nobody publishes."""
+        for _ in range(count):
+            self.frame += 1
+            msg, known = observation(self.frame), len(self.actions)
+            msg.header.stamp = convert.from_ns(self.frame * TICK)
+            self.talker.say('observation', msg)
+            self.until(lambda: len(self.actions) > known)
+
     def ask(self, drive):
         self.until(self._client.service_is_ready)
         future = self._client.call_async(SetBool.Request(data=drive))
@@ -317,11 +326,7 @@ def test_what_brakes_by_itself_is_stamped_now(driving):
 
 def test_a_recording_is_not_driven_by_as_its_clock_is_not_obeyed(ros, talker, folder):
     car = Deployed(ros, talker, folder, use_sim_time=False, gate__engaged=True)
-    for frame in range(10):
-        msg = observation(100 + frame)
-        msg.header.stamp = convert.from_ns((100 + frame) * TICK)
-        talker.say('observation', msg)
-        car.until(lambda: len(car.actions) > frame)
+    car.see_without_clock(10)
     assert not any(action.drive for action in car.actions)
     assert not talker.node.count_subscribers('/clock')
     car.until(lambda: 'the observation must be at most 0.5 s old' in car.said('gate_reason'))
@@ -400,10 +405,6 @@ def test_a_driver_who_takes_over_is_left_the_speed_that_there_is(ros, talker, fo
 
 def test_a_clock_that_never_began_makes_nothing_young(ros, talker, folder):
     car = Deployed(ros, talker, folder, use_sim_time=True, gate__engaged=True)
-    for frame in range(3):
-        msg = observation(100 + frame)
-        msg.header.stamp = convert.from_ns((100 + frame) * TICK)
-        talker.say('observation', msg)
-        car.until(lambda: len(car.actions) > frame)
+    car.see_without_clock(3)
     assert not any(action.drive for action in car.actions)
     car.until(lambda: 'use_sim_time waits for /clock' in car.said('gate_reason'))

@@ -257,14 +257,14 @@ def drive(
     folder: Path,
     seconds: float,
     begin: Callable[[Any, Any], None] = lambda node, graph: None,
-    settled: Callable[['Stack'], None] = lambda stack: None,
+    settled: Callable[[], None] = lambda: None,
 ) -> Tuple['Stack', int]:
     """
     Deploy perception and policy in a stack of this process, beside as many busy cores as asked.
 
     :param seconds: that count, after some in which it settles.
     :param begin: called with the node of the stack and the graph, before the first image.
-    :param settled: called with the stack when the frames that count begin.
+    :param settled: called when the frames that count begin.
     :returns: the stack with what it heard, and how many of its frames do not count.
     :raises GraphError: where it does not start, or commands nothing.
     """
@@ -292,7 +292,7 @@ def drive(
                 executor.spin_once(timeout_sec=0.1)
             spin(SETTLE)
             before = len(stack.sent)
-            settled(stack)
+            settled()
             spin(seconds)
             stack.showing = False
             spin(LAST)

@@ -185,8 +185,7 @@ def table(rows: Sequence[Dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
-    return '\n'.join('  '.join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return common.aligned(lines)
 
 
 def write(

@@ -161,7 +161,7 @@ def measure(config: RunConfig, options: argparse.Namespace, folder: Path) -> Dic
         folder / 'graph',
         seconds,
         begin,
-        lambda stack: trainers[0].begin(options.swap_rate),
+        lambda: trainers[0].begin(options.swap_rate),
     )
     (trainer,) = trainers
     stamps = list(stack.sent)[before:]

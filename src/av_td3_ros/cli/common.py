@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 from av_td3_ros import config as conf
 from av_td3_ros import presets
@@ -115,6 +115,12 @@ def stay_on_own_domain() -> None:
     A benchmark commands a vehicle: it must not be one that is on the user's domain.
     """
     os.environ['ROS_DOMAIN_ID'] = str(own_domain())
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of as many cells each as text in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return '\n'.join('  '.join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def new_run_folder(kind: str) -> Path:

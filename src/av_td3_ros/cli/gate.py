@@ -9,6 +9,7 @@ import sys
 from typing import Any, Callable, ContextManager, Optional
 
 from av_td3_ros import gates
+from av_td3_ros.cli import common
 from av_td3_ros.report import runs
 
 EXIT_NO_GO = 1
@@ -46,9 +47,7 @@ def table(judgement: gates.Judgement) -> str:
     rows += [
         (f.stage, f.criterion, f.figure, f.limit, MARKS[f.passed]) for f in judgement.findings
     ]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
-    lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return '\n'.join([*lines, f'{judgement.stage}: {judgement.verdict}'])
+    return f'{common.aligned(rows)}\n{judgement.stage}: {judgement.verdict}'
 
 
 def as_json(judgement: gates.Judgement) -> str:
