@@ -67,7 +67,11 @@ def _colour(row: Dict[str, Any]) -> str:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    sums = np.cumsum(np.insert(values, 0, 0.0))
-    begin = np.maximum(np.arange(1, len(values) + 1) - WINDOW, 0)
+    """Return the mean of what is known of the last values at each place; NaN where nothing is."""
+    known = ~np.isnan(values)
+    sums = np.cumsum(np.insert(np.where(known, values, 0.0), 0, 0.0))
+    counts = np.cumsum(np.insert(known, 0, False))
     ends = np.arange(1, len(values) + 1)
-    return (sums[ends] - sums[begin]) / (ends - begin)
+    begin = np.maximum(ends - WINDOW, 0)
+    with np.errstate(invalid='ignore'):
+        return (sums[ends] - sums[begin]) / (counts[ends] - counts[begin])

@@ -19,16 +19,26 @@ class Evidence(NamedTuple):
 
     ``env_steps``: how far it is. ``metrics``: columns of metrics.csv, NaN where not computed, inf
     where a value was not finite. ``episodes``: columns of episodes.csv. ``alerts``: rows of
-    alerts.csv, None where there is no such file. ``evaluation``: evaluation.json, its metrics as
-    mean, low, high. ``settings``: of the run, by dotted key.
+    alerts.csv, None where there is no such file. ``evaluations``: every evaluation.json of the
+    run's own world, its metrics as mean, low, high. ``settings``: of the run, by dotted key.
     """
 
     env_steps: int
     metrics: Columns
     episodes: Columns
     alerts: Optional[Sequence[Mapping[str, str]]]
-    evaluation: Mapping[str, Any]
+    evaluations: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]
+
+
+def current(env_step: np.ndarray) -> np.ndarray:
+    """
+    Return which rows no later one goes back to, or before: a resumed run drove those again.
+
+    :param env_step: (n,) float64. :returns: (n,) bool.
+    """
+    later = np.minimum.accumulate(env_step[::-1])[::-1]
+    return np.append(env_step[:-1] < later[1:], np.full(min(len(env_step), 1), True))
 
 
 class Unjudged(Exception):

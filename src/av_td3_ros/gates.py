@@ -47,8 +47,10 @@ LENGTH = 'Steps driven'
 SHORTER = 0.1
 # Episodes that a rate is taken over.
 RECENT = 20
-# An evaluation is of a checkpoint, and those are made now and then: so much off is near enough.
-LATER = 1.2
+# An evaluation is of a checkpoint, and those are made now and then: so much too early will do.
+EARLIER = 1.2
+# Episodes of an evaluation that say enough.
+EVALUATED = 20
 
 
 class Finding(NamedTuple):
@@ -187,9 +189,7 @@ def actor_clipped(run: Evidence) -> Measured:
 
 def critic_clipped(run: Evidence) -> Measured:
     """Critic gradient after the clip."""
-    return clipped(
-        run, 'critic', ('critic', 'encoder', 'predictor'), LIMITS['critic_clip']
-    )
+    return clipped(run, 'critic', ('critic', 'encoder', 'predictor'), LIMITS['critic_clip'])
 
 
 def return_rising(run: Evidence) -> Measured:
@@ -212,36 +212,46 @@ def td_error_falling(run: Evidence) -> Measured:
 
 def better_than_random(run: Evidence) -> Measured:
     """Route completion of the evaluation, against random actions."""
-    found = _evaluated(run).get('route_completion')
-    if not found:
-        raise Unjudged('no evaluation; run `av-td3 evaluate` on the run')
+    evaluation = _evaluated(run, 'route_completion')
+    found = evaluation['metrics']['route_completion']
     low = found['low'] if math.isfinite(found['low']) else found['mean']
-    random, of = _random(run)
-    return Measured(
-        low, f'{found["mean"]:.1%}, at least {low:.1%}', f'> {random:.1%}, {of}', low > random
-    )
+    random, of = _random(run, evaluation)
+    figure = f'{found["mean"]:.1%}, at least {low:.1%}, step {evaluation["env_step"]:,}'
+    return Measured(low, figure, f'> {random:.1%}, {of}', low > random)
 
 
-def _evaluated(run: Evidence) -> Mapping[str, Any]:
-    """Return what the evaluation measured, where it is one of this run at this step."""
-    found = run.evaluation
-    if not found.get('metrics'):
-        return {}
-    if found.get('camera', 'live') != 'live':
-        raise Unjudged(f'the evaluation is one with the camera {found["camera"]}')
-    step = found.get('env_step')
-    if step is None:
-        raise Unjudged('the evaluation does not tell its step: run `av-td3 evaluate` again')
-    if not run.env_steps / LATER <= step <= LATER * run.env_steps:
-        raise Unjudged(f'the evaluation is of step {step:,}, not of {run.env_steps:,}')
-    if found.get('partial'):
-        raise Unjudged('the evaluation was stopped before its end')
-    return found['metrics']
+def _evaluated(run: Evidence, metric: str, vehicles: Optional[int] = None) -> Mapping[str, Any]:
+    """
+    Return the evaluation that tells of a metric at this stage.
+
+    It counts for the last stage that its step has reached, as a run that goes on is judged anew.
+
+    :param vehicles: in its world; None for any.
+    """
+    later = [steps(stage) for stage in STAGES if steps(stage) > run.env_steps]
+    reasons = []
+    for found in run.evaluations:
+        if metric not in found['metrics'] or vehicles not in (None, found.get('vehicles')):
+            continue
+        step, episodes = found.get('env_step'), found.get('episodes') or 0
+        if found.get('camera', 'live') != 'live':
+            reasons.append(f'the evaluation is one with the camera {found["camera"]}')
+        elif step is None:
+            reasons.append('the evaluation does not tell its step: run `av-td3 evaluate` again')
+        elif not run.env_steps / EARLIER <= step < min(later, default=math.inf):
+            reasons.append(f'the evaluation is of step {step:,}, not of {run.env_steps:,}')
+        elif found.get('partial'):
+            reasons.append('the evaluation was stopped before its end')
+        elif episodes < EVALUATED:
+            reasons.append(f'the evaluation is of {episodes} episodes; {EVALUATED} are needed')
+        else:
+            return found
+    raise Unjudged(reasons[0] if reasons else 'no evaluation; run `av-td3 evaluate` on the run')
 
 
-def _random(run: Evidence) -> Tuple[float, str]:
+def _random(run: Evidence, evaluation: Mapping[str, Any]) -> Tuple[float, str]:
     """Return the route completion of random actions, and where it is from."""
-    for other in run.evaluation.get('others', ()):
+    for other in evaluation.get('others', ()):
         if other['policy'] == 'random' and 'route_completion' in other['metrics']:
             return other['metrics']['route_completion']['mean'], 'random'
     warm_up = run.settings.get('trainer.exploration.warmup_steps', 0)
@@ -264,14 +274,14 @@ def q_bounded(run: Evidence) -> Measured:
 def collision_rate(run: Evidence) -> Measured:
     """Episodes that end by collision, on an empty road."""
     limit = LIMITS['collision_rate']
-    evaluated = _evaluated(run).get('collision_rate')
-    if evaluated and run.evaluation.get('vehicles') == 0:
-        rate, of = evaluated['mean'], 'the evaluation'
-    elif run.settings.get('simulator.vehicles') == 0:
+    try:
+        found = _evaluated(run, 'collision_rate', vehicles=0)
+        rate, of = found['metrics']['collision_rate']['mean'], 'the evaluation'
+    except Unjudged as reason:
+        if run.settings.get('simulator.vehicles') != 0:
+            raise Unjudged(f'{reason}, with --vehicles 0') from reason
         reasons = episode(run, 'reason')[-RECENT:]
         rate, of = float(np.mean(reasons == 'collision')), f'the last {len(reasons)}'
-    else:
-        raise Unjudged('no empty road: run `av-td3 evaluate` with simulator.vehicles=0')
     return Measured(rate, f'{rate:.0%} of {of}', f'< {limit:.0%}', rate < limit)
 
 

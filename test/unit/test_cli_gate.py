@@ -29,11 +29,30 @@ def test_the_exit_code_is_the_verdict(tmp_path, capsys, stage, bad, code, verdic
     assert ('FAIL' in ''.join(lines)) is bool(bad)
 
 
-def test_an_evaluated_run_goes_on(tmp_path):
+def drove(folder, mean, **more):
+    """Write an evaluation."""
+    folder.mkdir()
+    (folder / 'evaluation.json').write_text(json.dumps(evaluation(mean, **more)))
+
+
+@pytest.mark.parametrize('folder', ['evaluation', 'evaluation_10k', 'evaluation_0_vehicles'])
+def test_an_evaluated_run_goes_on(tmp_path, folder):
     path = made(tmp_path / 'run')
-    (path / 'evaluation').mkdir()
-    (path / 'evaluation' / 'evaluation.json').write_text(json.dumps(evaluation(0.9)))
+    drove(path / folder, 0.9)
     assert main(['gate', str(path), '--stage', '10k']) == 0
+
+
+def test_a_frozen_camera_is_no_evidence(tmp_path):
+    path = made(tmp_path / 'run')
+    drove(path / 'evaluation_frozen_camera', 0.9, camera='frozen')
+    assert main(['gate', str(path), '--stage', '10k']) == 1
+
+
+def test_a_run_of_default_length_is_judged_by_the_evaluation_of_its_end(tmp_path, capsys):
+    path = made(tmp_path / 'run', 20_000)
+    drove(path / 'evaluation', 0.9, env_step=20_001)
+    assert main(['gate', str(path), '--stage', '10k']) == 0
+    assert 'step 20,001' in capsys.readouterr().out
 
 
 def test_json_holds_every_criterion(tmp_path, capsys):
@@ -70,7 +89,7 @@ def test_a_run_being_written_is_judged_by_its_whole_rows(tmp_path):
 
 
 def test_the_keeper_judges_each_stage_once_and_stops_at_a_no_go(tmp_path):
-    keeper, told = Gatekeeper(made(tmp_path / 'run'), True, lambda _: 'nobody drove'), []
+    keeper, told = Gatekeeper(made(tmp_path / 'run'), True, lambda *_: 'nobody drove'), []
     for env_steps in (1999, 2000, 2001, 4000, 5003, 5004, 9999):
         keeper.look(env_steps, told.append)
         assert not keeper.stopped
@@ -87,27 +106,30 @@ def test_the_keeper_lets_the_policy_drive_while_training_waits(tmp_path):
 
     @contextmanager
     def waiting():
-        happened.append('waits')
+        happened.append('saved')
         yield
         happened.append('goes on')
 
-    def drive(folder):
-        happened.append('drives')
-        (folder / 'evaluation').mkdir()
-        (folder / 'evaluation' / 'evaluation.json').write_text(json.dumps(evaluation(0.9)))
+    def drive(folder, stage):
+        happened.append(f'drives at {stage}')
+        drove(folder / f'evaluation_{stage}', 0.9)
         return ''
 
     keeper = Gatekeeper(path, True, drive)
     keeper.look(5000, lambda _: None, waiting)
     assert not happened
     keeper.look(10_000, lambda _: None, waiting)
-    assert happened == ['waits', 'drives', 'goes on'] and not keeper.stopped
+    assert happened == ['saved', 'drives at 10k', 'goes on'] and not keeper.stopped
 
 
-def test_a_run_that_is_resumed_later_is_not_judged_by_an_evaluation_of_today(tmp_path):
-    keeper, told = Gatekeeper(made(tmp_path / 'run', 20_000), True, pytest.fail), []
+def test_a_run_that_is_resumed_beyond_a_stage_drives_for_it_now(tmp_path):
+    def drive(folder, stage):
+        drove(folder / f'evaluation_{stage}', 0.9, env_step=20_000)
+        return ''
+
+    keeper, told = Gatekeeper(made(tmp_path / 'run', 20_000), True, drive), []
     keeper.look(20_000, told.append)
-    assert not keeper.stopped and [text.splitlines()[-1] for text in told] == ['5k: GO']
+    assert not keeper.stopped and told[-1].endswith('10k: GO')
 
 
 def test_a_keeper_that_does_not_watch_lets_everything_pass(tmp_path):
@@ -131,6 +153,6 @@ def test_training_stops_at_a_no_go(tmp_path, capsys, monkeypatch):
     summary = json.loads((tmp_path / 'summary.json').read_text())
     assert summary['env_steps'] == 100 and 'processor' in summary['machine']
     # What a later stage would have asked for, by the same means.
-    assert evaluated(tmp_path) == ''
-    found = json.loads((tmp_path / 'evaluation' / 'evaluation.json').read_text())
+    assert evaluated(tmp_path, '10k') == ''
+    found = json.loads((tmp_path / 'evaluation_10k' / 'evaluation.json').read_text())
     assert found['env_step'] == 100 and found['others'][0]['policy'] == 'random'

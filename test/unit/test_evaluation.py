@@ -66,7 +66,9 @@ def refused(capsys, *arguments):
     'arguments, folder',
     [
         ([], 'evaluation'),
-        (['--seed', '7'], 'evaluation'),
+        (['--seed', '7'], 'evaluation_seed_7'),
+        (['--set', 'simulator.fov_deg=90'], 'evaluation_other_settings'),
+        (['--set', 'trainer.learner.batch_size=8'], 'evaluation'),  # nothing of the world
         (['--map', 'town', '--vehicles', '0'], 'evaluation'),  # what it was trained with
         (['--vehicles', '20'], 'evaluation_20_vehicles'),
         (['--map', 'random_town:3', '--freeze-camera'], 'evaluation_random_town_3_frozen_camera'),
@@ -348,3 +350,11 @@ def test_a_file_is_replaced_whole(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tables.write(tmp_path, [Result('b', 'graph', 1, rows=[episode()])])
     assert {name: (tmp_path / name).read_text() for name in before} == before
+
+
+def test_a_run_that_goes_on_is_driven_with_one_checkpoint(runs):
+    options = parser().parse_args(['evaluate', str(runs[0]), '--via', 'in-process'])
+    plan = evaluate.prepare(options)
+    (newest,) = (runs[0] / 'checkpoints').glob('step_*')
+    assert plan.policies == (newest,)
+    assert plan.configs[0].policy.checkpoint == str(newest)

@@ -15,7 +15,7 @@ def healthy(tmp_path_factory):
     """Return the evidence of a run of 50,000 steps that nothing is wrong with."""
     path = tmp_path_factory.mktemp('runs') / 'healthy'
     found = runs.read(made(path, 50_000)).evidence()
-    return found._replace(evaluation={**evaluation(0.9)})
+    return found._replace(evaluations=[evaluation(0.9), evaluation(0.9, env_step=50_000)])
 
 
 def result(run, stage, criterion):
@@ -39,14 +39,14 @@ def alert(name, step=1500):
 @pytest.mark.parametrize('stage', gates.STAGES)
 def test_a_run_that_goes_well_passes_every_stage(healthy, stage):
     of_then = evaluation(0.9, env_step=gates.steps(stage))
-    judgement = gates.judge(healthy._replace(evaluation=of_then), stage)
+    judgement = gates.judge(healthy._replace(evaluations=[of_then]), stage)
     assert judgement.passed, [f for f in judgement.findings if not f.passed]
     assert judgement.verdict == 'GO'
 
 
 def test_a_stage_holds_the_earlier_ones():
     counts = [len(criteria) for criteria in gates.STAGES.values()]
-    empty = Evidence(60_000, {}, {}, None, {}, {})
+    empty = Evidence(60_000, {}, {}, None, [], {})
     found = [len(gates.judge(empty, stage).findings) - 1 for stage in gates.STAGES]
     assert found == list(np.cumsum(counts))
 
@@ -168,9 +168,9 @@ def test_the_limit_after_the_clip_is_the_one_of_the_run(healthy):
 def test_an_evaluation_must_be_better_than_random(healthy):
     assert result(healthy, '10k', gates.better_than_random).limit.endswith('warm-up')
     random = {'policy': 'random', 'metrics': {'route_completion': {'mean': 0.87}}}
-    run = healthy._replace(evaluation=evaluation(0.9, others=[random]))
+    run = healthy._replace(evaluations=[evaluation(0.9, others=[random])])
     assert result(run, '10k', gates.better_than_random).passed is False  # 0.85 at least
-    none = healthy._replace(evaluation={})
+    none = healthy._replace(evaluations=[])
     finding = result(none, '10k', gates.better_than_random)
     assert finding.passed is None and 'av-td3 evaluate' in finding.figure
 
@@ -180,18 +180,35 @@ def test_an_evaluation_must_be_better_than_random(healthy):
     [
         ({'camera': 'frozen'}, 'with the camera frozen'),
         ({'env_step': None}, 'does not tell its step'),
-        ({'env_step': 12_001}, 'of step 12,001, not of 10,000'),
+        ({'env_step': 50_000}, 'of step 50,000, not of 10,000'),
         ({'env_step': 8_333}, 'of step 8,333, not of 10,000'),
         ({'partial': True}, 'stopped before its end'),
+        ({'episodes': 19}, 'is of 19 episodes; 20 are needed'),
     ],
 )
 def test_an_evaluation_of_something_else_judges_nothing(healthy, other, text):
-    run = healthy._replace(env_steps=50_000, evaluation=evaluation(0.9, **other))
-    for criterion in (gates.better_than_random, gates.collision_rate):
-        finding = result(run, '10k', criterion)
-        assert finding.passed is None and text in finding.figure
-    near = healthy._replace(evaluation=evaluation(0.9, env_step=11_004))
-    assert result(near, '10k', gates.better_than_random).passed
+    run = healthy._replace(evaluations=[evaluation(0.9, **other)])
+    finding = result(run, '10k', gates.better_than_random)
+    assert finding.passed is None and text in finding.figure
+    busy = run._replace(settings={**run.settings, 'simulator.vehicles': 20})
+    finding = result(busy, '10k', gates.collision_rate)
+    assert finding.passed is None and text in finding.figure
+    # On an empty road the episodes of the training tell of collisions, too.
+    assert 'of the last 20' in result(run, '10k', gates.collision_rate).figure
+
+
+@pytest.mark.parametrize('step', [8_334, 10_000, 20_001, 49_999])
+def test_an_evaluation_counts_for_the_last_stage_that_its_step_has_reached(healthy, step):
+    run = healthy._replace(evaluations=[evaluation(0.9, env_step=step)])
+    finding = result(run, '10k', gates.better_than_random)
+    assert finding.passed and finding.figure.endswith(f'step {step:,}')
+
+
+def test_each_stage_takes_its_own_evaluation(healthy):
+    bad = evaluation(0.01, env_step=10_000)
+    run = healthy._replace(evaluations=[evaluation(0.9, env_step=50_000), bad])
+    assert result(run, '50k', gates.better_than_random).passed is True
+    assert result(run, '10k', gates.better_than_random).passed is False
 
 
 def test_random_driving_of_a_short_route_counts_as_the_same_way_on_a_whole_one(healthy):
@@ -208,10 +225,15 @@ def test_random_driving_of_a_short_route_counts_as_the_same_way_on_a_whole_one(h
 def test_collisions_count_on_an_empty_road_only(healthy):
     reasons = healthy.episodes['reason'].copy()
     reasons[-100:] = 'collision'
-    run = with_episodes(healthy._replace(evaluation={}), reason=reasons)
+    run = with_episodes(healthy._replace(evaluations=[]), reason=reasons)
     assert result(run, '50k', gates.collision_rate).passed is False
     busy = run._replace(settings={**run.settings, 'simulator.vehicles': 20})
     assert result(busy, '50k', gates.collision_rate).passed is None
+    among = evaluation(0.9, env_step=50_000, vehicles=20)
+    alone = evaluation(0.9, env_step=50_000)
+    told = result(busy._replace(evaluations=[among, alone]), '50k', gates.collision_rate)
+    assert told.passed and told.figure == '0% of the evaluation'
+    assert result(busy._replace(evaluations=[among]), '50k', gates.collision_rate).passed is None
 
 
 def test_two_encoders_must_learn_alike(healthy):
@@ -224,7 +246,7 @@ def test_two_encoders_must_learn_alike(healthy):
 
 
 def test_what_is_not_there_is_not_judged(healthy):
-    empty = Evidence(60_000, {}, {}, None, {}, {})
+    empty = Evidence(60_000, {}, {}, None, [], {})
     judgement = gates.judge(empty, '50k')
     assert judgement.verdict == 'NO-GO'
     assert {f.passed for f in judgement.findings} == {True, None}  # it has driven its steps

@@ -172,8 +172,11 @@ def test_a_halted_run_can_be_resumed_from_its_healthy_checkpoint(make):
     drive(make(**BOUND), 200, huge)
     trainer = make(**BOUND, resume=True)
     assert not trainer.halted and not trainer.alerts and trainer.env_steps <= SICK
-    states = [row['state'] for row in rows(trainer, 'alerts.csv')]  # what stood is over
+    found = rows(trainer, 'alerts.csv')
+    states = [row['state'] for row in found]  # what stood is over
     assert states.count('raised') == states.count('cleared') > 0
+    # It was raised after the checkpoint that the run goes on from: it never ends before it began.
+    assert int(found[-1]['env_step']) == int(found[-2]['env_step']) > trainer.env_steps
     drive(trainer, trainer.env_steps + 20)
     assert not trainer.halted
 

@@ -74,10 +74,17 @@ def whole(tmp_path_factory):
     made(path, settings={'trainer.learner.tau': 0.02})
     replay(path)
     wrote_alerts(path, ALERTS)
-    (path / 'evaluation').mkdir()
     random = evaluation(0.1, policy='random')
-    text = json.dumps(evaluation(0.9, others=[random]))
-    (path / 'evaluation' / 'evaluation.json').write_text(text)
+    success = {'success_rate': {'mean': 0.85, 'low': 0.64, 'high': 0.95}}
+    for name, more in (
+        ('evaluation', {'others': [random], 'notes': ['Roads are <empty>.'], 'metrics': success}),
+        ('evaluation_frozen_camera', {'metrics': {'success_rate': {'mean': 0.0}}}),
+    ):
+        (path / name).mkdir(exist_ok=True)
+        found = evaluation(
+            0.9, **{**more, 'metrics': {**evaluation(0.9)['metrics'], **more['metrics']}}
+        )
+        (path / name / 'evaluation.json').write_text(json.dumps(found))
     return path
 
 
@@ -100,6 +107,9 @@ def test_the_page_holds_every_section(text):
         'random',
         'trainer.learner.tau',
         'Training, the last 40 episodes',
+        'policy of step',
+        'Roads are &lt;empty&gt;.',
+        'success 85%, and 0% with a frozen camera',
     ):
         assert words in text
     assert 'fp32' in text and checker.tags >= {'details', 'table', 'main'}
@@ -244,6 +254,19 @@ def test_an_alert_stands_until_it_is_cleared(whole):
     assert charts.spans(run) == [
         ('saturation', 'warn', 1500.0, 1800.0),
         ('q_gap', 'halt', 9000.0, 10_000.0),
+    ]
+
+
+def test_a_warning_that_becomes_a_halt_is_drawn_as_both(tmp_path):
+    path = made(tmp_path / 'run')
+    rows = [(1000, 'warn', 'raised'), (1500, 'halt', 'raised'), (1700, 'halt', 'cleared')]
+    lines = [f'{step},{step},q_gap,{action},{state},text' for step, action, state in rows]
+    (path / 'alerts.csv').write_text(
+        '\n'.join(['env_step,updates,name,action,state,text', *lines, ''])
+    )
+    assert charts.spans(runs.read(path)) == [
+        ('q_gap', 'warn', 1000.0, 1500.0),
+        ('q_gap', 'halt', 1500.0, 1700.0),
     ]
 
 

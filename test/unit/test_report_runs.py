@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from av_td3_ros import curves
 from av_td3_ros.cli.main import main
 from av_td3_ros.options import ConfigError
 from av_td3_ros.report import runs, series
@@ -149,11 +150,15 @@ def test_a_setting_that_an_older_version_did_not_have_is_the_default(tmp_path):
     assert [[run.name for run in group.runs] for group in groups] == [['a', 'b'], ['c']]
 
 
-def test_a_band_ends_with_the_shortest_run(tmp_path):
+def test_a_band_is_of_the_runs_that_are_there(tmp_path):
+    """Beyond the end of the shortest it is that of the others."""
     found = [runs.read(made(tmp_path / str(steps), steps)) for steps in (2000, 3000)]
-    curves = [series.episode_curve(run, 'length', series.STEPS) for run in found]
-    band = series.band(series.groups(found)[0], curves)[0]
-    assert (band.x[0], band.x[-1]) == (100, 2000)
+    lines = [series.episode_curve(run, 'episode_return', series.STEPS) for run in found]
+    (band,) = series.band(series.groups(found)[0], lines)
+    assert (band.x[0], band.x[-1]) == (100, 3000)
+    both = band.x <= 2000.0
+    assert (band.low[both] < band.high[both]).all()
+    assert (band.low[~both] == band.high[~both]).all()
 
 
 def test_smooth_is_the_mean_of_what_there_was(tmp_path):
@@ -201,3 +206,19 @@ def test_a_folder_may_have_any_name(tmp_path):
     path = made(tmp_path / os.fsdecode(b'r\xff\xfe'), 1000)
     assert main(['report', str(path)]) == 0
     assert 'r??' in (path / 'report.html').read_text()
+
+
+def test_gates_judge_what_was_driven_last(tmp_path):
+    """Killed at 10,000 and resumed at 5,000: what was driven twice counts once."""
+    path = made(tmp_path / 'run')
+    for name, lines in (('episodes.csv', 51), ('metrics.csv', 41)):
+        text = (path / name).read_text().splitlines(keepends=True)
+        (path / name).write_text(''.join([*text, *text[lines:]]))
+    evidence = runs.read(path).evidence()
+    for columns in (evidence.metrics, evidence.episodes):
+        assert (np.diff(columns['env_step']) > 0).all()
+
+
+def test_the_quick_curves_pass_over_a_torn_row():
+    smoothed = curves._smooth(np.array([1.0, np.nan, 3.0]))
+    assert smoothed.tolist() == [1.0, 1.0, 2.0]

@@ -41,7 +41,25 @@ def test_means_leave_out_what_was_not_measured_and_repeat():
 
 def test_rates_weigh_episodes_by_their_way():
     found = rate([1.0, 0.0, 1.0], [0.5, 2.0, 1.5])
-    assert found.mean == 0.5 and 0.0 <= found.low < 0.5 < found.high <= 2.0
+    assert found.mean == 0.5 and 0.0 <= found.low < 0.5
+    assert found.high == 2.0  # the bootstrap's: the first episode again and again
+
+
+def test_rates_are_no_surer_than_a_poisson_mean():
+    """Exact for two hits (Garwood 1936): 0.242 to 7.225, over 200 km."""
+    found = rate([1.0] * 2 + [0.0] * 18, [10.0] * 20)
+    assert found.low == 0.0 and found.high == pytest.approx(7.2247 / 200.0, abs=1e-5)
+
+
+def test_more_hits_never_have_a_lower_bound():
+    ways = [0.137] * 20
+    bounds = [rate([1.0] * hits + [0.0] * (20 - hits), ways)[1:] for hits in range(21)]
+    assert bounds == sorted(bounds) and bounds[1][1] == pytest.approx(5.5716 / 2.74, abs=1e-3)
+
+
+def test_hits_that_come_together_are_less_certain_than_a_poisson_mean():
+    apart, together = [1.0] * 10 + [0.0] * 10, [10.0] + [0.0] * 19
+    assert rate(together, [1.0] * 20).high > rate(apart, [1.0] * 20).high
 
 
 def test_what_never_happened_may_happen():

@@ -6,7 +6,7 @@ import re
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from av_td3_ros.cli import common
-from av_td3_ros.cli.sources import load, output_folder, policy_setting, settings_file
+from av_td3_ros.cli.sources import load, output_folder, policy, policy_setting, settings_file
 from av_td3_ros.config import RunConfig, WEATHERS
 from av_td3_ros.options import ConfigError, to_flat
 from av_td3_ros.run_folder import RunFolder
@@ -21,7 +21,19 @@ WORLD = {
     'simulator.map': '{}',
     'simulator.vehicles': '{} vehicles',
     'simulator.weather': '{}',
+    'episode_manager.seed': 'seed {}',
 }
+SEED = 1000
+# Of these the run knows; what is drawn by a seed is told above, or belongs to the run.
+TOLD_APART = ('simulator.', 'episode_manager.')
+# What every evaluation sets by itself.
+OWN = (
+    'episode_manager.start_in_evaluation',
+    'episode_manager.routes',
+    'episode_manager.route_file',
+    'episode_manager.seed',
+    'simulator.seed',
+)
 # Time for a route of a file, as leaderboard 1.0 has it: s per m, and s.
 PACE, ADDED = 0.8, 5.0
 # Its route over the graph is the shortest way to the goal; so much longer is another one, m.
@@ -32,12 +44,15 @@ class Plan(NamedTuple):
     """
     What is to be driven: the config of each run in turn, and how.
 
-    ``names``: of the runs. ``sources``: their folders. ``configs``: theirs, or the one of the
-    baselines where there is no run. ``baselines``: of ``BASELINES``.
+    ``names``: of the runs. ``sources``: their folders. ``policies``: what drives, the newest
+    checkpoint of a run: one that goes on training does not drive with another one half-way.
+    ``configs``: theirs, or the one of the baselines where there is no run. ``baselines``: of
+    ``BASELINES``.
     """
 
     names: Tuple[str, ...]
     sources: Tuple[Path, ...]
+    policies: Tuple[Path, ...]
     configs: Tuple[RunConfig, ...]
     baselines: Tuple[str, ...]
     episodes: int
@@ -83,7 +98,11 @@ def add_parser(commands: Any) -> None:
         'all; or a route file of the CARLA leaderboard',
     )
     parser.add_argument(
-        '--seed', type=int, default=1000, metavar='N', help='seed of the routes (default 1000)'
+        '--seed',
+        type=int,
+        default=SEED,
+        metavar='N',
+        help='seed of the routes (default %(default)s)',
     )
     parser.add_argument(
         '--baselines',
@@ -171,11 +190,13 @@ def prepare(options: argparse.Namespace) -> Plan:
     sources = tuple(Path(source) for source in options.sources)
     if len({source.resolve() for source in sources}) < len(sources):
         raise ConfigError(f'runs must differ, got {" ".join(options.sources)}')
-    configs = _configs(options, sources)
+    policies = tuple(policy(source) for source in sources)
+    configs = _configs(options, sources, policies)
     episodes, configs = _routes(options, configs)
     return Plan(
         _names(sources),
         sources,
+        policies,
         configs,
         baselines,
         episodes,
@@ -197,9 +218,11 @@ def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
     else:
         beside = Path(options.output) if options.output else common.new_run_folder('evaluation')
         folders = [
-            beside / name
-            if options.output
-            else output_folder(source, special(options, config, source))
+            (
+                beside / name
+                if options.output
+                else output_folder(source, special(options, config, source))
+            )
             for name, source, config in zip(plan.names, plan.sources, plan.configs)
         ]
         folders.append(beside)
@@ -218,13 +241,20 @@ def special(options: argparse.Namespace, config: RunConfig, source: Path) -> str
 
     with settings_file(source) as written:
         trained = flatten(presets.read_yaml(Path(written)))
+    trained['episode_manager.seed'] = SEED
     here = to_flat(config)
-    words = [
-        form.format(Path(str(here[key])).stem)
-        for key, form in WORLD.items()
-        # An empty road is what gates ask for, whatever the run was trained among.
-        if here[key] != trained.get(key, here[key]) and here[key] != 0
+    differing = [
+        key
+        for key, value in here.items()
+        if presets.text(value) != presets.text(trained.get(key, value))
+        and key.startswith(TOLD_APART)
     ]
+    words = [
+        form.format(Path(str(here[key])).stem) for key, form in WORLD.items() if key in differing
+    ]
+    # The endings of a route file go by its longest route.
+    if options.routes in ROUTES and set(differing).difference(WORLD, OWN):
+        words.append('other settings')
     if options.routes != HELD_OUT:
         words.append(f'routes {Path(options.routes).stem}')
     if options.freeze_camera:
@@ -232,7 +262,9 @@ def special(options: argparse.Namespace, config: RunConfig, source: Path) -> str
     return re.sub(r'[^A-Za-z0-9-]+', '_', '_'.join(words))
 
 
-def _configs(options: argparse.Namespace, sources: Tuple[Path, ...]) -> Tuple[RunConfig, ...]:
+def _configs(
+    options: argparse.Namespace, sources: Tuple[Path, ...], policies: Tuple[Path, ...]
+) -> Tuple[RunConfig, ...]:
     """Each run sees and looks as it was trained; world, routes and endings are the first one's."""
     given = options.config
     world: Dict[str, Any] = {
@@ -248,13 +280,13 @@ def _configs(options: argparse.Namespace, sources: Tuple[Path, ...]) -> Tuple[Ru
     if not sources:
         return (common.load_config(options, world),)
     configs: List[RunConfig] = []
-    for source in sources:
-        load(source)
+    for source, chosen in zip(sources, policies):
+        load(chosen)
         with settings_file(source) as written:
             options.config = given or written
-            extra = {**world, **policy_setting(source)}
+            extra = {**world, **policy_setting(chosen)}
             configs.append(common.load_config(options, extra))
-        load(source, configs[-1].observation)
+        load(chosen, configs[-1].observation)
         if len(configs) == 1:
             first = to_flat(configs[0])
             own = ('simulator.map', 'simulator.vehicles', 'simulator.weather')

@@ -51,11 +51,14 @@ def late_note(policy: str, health: Mapping[str, Mapping[str, Any]]) -> Tuple[str
 
 
 class RandomDriver:
-    """Acts by chance, as the training does before it knows anything (``exploration.warmup``)."""
+    """
+    Acts by chance, as the default warm-up does: forwards, whatever a run was trained with, so that
+    the random columns of two tables compare.
+    """
 
-    def __init__(self, config: ExplorationConfig, seed: int) -> None:
-        """:param config: what the actions are like. :param seed: of them."""
-        self._exploration = Exploration(config)
+    def __init__(self, seed: int) -> None:
+        """:param seed: of the actions."""
+        self._exploration = Exploration(ExplorationConfig())
         self._rng = np.random.default_rng(seed)
 
     def begin(self, env: DrivingEnv) -> None:
@@ -128,21 +131,23 @@ def drive(plan: Plan, folders: Sequence[Path]) -> Tuple[List[Result], str]:
     watch = Watch(plan.episodes * (len(plan.sources) + len(plan.baselines)))
     results: List[Result] = []
     fault = ''
-    for name, source, config, folder in zip(plan.names, plan.sources, plan.configs, folders):
+    for name, source, policy, config, folder in zip(
+        plan.names, plan.sources, plan.policies, plan.configs, folders
+    ):
         if watch.stops or fault:
             break
         results.append(_result(plan, name, config, plan.via, _notes(plan, name, source, config)))
-        results[-1].facts['env_step'] = env_step(source)
+        results[-1].facts['env_step'] = env_step(policy)
         watch.policy(results[-1])
         if plan.via == 'graph':
             fault = drive_graph(config, results[-1], folder, watch)
         else:
-            driver = PolicyDriver(source, config)
+            driver = PolicyDriver(policy, config)
             drive_here(config, Frozen(driver) if plan.is_frozen else driver, results[-1], watch)
     config = plan.configs[0]
     makers: Dict[str, Callable[[], Any]] = {
         'expert': lambda: ExpertDriver(config.simulator.fixed_delta_seconds),
-        'random': lambda: RandomDriver(config.trainer.exploration, config.episode_manager.seed),
+        'random': lambda: RandomDriver(config.episode_manager.seed),
     }
     for name in plan.baselines:
         if not (watch.stops or fault):

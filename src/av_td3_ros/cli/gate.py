@@ -62,14 +62,16 @@ def as_json(judgement: gates.Judgement) -> str:
     )
 
 
-def evaluated(folder: Path) -> str:
+def evaluated(folder: Path, stage: str) -> str:
     """
     Let the newest checkpoint of a run and random actions drive, in a process of its own.
 
+    :param stage: names the evaluation, which later ones do not replace.
     :returns: what went wrong, or ''.
     """
     command = [sys.executable, '-m', 'av_td3_ros.cli.main', 'evaluate', str(folder)]
     command += ['--via', 'in-process', '--baselines', 'random', '--vehicles', '0']
+    command += ['--output', str(folder / runs.EVALUATED_AT.format(stage=stage))]
     done = subprocess.run(command, capture_output=True, text=True)
     return '' if done.returncode == 0 else (done.stderr or done.stdout).strip()
 
@@ -78,56 +80,47 @@ class Gatekeeper:
     """
     Watches a run that goes on: each stage is judged when it is reached, on the files as they are.
 
-    A run that is resumed beyond a stage is judged at that stage, too, as far as its files tell of
-    it: not by an evaluation of today. From 10k on the newest
-    checkpoint drives the held-out routes first, and random actions do; training waits.
+    A run that is resumed beyond a stage is judged at that stage, too. From 10k on a checkpoint of
+    now drives the held-out routes first, and random actions do; training waits.
     """
 
     def __init__(
         self,
         folder: Path,
         watches: bool,
-        evaluate: Optional[Callable[[Path], str]] = None,
+        evaluate: Optional[Callable[[Path, str], str]] = None,
     ) -> None:
         """
         :param folder: of the run. :param watches: false lets everything pass.
-        :param evaluate: drives what a folder holds and returns what went wrong, or ''.
+        :param evaluate: drives what a folder holds at a stage; returns what went wrong, or ''.
         """
         self._folder = folder
         self._evaluate = evaluate or evaluated
-        self._left = dict.fromkeys(gates.STAGES if watches else ())
+        self._left = list(gates.STAGES if watches else ())
         self.stopped = False
 
     def look(
         self,
         env_steps: int,
         tell: Callable[[str], None],
-        waiting: Callable[[], ContextManager[Any]] = nullcontext,
+        saved: Callable[[], ContextManager[Any]] = nullcontext,
     ) -> None:
         """
         Judge the last stage that was reached since the last look.
 
         :param env_steps: of the run. :param tell: takes the table.
-        :param waiting: makes the training wait while it is open.
+        :param saved: writes a checkpoint, and makes the training wait while it is open.
         """
-        due = []
-        for stage in gates.reached(env_steps):
-            if stage in self._left:
-                del self._left[stage]
-                due += [stage] if self._can_judge(stage, env_steps) else []
+        due = [stage for stage in gates.reached(env_steps) if stage in self._left]
+        for stage in due:
+            self._left.remove(stage)
         if due and not self.stopped:
             if gates.steps(due[-1]) >= gates.steps(EVALUATED_FROM):
                 tell(f'{due[-1]}: driving the held-out routes, training waits')
-                with waiting():
-                    fault = self._evaluate(self._folder)
+                with saved():
+                    fault = self._evaluate(self._folder, due[-1])
                 if fault:
                     tell(fault)
             judgement = gates.judge(runs.read(self._folder).evidence(env_steps), due[-1])
             self.stopped = not judgement.passed
             tell(table(judgement))
-
-    @staticmethod
-    def _can_judge(stage: str, env_steps: int) -> bool:
-        """Whether an evaluation of now would still be one of that stage."""
-        late = env_steps > gates.LATER * gates.steps(stage)
-        return not late or gates.steps(stage) < gates.steps(EVALUATED_FROM)

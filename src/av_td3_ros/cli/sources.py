@@ -51,6 +51,19 @@ def _settings(source: Path) -> Dict[str, Any]:
     return {f'observation.{key}': value for key, value in asdict(seen).items()}
 
 
+def policy(source: Path) -> Path:
+    """
+    Return what drives, which no training goes on to change: a file, or one checkpoint folder.
+
+    :raises CheckpointError: where a folder has no policy.
+    """
+    if source.is_file():
+        return source
+    from av_td3_ros.td3 import checkpoint
+
+    return checkpoint.find(source)
+
+
 def policy_setting(source: Path) -> Dict[str, Any]:
     """Return the setting of the policy node that makes it drive with a source."""
     key = 'policy.artefact' if source.is_file() else 'policy.checkpoint'

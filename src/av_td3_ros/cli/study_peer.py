@@ -11,7 +11,7 @@ from av_td3_ros.options import ConfigError
 
 NAME = 'peer'
 MINUTES, EVALUATIONS = 30.0, 10
-PEERS = ('sb3_tuned', 'sb3_defaults')
+PEERS = ('sb3_best', 'sb3_tuned')
 ROUTES_SEED = 1000
 
 

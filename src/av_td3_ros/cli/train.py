@@ -1,7 +1,7 @@
 """``av-td3 train``: start the graph, watch it learn, end it whole."""
 
 import argparse
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 import signal
 import time
@@ -16,6 +16,7 @@ from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 
 EXIT_FAULT, EXIT_REFUSED = 1, 2
+SAVED_WITHIN = 60.0
 
 
 def add_parser(commands: Any) -> None:
@@ -129,7 +130,7 @@ def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeepe
     told: List[str] = []
 
     def show(trainer: Any) -> None:
-        keeper.look(trainer.env_steps, progress.end)
+        keeper.look(trainer.env_steps, progress.end, lambda: nullcontext(trainer.save()))
         if not told:
             told.append(trainer.machine)
             progress.end(f'learner: {told[0]}')
@@ -193,7 +194,7 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
                     if first_step is None and graph.status.transitions_stored > 1:
                         first_step = time.monotonic() - begun
                     progress.show(status_line(graph))
-                    keeper.look(graph.status.env_steps, progress.end, lambda: paused(graph))
+                    keeper.look(graph.status.env_steps, progress.end, lambda: held(graph))
                 if not told and 'machine' in graph.health.get('trainer', {}):
                     progress.end(f'learner: {graph.health["trainer"]["machine"]}')
                     told = True
@@ -218,10 +219,16 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
 
 
 @contextmanager
-def paused(graph: Any) -> Iterator[None]:
-    """Let the world of a graph stand still."""
+def held(graph: Any) -> Iterator[None]:
+    """Let the world of a graph stand still, with a checkpoint of now where one can be written."""
+    from av_td3_msgs.srv import SaveCheckpoint
+    from av_td3_ros.bridge.topics import SERVICES
+    from av_td3_ros.graph import NAMESPACE
+
     graph.pause(True)
     try:
+        name = f'/{NAMESPACE}/trainer/{SERVICES["save_checkpoint"].name[2:]}'
+        graph.call(SaveCheckpoint, name, SaveCheckpoint.Request(), SAVED_WITHIN)
         yield
     finally:
         graph.pause(False)

@@ -3,24 +3,25 @@ Intervals of confidence for what was measured in a few episodes.
 
 Shares: E. B. Wilson, Probable inference, the law of succession, and statistical inference, J. Am.
 Stat. Assoc. 22, 1927. Means and ratios: percentile bootstrap over episodes, B. Efron and R.
-Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13, with a fixed seed. Rates of what
-never happened: F. Garwood, Fiducial limits for the Poisson distribution, Biometrika 28, 1936.
+Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13, with a fixed seed. Rates: no
+narrower than the exact interval of a Poisson mean, F. Garwood, Fiducial limits for the Poisson
+distribution, Biometrika 28, 1936.
 """
 
 import math
 from typing import NamedTuple, Sequence
 
 import numpy as np
+from scipy.special import gammaincinv
 
 # Of the normal distribution at 0.975.
 Z = 1.959963984540054
 DRAWS = 10_000
 SEED = 0
-# Exact upper bound of a Poisson mean of which nothing was seen.
-NONE_SEEN = -math.log(0.025)
+TAIL = 0.025
 METHOD = (
     f'95 %: shares by Wilson (1927), means and rates by percentile bootstrap over episodes, '
-    f'{DRAWS} draws, seed {SEED}; rates of what never happened by Poisson (Garwood 1936)'
+    f'{DRAWS} draws, seed {SEED}; rates no narrower than of a Poisson mean (Garwood 1936)'
 )
 
 
@@ -60,12 +61,19 @@ def rate(counts: Sequence[float], over: Sequence[float]) -> Estimate:
     """
     Return how often something happened, such as hits per km.
 
+    The interval is the wider one at each end of the bootstrap's, which sees that some episodes
+    have many, and Poisson's: a bootstrap of one hit would know of no rate above that of three.
+
     :param counts: (n,) >= 0, per episode. :param over: (n,) >= 0, such as km.
     """
     above, below = np.asarray(counts, np.float64), np.asarray(over, np.float64)
-    if below.sum() > 0.0 and not above.any():
-        return Estimate(0.0, 0.0, NONE_SEEN / float(below.sum()))
-    return _ratio(above, below)
+    found, way = _ratio(above, below), float(below.sum())
+    if way <= 0.0:
+        return found
+    seen = float(above.sum())
+    low = float(gammaincinv(seen, TAIL)) / way if seen > 0.0 else 0.0
+    high = float(gammaincinv(seen + 1.0, 1.0 - TAIL)) / way
+    return Estimate(found.mean, float(np.fmin(found.low, low)), float(np.fmax(found.high, high)))
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> Estimate:

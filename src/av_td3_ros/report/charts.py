@@ -235,10 +235,14 @@ def spans(run: Run) -> List[Tuple[str, str, float, float]]:
     found: List[Tuple[str, str, float, float]] = []
     standing: Dict[str, Tuple[str, float]] = {}
     for row in run.alerts or ():
-        if row['state'] == 'raised':
-            standing.setdefault(row['name'], (row['action'], float(row['env_step'])))
-        elif row['name'] in standing:
-            found.append((row['name'], *standing.pop(row['name']), float(row['env_step'])))
+        name, action, step = row['name'], row['action'], float(row['env_step'])
+        raised = row['state'] == 'raised'
+        if raised and name in standing and standing[name][0] == action:
+            continue
+        if name in standing:  # cleared, or a warning that became a halt
+            found.append((name, *standing.pop(name), step))
+        if raised:
+            standing[name] = (action, step)
     found += [(name, *begun, float(run.env_steps)) for name, begun in standing.items()]
     return sorted(found, key=lambda span: span[2])
 

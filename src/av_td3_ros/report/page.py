@@ -75,6 +75,7 @@ def _content(runs: Sequence[Run]) -> Dict[str, Any]:
         'gates': tables.gate_rows(runs),
         'evaluated': [head for head, _ in tables.evaluated(runs)],
         'evaluation': tables.evaluation_rows(runs),
+        'evaluation_notes': tables.evaluation_notes(runs),
         'places': maps.places(runs),
         'shares': charts.reward_shares(runs),
         'strips': [strip for run in runs for strip in frames.strips(run)],

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from av_td3_ros import presets
-from av_td3_ros.gate_evidence import Columns, Evidence
+from av_td3_ros.gate_evidence import Columns, current, Evidence
 from av_td3_ros.options import ConfigError, flatten
 from av_td3_ros.report import csv_rows, trajectories
 from av_td3_ros.report.trajectories import Trajectory
@@ -29,6 +29,10 @@ EPISODE_COLUMNS = (
     'episode_return',
     'route_completion',
 )
+# Where evaluations in the world of the run are, that which people asked for first.
+EVALUATED_AT = 'evaluation_{stage}'
+EVALUATIONS = ('evaluation', *(EVALUATED_AT.format(stage=s) for s in ('50k', '10k')))
+ON_EMPTY_ROAD, WITH_FROZEN_CAMERA = 'evaluation_0_vehicles', 'evaluation_frozen_camera'
 ALERT_COLUMNS = ('env_step', 'name', 'action', 'state', 'text')
 
 
@@ -37,6 +41,7 @@ class Run(NamedTuple):
     One run.
 
     ``metrics``, ``episodes``: columns, empty where there are none. ``alerts``: rows, oldest first.
+    ``evaluation``: the one that is shown. ``evaluations``: each, by the name of its folder.
     ``settings``: by dotted key. ``notes``: what is missing. ``trained``, ``evaluated``: where the
     last episodes of training, and those of the evaluation, were driven.
     """
@@ -46,6 +51,7 @@ class Run(NamedTuple):
     episodes: Columns
     alerts: Optional[List[Dict[str, str]]]
     evaluation: Dict[str, Any]
+    evaluations: Dict[str, Dict[str, Any]]
     settings: Dict[str, Any]
     summary: Dict[str, Any]
     notes: Tuple[str, ...]
@@ -84,10 +90,10 @@ class Run(NamedTuple):
         """
         return Evidence(
             self.env_steps if env_steps is None else env_steps,
-            self.metrics,
-            self.episodes,
+            _current(self.metrics),
+            _current(self.episodes),
             self.alerts,
-            self.evaluation,
+            [e for name, e in self.evaluations.items() if name != WITH_FROZEN_CAMERA],
             self.settings,
         )
 
@@ -112,16 +118,20 @@ def read(path: Union[str, Path]) -> Run:
         notes.append('No episode has ended yet.')
         episodes = {}
     alerts = _alerts(folder / 'alerts.csv', bool(metrics), notes)
-    evaluation = _evaluation(folder / 'evaluation' / 'evaluation.json', notes)
+    names = (*EVALUATIONS, ON_EMPTY_ROAD, WITH_FROZEN_CAMERA)
+    found = {name: _evaluation(folder / name / 'evaluation.json', notes) for name in names}
+    evaluations = {name: one for name, one in found.items() if one['metrics']}
+    shown = next((name for name in EVALUATIONS if name in evaluations), EVALUATIONS[0])
     settings = _settings(folder / 'config.yaml', notes)
     trained = trajectories.read(folder / 'trajectories.csv', notes)
-    evaluated = trajectories.read(folder / 'evaluation' / 'trajectories.csv', notes)
+    evaluated = trajectories.read(folder / shown / 'trajectories.csv', notes)
     return Run(
         folder,
         metrics,
         episodes,
         alerts,
-        evaluation,
+        found[shown],
+        evaluations,
         settings,
         _json(folder / 'summary.json', notes),
         tuple(notes),
@@ -193,6 +203,12 @@ def _columns(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Columns:
     kept = np.isfinite(columns['env_step']) if rows else np.empty(0, bool)
     if not kept.all():
         notes.append(f'{path.name}: {(~kept).sum()} rows tell no step, and are left out.')
+    return {name: column[kept] for name, column in columns.items()}
+
+
+def _current(columns: Columns) -> Columns:
+    """Return columns without what a resumed run drove again."""
+    kept = current(columns['env_step']) if columns else ()
     return {name: column[kept] for name, column in columns.items()}
 
 

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from av_td3_ros.config import RunConfig
+from av_td3_ros.gate_evidence import current
 from av_td3_ros.options import to_flat
 from av_td3_ros.report.runs import Run
 
@@ -90,16 +91,17 @@ def metric_curve(run: Run, name: str, axis: str) -> Curve:
 
 
 def band(group: Group, curves: Sequence[Curve]) -> List[Band]:
-    """Return the mean and spread of a group where all its curves are; none where they are not."""
+    """Return the mean and spread of those curves of a group that are there, place by place."""
     curves = [curve for curve in curves if len(curve.x)]
     if not curves:
         return []
-    begin, end = max(c.x[0] for c in curves), min(c.x[-1] for c in curves)
-    if end < begin:
-        return []
+    begin, end = min(c.x[0] for c in curves), max(c.x[-1] for c in curves)
     x = np.linspace(begin, end, POINTS)
-    values = np.array([np.interp(x, curve.x, curve.y) for curve in curves])
-    return [Band(group.label, x, values.mean(axis=0), values.min(axis=0), values.max(axis=0))]
+    values = np.array([np.interp(x, c.x, c.y, left=np.nan, right=np.nan) for c in curves])
+    known = ~np.isnan(values).all(axis=0)  # between the end of one and the beginning of another
+    x, values = x[known], values[:, known]
+    spread = (function(values, axis=0) for function in (np.nanmean, np.nanmin, np.nanmax))
+    return [Band(group.label, x, *spread)]
 
 
 def minutes(run: Run, env_step: np.ndarray) -> np.ndarray:
@@ -121,16 +123,6 @@ def _curve(run: Run, env_step: np.ndarray, values: np.ndarray, window: int, axis
     if axis == MINUTES:
         x = minutes(run, x)
     return Curve(x, y) if len(x) else Curve(np.empty(0), np.empty(0))
-
-
-def current(env_step: np.ndarray) -> np.ndarray:
-    """
-    Return which rows no later one goes back to, or before: a resumed run drove those again.
-
-    :param env_step: (n,) float64. :returns: (n,) bool.
-    """
-    later = np.minimum.accumulate(env_step[::-1])[::-1]
-    return np.append(env_step[:-1] < later[1:], np.full(min(len(env_step), 1), True))
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:

@@ -11,12 +11,13 @@ from av_td3_ros.evaluation.figures import Figure, FIGURES
 from av_td3_ros.evaluation.tables import number
 from av_td3_ros.options import options, to_flat
 from av_td3_ros.report import series
-from av_td3_ros.report.runs import Run
+from av_td3_ros.report.runs import Run, WITH_FROZEN_CAMERA
 
 RECENT = 20
 NONE = '–'
 # What an evaluation says of itself, as far as it does.
-FACTS = ('map', 'routes', 'vehicles', 'weather', 'seed', 'camera', 'via')
+FACTS = ('env_step', 'map', 'routes', 'vehicles', 'weather', 'seed', 'camera', 'via')
+HEADS = {'env_step': 'policy of step', 'vehicles': 'other vehicles'}
 # Minutes that are told as hours.
 LONG = 120.0
 # Alerts in the list, and names of them in the headline, that are shown.
@@ -206,12 +207,26 @@ def evaluation_rows(runs: Sequence[Run]) -> List[Row]:
     for key in FACTS:
         if any(key in evaluation for evaluation in found):
             cells = (Cell(str(evaluation.get(key, NONE))) for evaluation in found)
-            rows.append(Row('other vehicles' if key == 'vehicles' else key, '', tuple(cells)))
+            rows.append(Row(HEADS.get(key, key), '', tuple(cells)))
     for name, figure in FIGURES.items():
         if name in known:
             cells = (_measured(evaluation['metrics'].get(name), figure) for evaluation in found)
             rows.append(Row(figure.title, figure.unit, tuple(cells)))
     return rows if found else []
+
+
+def evaluation_notes(runs: Sequence[Run]) -> List[str]:
+    """Return what a reader of :func:`evaluation_rows` must know, and whether policies look."""
+    notes = [note for _, evaluation in evaluated(runs) for note in evaluation.get('notes', ())]
+    for run in runs:
+        frozen = run.evaluations.get(WITH_FROZEN_CAMERA)
+        live = run.evaluation['metrics']
+        if frozen and 'success_rate' in frozen['metrics'] and 'success_rate' in live:
+            shares = [found['success_rate']['mean'] for found in (live, frozen['metrics'])]
+            notes.append(
+                f'{run.name}: success {shares[0]:.0%}, and {shares[1]:.0%} with a frozen camera.'
+            )
+    return list(dict.fromkeys(map(str, notes)))
 
 
 def _episodes(evaluation: Dict[str, Any]) -> str:

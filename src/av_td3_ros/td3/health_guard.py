@@ -72,12 +72,17 @@ class Guard:
         """Return what a resumed run must know, as JSON data."""
         return {**self.monitor.history.state(), 'rollbacks': self.rollbacks}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with what :meth:`state` returned; alerts that stood then are judged anew."""
+    def load_state(self, state: Mapping[str, Any], env_step: int) -> None:
+        """
+        Go on with what :meth:`state` returned; alerts that stood then are judged anew.
+
+        :param env_step: from which the run goes on.
+        """
         self.monitor.history.load_state(state)
         self.rollbacks = int(state['rollbacks'])
         for row in self._run.standing_alerts():
-            self._run.add_alert({**row, 'state': CLEARED})
+            stood_until = max(env_step, int(float(row['env_step'])))
+            self._run.add_alert({**row, 'env_step': stood_until, 'state': CLEARED})
 
     def _take(self, changes: List[Alert]) -> bool:
         spent = self.rollbacks >= self.monitor.config.rollbacks

@@ -376,7 +376,7 @@ class Trainer:
         self._returns.extend(state.extra.get('returns', ()))
         self._published_at, self._saved_at = self.updates, self.env_steps
         if 'health' in state.extra:  # of older checkpoints nothing is known
-            self._guard.load_state(state.extra['health'])
+            self._guard.load_state(state.extra['health'], state.env_step)
             self._begun -= float(state.extra['seconds'])
         if self.config.precision == 'auto':  # measured again it might differ, and so would the run
             self.agent.arithmetic = Arithmetic(**state.extra['arithmetic'])
