@@ -3,19 +3,24 @@
 from av_td3_msgs.msg import Transition
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
+from std_msgs.msg import String
 
-from av_td3_ros.bridge.topics import TOPICS
+from av_td3_ros.bridge.qos_text import to_text
+from av_td3_ros.bridge.topics import topic_qos, TOPICS
 from av_td3_ros.bridge.watching import is_obeyed, SHOWN, watched
 from av_td3_ros.learning_config import ReplayConfig
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
 from av_td3_ros.nodes.perception_node import PerceptionNode
 from av_td3_ros.nodes.policy_node import PolicyNode
-from av_td3_ros.nodes.recorder import RecorderNode
+from av_td3_ros.nodes.recorder import RecorderNode, share
 from av_td3_ros.nodes.recorder_player import PlayerNode
 from av_td3_ros.nodes.simulator_node import SimulatorNode
 from av_td3_ros.nodes.trainer_node import TrainerNode
 from av_td3_ros.recording.bag_reader import BagReader
 from av_td3_ros.recording.bag_writer import BagError, BagWriter
+from av_td3_ros.recording.definitions import definition
+from av_td3_ros.recording.metadata import BagTopic
 from av_td3_ros.recording.recording import Recording
 from av_td3_ros.recording.transitions import load_transitions, spec_of
 from av_td3_ros.task_config import PRIVILEGED_NAMES
@@ -253,9 +258,38 @@ def test_commands_are_told_from_what_is_shown():
         '/mine/transition',
         '/mine/observation',
         '/mine/action',
+        # Of nobody's table: whoever replays cannot know who listens.
+        '/vehicle/command',
+        '/av_td3/control_cmd',
+        '/av_td3/ackermann_cmd',
+        '/carla/ego_vehicle/twist',
+        '/carla/ego_vehicle/enable_autopilot',
     ):
         assert is_obeyed(name), name
-    for key in ('image', 'clock', 'debug_stack'):
+    for key in SHOWN:
         assert not is_obeyed(watched('hero', 'mine')[key].name), key
     assert {key for key in TOPICS if '~' in TOPICS[key].name} <= set(watched('hero'))
-    assert not is_obeyed('/tf')
+    assert not is_obeyed('/tf') and not is_obeyed('/tf_static')
+
+
+def test_commands_of_a_foreign_stack_are_played_when_asked_for_alone(ros, tmp_path):
+    text = 'std_msgs/msg/String'
+    writer = BagWriter(tmp_path / 'drive', room=2**20)
+    for name in ('/vehicle/command', '/av_td3/control_cmd', '/clock'):
+        writer.add_topic(
+            BagTopic(name, text, definition(text, share), to_text(topic_qos('clock')))
+        )
+        writer.write(name, 1, serialize_message(String(data='go')))
+    writer.close()
+
+    def player(chosen, commands):
+        reader = BagReader(tmp_path / 'drive')
+        return ros._add(PlayerNode(reader, chosen, commands, context=ros.context))
+
+    careful = player((), False)
+    assert list(careful._pubs) == ['/clock']
+    assert careful.left_out == dict.fromkeys(
+        ('/vehicle/command', '/av_td3/control_cmd'), 'somebody may obey it'
+    )
+    assert list(player(['/vehicle/command'], False)._pubs) == ['/vehicle/command']
+    assert len(player((), True)._pubs) == 3

@@ -6,7 +6,7 @@ For the recorder, the player, the viewer and what rviz and rqt show.
 
 import importlib
 import re
-from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from av_td3_ros.bridge.topics import topic_name, topic_qos, TOPICS
 from av_td3_ros.graph import NAMESPACE
@@ -15,8 +15,8 @@ from av_td3_ros.security.rights import WORLD
 # Who publishes what is named by its publisher.
 OWNERS = {'debug_stack': 'perception', 'debug_markers': 'episode_manager'}
 
-# What may be played back to people beside a vehicle. Everything else of the table is obeyed by
-# somebody: a vehicle, a simulation, a policy, a trainer.
+# What may be played back to people beside a vehicle. Everything else counts as obeyed by somebody,
+# a vehicle, a simulation, a policy, a trainer: names that are not of the table, too.
 SHOWN = (
     *WORLD,
     'episode_state',
@@ -33,6 +33,7 @@ SHOWN = (
     'watch_steering',
     'watch_acceleration',
 )
+FRAMES = ('/tf', '/tf_static')
 
 
 class Watched(NamedTuple):
@@ -88,18 +89,16 @@ def choose(known: Dict[str, Watched], wanted: Iterable[str]) -> List[Watched]:
 
 
 def is_obeyed(name: str) -> bool:
-    """Return whether a topic, of whatever vehicle and namespace, may be obeyed by somebody."""
-    return _matches(name, set(TOPICS) - set(SHOWN)) and not _matches(name, SHOWN)
+    """Return whether a topic may be obeyed by somebody: any that is not known to be shown only."""
+    return name not in FRAMES and not any(_is_of(name, key) for key in SHOWN)
 
 
-def _matches(name: str, keys: Collection[str]) -> bool:
-    for key in keys:
-        if key in TOPICS:
-            pattern = re.escape(TOPICS[key].name).replace(r'\{role_name\}', '[^/]+')
-            pattern = pattern if pattern.startswith('/') else f'(/.+)?/{pattern.lstrip("~/")}'
-            if re.fullmatch(pattern, name):
-                return True
-    return False
+def _is_of(name: str, key: str) -> bool:
+    """Return whether a full name is that of a topic, of whatever vehicle and namespace."""
+    wanted = TOPICS[key].name
+    pattern = re.escape(wanted.lstrip('~/')).replace(r'\{role_name\}', '[^/]+')
+    before = '/' if wanted.startswith('/') else '(/.+)?/'
+    return re.fullmatch(before + pattern, name) is not None
 
 
 def type_name(message_class: Any) -> str:
