@@ -10,7 +10,7 @@ from bridge_facts import made
 from bridge_faults import DEVIATIONS, each, focal, offers, one, put, twist_in_map
 import pytest
 
-from av_td3_ros.bridge_check import facts as seen
+from av_td3_ros.bridge_check import facts as seen, judge_vehicle
 from av_td3_ros.bridge_check.contract import EXPERIMENTS
 from av_td3_ros.bridge_check.finding import FAIL, NOT_MADE, OK
 from av_td3_ros.bridge_check.judge import failed, GROUPS, judge
@@ -95,6 +95,14 @@ def test_experiments_left_out_are_said_to_be_so(good):
         'set_transform position',
         'collision timing',
     } <= left_out
+
+
+@pytest.mark.parametrize('driven', [0.0, -0.3, 0.5])
+def test_a_speedometer_is_not_compared_with_a_car_that_stands(driven):
+    facts = made()
+    facts.speeds['ahead'] = 4.0, driven
+    (finding,) = judge_vehicle.speedometer(facts)
+    assert finding.state == NOT_MADE and finding.found == 'it did not move enough'
 
 
 # -- advice ---------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from av_td3_ros.nodes.bridge_check_probe import BRAKE, Probe, Silent
 
 COMMANDS = 20
 DRIVE_SPEED, DRIVE_FRAMES = 5.0, 120
+FRESH_FRAMES = 5  # within which the odometry must tell of another moment
 TURN_FRAMES, STEER = 16, 0.15
 RESET_SPEED, RESET_FRAMES = 3.0, 60
 NEAR = 1.5
@@ -201,6 +202,12 @@ class Session:
             return 'there is no odometry: not driven'
         if not seen.finite(*facts.odometry[-1][3:]):
             return 'the odometry is not finite: not driven'
+        offers, known = facts.topics['odometry'].publishers, facts.odometry[-1].stamp
+        if len(offers) > 1:
+            return f'odometry has {len(offers)} publishers: not driven'
+        self._span('', BRAKE, FRESH_FRAMES)
+        if facts.odometry[-1].stamp == known:
+            return 'the stamp of the odometry stands still: not driven'
         self._stop()
         probe.settle()
         self._start = facts.odometry[-1]
@@ -352,12 +359,21 @@ class Session:
         return motion.x, motion.y, motion.yaw
 
     def _way(self, back: int = 0) -> Tuple[float, float]:
-        """Return the velocity of a frame by the poses: (ahead, left) m/s."""
-        known = self._facts.odometry
-        if len(known) < 2 + back:
+        """
+        Return the velocity of a frame by the poses: (ahead, left) m/s.
+
+        Of a frame that was told twice one message counts: the vehicle would seem to stand.
+        """
+        known: List[seen.Motion] = []
+        for motion in reversed(self._facts.odometry):
+            if not known or motion.stamp != known[-1].stamp:
+                known.append(motion)
+            if len(known) == 2 + back:
+                break
+        else:
             return 0.0, 0.0
-        before, after = known[-2 - back], known[-1 - back]
-        step = (after.stamp - before.stamp) / 1e9 or self._facts.expected.fixed_delta_seconds
+        after, before = known[-2:]
+        step = (after.stamp - before.stamp) / 1e9
         dx, dy = (after.x - before.x) / step, (after.y - before.y) / step
         cos, sin = math.cos(before.yaw), math.sin(before.yaw)
         return dx * cos + dy * sin, dy * cos - dx * sin
