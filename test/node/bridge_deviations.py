@@ -421,6 +421,11 @@ RUNS = {
         'an imu without gravity': D('imu', also=weightless_imu, say={'odometry': with_imu}),
         'odometry doubled': D('rates', say={'odometry': twice}),
     },
+    'somebody at the wheel': {
+        'a manual commander': D(
+            'no other commander', also=second_publisher('vehicle_control_cmd_manual')
+        ),
+    },
     'two odometries': {
         'odometry of two': D('one publisher', also=second_odometry, say={'odometry': by_both}),
     },

@@ -16,7 +16,7 @@ pytest.importorskip('carla')
 pytest.importorskip('panda3d')
 
 from av_td3_ros.bridge.convert import from_ns  # noqa: E402
-from av_td3_ros.bridge_check.contract import EXPERIMENTS  # noqa: E402
+from av_td3_ros.bridge_check.contract import COMMANDED, EXPERIMENTS  # noqa: E402
 from av_td3_ros.bridge_check.facts import Expected  # noqa: E402
 from av_td3_ros.bridge_check.finding import FAIL, NOT_MADE  # noqa: E402
 from av_td3_ros.bridge_check.judge import failed, judge  # noqa: E402
@@ -29,6 +29,7 @@ from bridge_deviations import (  # noqa: E402
     Deviation,
     OBLIQUE,
     RUNS,
+    second_publisher,
     SKIP,
 )
 
@@ -88,6 +89,14 @@ def test_planted_deviations_are_found_each_by_its_name(checked, name):
     for text, deviation in deviations.items():
         assert deviation.checks <= set(bad), f'not found: {text}'
     assert set(failed(groups)) == expected, bad
+
+
+@pytest.mark.parametrize('key', COMMANDED)
+def test_beside_another_commander_nothing_is_commanded(checked, key):
+    groups, simulator, _ = checked([Deviation(also=second_publisher(key))])
+    assert failed(groups) == ['no other commander'] and simulator.commands == 0
+    found = told(groups, NOT_MADE)['one tick per command']
+    assert found == '/av_td3/simulator commands the vehicle: nothing was commanded'
 
 
 def test_beside_a_second_odometry_the_vehicle_is_not_driven(checked):

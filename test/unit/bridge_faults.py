@@ -87,6 +87,10 @@ DEVIATIONS = {
         offers('vehicle_control_cmd', 'publishers', {}),
         {'no other commander'},
     ),
+    'a manual commander': (
+        offers('vehicle_control_cmd_manual', 'publishers', {}),
+        {'no other commander'},
+    ),
     'another vehicle': (one('vehicle_info', rolename='hero'), {'role name'}),
     'nobody of that name': (each('actors', rolename='hero'), {'role name'}),
     'image rate halved': (

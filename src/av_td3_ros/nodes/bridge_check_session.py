@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from carla_msgs.msg import CarlaControl
 
 from av_td3_ros.bridge_check import facts as seen
-from av_td3_ros.bridge_check.contract import EVERY_FRAME, NO_FRAME, STAMPED
+from av_td3_ros.bridge_check.contract import COMMANDED, EVERY_FRAME, NO_FRAME, STAMPED
 from av_td3_ros.datatypes import Control, Pose
 from av_td3_ros.nodes.bridge_check_probe import BRAKE, Probe, Silent
 
@@ -92,13 +92,12 @@ class Session:
         probe.expect_what_is_heard()
 
     def _why_not(self) -> str:
-        facts, key = self._facts, 'vehicle_control_cmd'
         if self._broken:
             return self._broken
-        others = facts.topics[key].publishers
+        others = [offer for key in COMMANDED for offer in self._facts.topics[key].publishers]
         if others:
             return f'{others[0].node} commands the vehicle: nothing was commanded'
-        if not self._probe.connected(key):
+        if not self._probe.connected('vehicle_control_cmd'):
             return 'nobody listens to vehicle_control_cmd'
         return ''
 
