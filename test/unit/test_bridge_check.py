@@ -120,6 +120,7 @@ def test_a_speedometer_is_not_compared_with_a_car_that_stands(driven):
         (lambda f: f.counts.update(image=f.counts['image'] // 2), 'sensor_tick'),
         (each('odometry', vx=twist_in_map, vy=lambda m: m.vx * math.sin(m.yaw)), 'minus the yaw'),
         (each('vehicle_status', az=9.81), 'gravity'),
+        (each('image', encoding='rgb8', step=768), 'reads all encodings of bridge/images.py'),
     ],
 )
 def test_the_advice_names_the_cause(alter, text):
