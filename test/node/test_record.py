@@ -1,6 +1,11 @@
 """The real graph drives, a recorder listens, and what is read back is what the trainer stored."""
 
+from importlib.util import find_spec
+import sys
+from types import ModuleType
+
 from av_td3_msgs.msg import Transition
+from geometry_msgs.msg import TwistStamped
 import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
@@ -270,6 +275,57 @@ def test_commands_are_told_from_what_is_shown():
         assert not is_obeyed(watched('hero', 'mine')[key].name), key
     assert {key for key in TOPICS if '~' in TOPICS[key].name} <= set(watched('hero'))
     assert not is_obeyed('/tf') and not is_obeyed('/tf_static')
+
+
+@pytest.fixture
+def ackermann(monkeypatch):
+    """A package of messages for another stack; it has no wheel, so another message stands in."""
+    package = ModuleType('ackermann_msgs.msg')
+    package.AckermannDriveStamped = TwistStamped
+    monkeypatch.setitem(sys.modules, 'ackermann_msgs', ModuleType('ackermann_msgs'))
+    monkeypatch.setitem(sys.modules, 'ackermann_msgs.msg', package)
+
+
+def test_commands_for_another_stack_are_recorded(ros, ackermann, tmp_path):
+    topic = watched('hero', 'mine')['ackermann_cmd']
+    assert topic.name == '/mine/ackermann_cmd' and is_obeyed(topic.name)
+    writer = BagWriter(tmp_path / 'drive', room=2**20)
+    recording = Recording(writer)
+    recorder = ros._add(RecorderNode([topic], writer, recording, context=ros.context))
+    policy = ros.node().create_publisher(TwistStamped, topic.name, topic.qos)
+    ros.until(policy.get_subscription_count)
+    policy.publish(TwistStamped())
+    ros.until(lambda: recorder.counts[topic.name])
+    recording.stop()
+    (message,) = BagReader(tmp_path / 'drive').messages()
+    assert message.topic.name == topic.name
+
+
+def test_messages_that_are_not_installed_are_not_looked_for():
+    installed = {key for key in ('ackermann_cmd', 'control_cmd') if key in watched('hero')}
+    wanted = {'ackermann_cmd': 'ackermann_msgs', 'control_cmd': 'autoware_control_msgs'}
+    assert installed == {key for key, package in wanted.items() if find_spec(package)}
+
+
+def test_topics_have_the_names_that_the_graph_gave_them():
+    rules = (
+        '/carla/hero/rgb_front/image:=/front/image_raw',
+        'odometry:=localization/odometry',
+        'cmd_vel:=/vehicle/cmd_vel',
+        '/mine/perception/debug/stack:=/seen',
+    )
+    found = watched('hero', 'mine', rules)
+    assert found['image'].name == '/front/image_raw'
+    assert found['odometry'].name == '/mine/localization/odometry'
+    assert found['cmd_vel'].name == '/vehicle/cmd_vel' and found['debug_stack'].name == '/seen'
+    # They follow the image, as in perception, unless they are remapped too.
+    assert found['image_compressed'].name == '/front/image_raw/compressed'
+    assert found['camera_info'].name == '/front/camera_info'
+    moved = {'image', 'odometry', 'cmd_vel', 'debug_stack', 'image_compressed', 'camera_info'}
+    plain = watched('hero', 'mine')
+    assert {key for key in plain if plain[key].name != found[key].name} == moved
+    named = watched('hero', 'mine', (*rules, 'camera_info:=/front/intrinsics'))
+    assert named['camera_info'].name == '/front/intrinsics'
 
 
 def test_commands_of_a_foreign_stack_are_played_when_asked_for_alone(ros, tmp_path):

@@ -214,6 +214,13 @@ def test_images_that_cannot_be_shown_do_not_end_the_viewer(viewer):
     assert not viewer._view.seconds and not hasattr(viewer._view, 'pixels')
 
 
+def test_the_viewer_listens_where_the_graph_was_remapped(ros):
+    rules = ['image:=/front/image_raw', 'odometry:=/odom']
+    viewer = ros._add(ViewerNode(Page(), 'ego_vehicle', rules=rules, context=ros.context))
+    heard = {subscription.topic_name for subscription in viewer.subscriptions}
+    assert {'/front/image_raw', '/front/image_raw/compressed', '/odom'} <= heard
+
+
 def test_the_viewer_shows_what_the_graph_says(ros, talker):
     page = Page()
     viewer = ros._add(ViewerNode(page, 'ego_vehicle', context=ros.context))

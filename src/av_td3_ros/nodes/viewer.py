@@ -5,7 +5,7 @@ It takes what it can show, a few times a second, and asks for no more: its subsc
 effort and one deep, so that nobody keeps or repeats a message for it.
 """
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from av_td3_msgs.msg import Action, EpisodeState
 from carla_msgs.msg import CarlaEgoVehicleInfo, CarlaWorldInfo
@@ -35,12 +35,17 @@ class ViewerNode(Node):
     """``shown``: messages by topic key that reached the viewer."""
 
     def __init__(
-        self, view: LiveView, role_name: str, namespace: str = NAMESPACE, **kwargs: Any
+        self,
+        view: LiveView,
+        role_name: str,
+        namespace: str = NAMESPACE,
+        rules: Sequence[str] = (),
+        **kwargs: Any,
     ) -> None:
         """
         Subscribe.
 
-        :param view: what shows it.
+        :param view: what shows it. :param rules: what was remapped, each ``FROM:=TO``.
         :param kwargs: of ``rclpy.node.Node``.
         """
         super().__init__('viewer', **kwargs)
@@ -54,7 +59,7 @@ class ViewerNode(Node):
         self._is_braking = False
         self._is_raw = False
         self._taken: Dict[str, float] = {}
-        topics = watched(role_name, namespace)
+        topics = watched(role_name, namespace, rules)
         for key, callback in (
             ('world_info', self.on_world_info),
             ('vehicle_info', self.on_vehicle),
