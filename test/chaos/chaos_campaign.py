@@ -8,6 +8,7 @@ The same seed does the same harm at the same moments, as far as several processe
 import argparse
 from collections import defaultdict
 import csv
+from hashlib import sha256
 import os
 from pathlib import Path
 import random
@@ -17,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from chaos_faults import FAULTS, Scene
 from chaos_tap import remappings, Tap
@@ -45,6 +46,8 @@ SETTINGS = {
 FRAMES, STEPS, UPDATES, VERSIONS = 40, 20, 5, 1
 NORMAL_WITHIN = 60.0
 MOST_LOST = 1000
+# Longer than a checkpoint takes to be removed, s.
+REMOVAL = 0.5
 
 
 class Row(NamedTuple):
@@ -77,6 +80,15 @@ class Row(NamedTuple):
         wrong = self.uncommanded or self.out_of_bounds or self.torn
         stopped = self.ended == 'stopped' and not self.reason
         return bool(wrong or stopped or self.ended == 'stuck' or self.lost_steps > MOST_LOST)
+
+
+# From the text of a CSV file.
+READ: Dict[type, Callable[[str], Any]] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: {'True': True, 'False': False}.__getitem__,
+}
 
 
 class Campaign:
@@ -143,7 +155,7 @@ class Campaign:
             self._torn(),
             reason,
         )
-        if ended != 'recovered':
+        if ended != 'recovered' or row.torn:  # a torn checkpoint is told once
             self._end()
         return row
 
@@ -161,7 +173,7 @@ class Campaign:
         except BaseException:
             tap.close()
             raise
-        self._scene = Scene(graph, tap, folder, run)
+        self._scene = Scene(graph, tap, folder, run, {})
         self._lowest = 0
         if not self._recover():
             raise RuntimeError(f'the graph did not begin to learn: {self._complaints()}')
@@ -210,13 +222,28 @@ class Campaign:
         return '; '.join(f'{name}: {values["message"]}' for name, values in health.items())
 
     def _torn(self) -> str:
-        """Every checkpoint that is there must be whole, or have been damaged by us."""
-        folder = self._scene.folder / 'checkpoints'
-        if not any(folder.glob('step_*')):
-            return ''
+        """
+        Every checkpoint that is there must be whole, or as we have damaged it.
+
+        Not only the newest that is whole, which a reader would take. The trainer goes on
+        meanwhile and removes old ones: what is torn must be so for longer than that takes.
+        """
+        found = set((self._scene.folder / 'checkpoints').glob('step_*'))
+        for pause in (0.0, REMOVAL):
+            time.sleep(pause if found else 0.0)
+            reasons = {path: self._fault_of(path) for path in sorted(found) if path.exists()}
+            found = {path for path, reason in reasons.items() if reason}
+        return '; '.join(filter(None, reasons.values()))
+
+    def _fault_of(self, path: Path) -> str:
+        """Return why a checkpoint is torn; '' where it is whole or damaged by us."""
+        for file, left in self._scene.damaged.items():
+            if file.parent == path and file.is_file():
+                if sha256(file.read_bytes()).hexdigest() == left:
+                    return ''
         try:
-            checkpoint.load_policy(self._scene.folder)
-        except checkpoint.CheckpointError as error:
+            checkpoint.load_policy(path)
+        except (checkpoint.CheckpointError, OSError) as error:
             return str(error)
         return ''
 
@@ -232,8 +259,9 @@ def table(rows: Sequence[Row]) -> str:
     """Return the rows by kind of fault, as a Markdown table."""
     lines = [
         '| fault | times | recovered | s until normal, median (most) | steps lost, most | '
-        'm on an old command, most | uncommanded motions | commands out of bounds | broken |',
-        '|---|---|---|---|---|---|---|---|---|',
+        'm on an old command, most | m/s, fastest | stood | uncommanded motions | '
+        'commands out of bounds | broken |',
+        '|---|---|---|---|---|---|---|---|---|---|---|',
     ]
     kinds: Dict[str, List[Row]] = defaultdict(list)
     for row in rows:
@@ -245,6 +273,8 @@ def table(rows: Sequence[Row]) -> str:
             f'{statistics.median(times):.1f} ({max(times):.1f}) | '
             f'{max(row.lost_steps for row in found)} | '
             f'{max(row.stale_metres for row in found):.2f} | '
+            f'{max(row.fastest for row in found):.1f} | '
+            f'{sum(row.stood for row in found)} | '
             f'{sum(bool(row.uncommanded) for row in found)} | '
             f'{sum(bool(row.out_of_bounds) for row in found)} | '
             f'{sum(row.is_failure for row in found)} |'
@@ -258,7 +288,12 @@ def parsed(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument('--times', type=int, default=100, help='of every fault (default 100)')
     parser.add_argument('--first-seed', type=int, default=0)
     parser.add_argument('--fault', action='append', help='only this one; may be repeated')
-    parser.add_argument('--out', type=Path, help='folder for chaos.csv and chaos.md')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='folder for chaos.csv and chaos.md; what an earlier part left there is kept, but for '
+        'the same fault and seed',
+    )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.fault or ()) - set(FAULTS))
     if unknown:
@@ -269,8 +304,13 @@ def parsed(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run the campaign; 1 where a promise was broken."""
+    """Run a campaign or a part of one; 1 where a promise was broken in it, 2 for bad options."""
     options = parsed(arguments)
+    try:
+        earlier = read(options.out) if options.out else []
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     kinds = options.fault or list(FAULTS)
     os.environ.setdefault('ROS_DOMAIN_ID', str(60 + os.getpid() % 40))
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored
@@ -292,23 +332,59 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                     flush=True,
                 )
                 if options.out:
-                    write(options.out, rows)
+                    write(options.out, joined(earlier, rows))
     except KeyboardInterrupt:
         print('stopped; what was measured is kept', file=sys.stderr)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if rows:
-        print(table(rows))
+        print(table(joined(earlier, rows)))
     return 1 if not rows or any(row.is_failure for row in rows) else 0
 
 
+def joined(earlier: Sequence[Row], rows: Sequence[Row]) -> List[Row]:
+    """Return the rows of earlier parts of a campaign and these, which replace the same faults."""
+    again = {(row.fault, row.seed) for row in rows}
+    return [row for row in earlier if (row.fault, row.seed) not in again] + list(rows)
+
+
+def read(folder: Path) -> List[Row]:
+    """
+    Return the rows that are in a folder; none where there is no file.
+
+    :raises ValueError: where the file is not of a campaign with these columns.
+    """
+    path = folder / 'chaos.csv'
+    if not path.exists():
+        return []
+    with path.open(newline='') as file:
+        lines = list(csv.reader(file))
+    try:
+        if tuple(lines[0]) != Row._fields:
+            raise ValueError(f'columns {lines[0]}')
+        return [_row(line) for line in lines[1:]]
+    except (ValueError, IndexError, KeyError) as error:
+        raise ValueError(
+            f'{path} must have the columns {", ".join(Row._fields)}, as of this campaign, got '
+            f'{error}; choose another --out'
+        ) from None
+
+
+def _row(line: Sequence[str]) -> Row:
+    if len(line) != len(Row._fields):
+        raise ValueError(f'a line of {len(line)} columns')
+    return Row(*(READ[kind](text) for kind, text in zip(Row.__annotations__.values(), line)))
+
+
 def write(folder: Path, rows: Sequence[Row]) -> None:
-    """Write every fault as CSV, and the table."""
+    """Write every fault as CSV, and the table; an earlier file is whole until the new one is."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / 'chaos.csv').open('w', newline='') as file:
+    part = folder / 'chaos.csv.part'
+    with part.open('w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(Row._fields)
         writer.writerows(rows)
+    os.replace(part, folder / 'chaos.csv')
     (folder / 'chaos.md').write_text(table(rows) + '\n')
 
 

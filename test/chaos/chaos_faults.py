@@ -5,6 +5,7 @@ What comes after it, recovery included, is the business of the campaign.
 """
 
 from dataclasses import replace
+from hashlib import sha256
 import os
 from pathlib import Path
 import random
@@ -35,12 +36,16 @@ PATIENCE = 30.0
 
 
 class Scene(NamedTuple):
-    """What a fault can lay its hands on. ``folder``: the run folder of the graph."""
+    """
+    What a fault can lay its hands on. ``folder``: the run folder of the graph. ``damaged``: files
+    that a fault has damaged, with the SHA-256 of what it left there.
+    """
 
     graph: Supervisor
     tap: Tap
     folder: Path
     run: RunConfig
+    damaged: Dict[Path, str]
 
 
 Fault = Callable[[Scene, random.Random], str]
@@ -178,7 +183,9 @@ def torn_checkpoint(scene: Scene, rng: random.Random) -> str:
     how = rng.choice(('cut', 'changed', 'emptied'))
     if how == 'changed':
         content[rng.randrange(len(content))] ^= 255
-    file.write_bytes(content[: {'cut': len(content) // 2, 'emptied': 0}.get(how, len(content))])
+    left = content[: {'cut': len(content) // 2, 'emptied': 0}.get(how, len(content))]
+    file.write_bytes(left)
+    scene.damaged[file] = sha256(left).hexdigest()
     kill('trainer')(scene, rng)
     return f'{file.name} {how}'
 

@@ -255,6 +255,19 @@ def second_publisher(key):
     return also
 
 
+def second_odometry(node):
+    made = node.create_publisher(
+        TOPICS['odometry'].type, node._name('odometry'), topic_qos('odometry')
+    )
+    node._entities.append(lambda: node.destroy_publisher(made))
+    node.memory['odometry'] = made
+
+
+def by_both(node, msg):
+    node.memory['odometry'].publish(msg)
+    return [msg]
+
+
 def weightless_imu(node):
     made = node.create_publisher(Imu, f'/carla/{node.config.role_name}/imu', topic_qos('image'))
     node._entities.append(lambda: node.destroy_publisher(made))
@@ -406,6 +419,15 @@ RUNS = {
         ),
         'an id twice': D('actor ids', say={'actor_list': changed('actors', with_twin)}),
         'an imu without gravity': D('imu', also=weightless_imu, say={'odometry': with_imu}),
+        'odometry doubled': D('rates', say={'odometry': twice}),
+    },
+    'somebody at the wheel': {
+        'a manual commander': D(
+            'no other commander', also=second_publisher('vehicle_control_cmd_manual')
+        ),
+    },
+    'two odometries': {
+        'odometry of two': D('one publisher', also=second_odometry, say={'odometry': by_both}),
     },
     'a pose left-handed by half': {
         'y mirrored': D('throttle', say={'odometry': pose_y_mirrored}),

@@ -15,13 +15,23 @@ from rclpy.lifecycle import TransitionCallbackReturn
 pytest.importorskip('carla')
 pytest.importorskip('panda3d')
 
+from av_td3_ros.bridge.convert import from_ns  # noqa: E402
+from av_td3_ros.bridge_check.contract import COMMANDED, EXPERIMENTS  # noqa: E402
 from av_td3_ros.bridge_check.facts import Expected  # noqa: E402
 from av_td3_ros.bridge_check.finding import FAIL, NOT_MADE  # noqa: E402
 from av_td3_ros.bridge_check.judge import failed, judge  # noqa: E402
 from av_td3_ros.nodes.bridge_check_probe import Probe  # noqa: E402
-from av_td3_ros.nodes.bridge_check_session import Session  # noqa: E402
+from av_td3_ros.nodes.bridge_check_session import DRIVE_SPEED, Session  # noqa: E402
 from av_td3_ros.nodes.simulator_node import SimulatorNode  # noqa: E402
-from bridge_deviations import DeviatingSimulator, OBLIQUE, RUNS, SKIP  # noqa: E402
+from bridge_deviations import (  # noqa: E402
+    changed,
+    DeviatingSimulator,
+    Deviation,
+    OBLIQUE,
+    RUNS,
+    second_publisher,
+    SKIP,
+)
 
 SIZE = {'image_width': 64, 'image_height': 48}
 TIMEOUT = 0.45
@@ -81,13 +91,43 @@ def test_planted_deviations_are_found_each_by_its_name(checked, name):
     assert set(failed(groups)) == expected, bad
 
 
+@pytest.mark.parametrize('key', COMMANDED)
+def test_beside_another_commander_nothing_is_commanded(checked, key):
+    groups, simulator, _ = checked([Deviation(also=second_publisher(key))])
+    assert failed(groups) == ['no other commander'] and simulator.commands == 0
+    found = told(groups, NOT_MADE)['one tick per command']
+    assert found == '/av_td3/simulator commands the vehicle: nothing was commanded'
+
+
+def test_beside_a_second_odometry_the_vehicle_is_not_driven(checked):
+    deviation = RUNS['two odometries']['odometry of two']
+    groups, _, probe = checked([deviation], skip=set(EXPERIMENTS) - {'drive', 'reset'})
+    why = 'odometry has 2 publishers: not driven'
+    assert told(groups, NOT_MADE)['speedometer'] == why and failed(groups) == ['one publisher']
+    assert max(motion.vx for motion in probe.facts.odometry) < 0.1 and not probe.facts.spans
+
+
+def test_the_drive_ends_at_its_speed_though_every_odometry_comes_twice(checked):
+    deviation = RUNS['resets and events']['odometry doubled']
+    groups, _, probe = checked([deviation], skip=set(EXPERIMENTS) - {'drive'})
+    assert failed(groups) == ['rates']
+    fastest = max(motion.vx for motion in probe.facts.span('ahead'))
+    assert DRIVE_SPEED - 0.5 < fastest < DRIVE_SPEED + 1.5
+
+
+def test_without_a_moment_nothing_is_driven(checked):
+    frozen = Deviation(say={'odometry': changed('header.stamp', lambda _: from_ns(1))})
+    groups, _, probe = checked([frozen], skip=set(EXPERIMENTS) - {'drive'})
+    why = 'the stamp of the odometry stands still: not driven'
+    assert told(groups, NOT_MADE)['speedometer'] == why
+    assert max(motion.vx for motion in probe.facts.odometry) < 0.1
+
+
 def test_enough_deviations_are_planted():
     assert sum(map(len, RUNS.values())) >= 40
 
 
 def test_looking_alone_commands_nothing(checked):
-    from av_td3_ros.bridge_check.contract import EXPERIMENTS
-
     groups, simulator, _ = checked(skip=EXPERIMENTS)
     assert simulator.commands == 0 and simulator.timeouts >= 1
     assert told(groups, FAIL) == {}

@@ -1,21 +1,31 @@
 """The real graph drives, a recorder listens, and what is read back is what the trainer stored."""
 
+from importlib.util import find_spec
+import sys
+from types import ModuleType
+
 from av_td3_msgs.msg import Transition
+from geometry_msgs.msg import TwistStamped
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
+from std_msgs.msg import String
 
-from av_td3_ros.bridge.topics import TOPICS
+from av_td3_ros.bridge.qos_text import to_text
+from av_td3_ros.bridge.topics import topic_qos, TOPICS
 from av_td3_ros.bridge.watching import is_obeyed, SHOWN, watched
 from av_td3_ros.learning_config import ReplayConfig
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
 from av_td3_ros.nodes.perception_node import PerceptionNode
 from av_td3_ros.nodes.policy_node import PolicyNode
-from av_td3_ros.nodes.recorder import RecorderNode
+from av_td3_ros.nodes.recorder import RecorderNode, share
 from av_td3_ros.nodes.recorder_player import PlayerNode
 from av_td3_ros.nodes.simulator_node import SimulatorNode
 from av_td3_ros.nodes.trainer_node import TrainerNode
 from av_td3_ros.recording.bag_reader import BagReader
 from av_td3_ros.recording.bag_writer import BagError, BagWriter
+from av_td3_ros.recording.definitions import definition
+from av_td3_ros.recording.metadata import BagTopic
 from av_td3_ros.recording.recording import Recording
 from av_td3_ros.recording.transitions import load_transitions, spec_of
 from av_td3_ros.task_config import PRIVILEGED_NAMES
@@ -253,9 +263,89 @@ def test_commands_are_told_from_what_is_shown():
         '/mine/transition',
         '/mine/observation',
         '/mine/action',
+        # Of nobody's table: whoever replays cannot know who listens.
+        '/vehicle/command',
+        '/av_td3/control_cmd',
+        '/av_td3/ackermann_cmd',
+        '/carla/ego_vehicle/twist',
+        '/carla/ego_vehicle/enable_autopilot',
     ):
         assert is_obeyed(name), name
-    for key in ('image', 'clock', 'debug_stack'):
+    for key in SHOWN:
         assert not is_obeyed(watched('hero', 'mine')[key].name), key
     assert {key for key in TOPICS if '~' in TOPICS[key].name} <= set(watched('hero'))
-    assert not is_obeyed('/tf')
+    assert not is_obeyed('/tf') and not is_obeyed('/tf_static')
+
+
+@pytest.fixture
+def ackermann(monkeypatch):
+    """A package of messages for another stack; it has no wheel, so another message stands in."""
+    package = ModuleType('ackermann_msgs.msg')
+    package.AckermannDriveStamped = TwistStamped
+    monkeypatch.setitem(sys.modules, 'ackermann_msgs', ModuleType('ackermann_msgs'))
+    monkeypatch.setitem(sys.modules, 'ackermann_msgs.msg', package)
+
+
+def test_commands_for_another_stack_are_recorded(ros, ackermann, tmp_path):
+    topic = watched('hero', 'mine')['ackermann_cmd']
+    assert topic.name == '/mine/ackermann_cmd' and is_obeyed(topic.name)
+    writer = BagWriter(tmp_path / 'drive', room=2**20)
+    recording = Recording(writer)
+    recorder = ros._add(RecorderNode([topic], writer, recording, context=ros.context))
+    policy = ros.node().create_publisher(TwistStamped, topic.name, topic.qos)
+    ros.until(policy.get_subscription_count)
+    policy.publish(TwistStamped())
+    ros.until(lambda: recorder.counts[topic.name])
+    recording.stop()
+    (message,) = BagReader(tmp_path / 'drive').messages()
+    assert message.topic.name == topic.name
+
+
+def test_messages_that_are_not_installed_are_not_looked_for():
+    installed = {key for key in ('ackermann_cmd', 'control_cmd') if key in watched('hero')}
+    wanted = {'ackermann_cmd': 'ackermann_msgs', 'control_cmd': 'autoware_control_msgs'}
+    assert installed == {key for key, package in wanted.items() if find_spec(package)}
+
+
+def test_topics_have_the_names_that_the_graph_gave_them():
+    rules = (
+        '/carla/hero/rgb_front/image:=/front/image_raw',
+        'odometry:=localization/odometry',
+        'cmd_vel:=/vehicle/cmd_vel',
+        '/mine/perception/debug/stack:=/seen',
+    )
+    found = watched('hero', 'mine', rules)
+    assert found['image'].name == '/front/image_raw'
+    assert found['odometry'].name == '/mine/localization/odometry'
+    assert found['cmd_vel'].name == '/vehicle/cmd_vel' and found['debug_stack'].name == '/seen'
+    # They follow the image, as in perception, unless they are remapped too.
+    assert found['image_compressed'].name == '/front/image_raw/compressed'
+    assert found['camera_info'].name == '/front/camera_info'
+    moved = {'image', 'odometry', 'cmd_vel', 'debug_stack', 'image_compressed', 'camera_info'}
+    plain = watched('hero', 'mine')
+    assert {key for key in plain if plain[key].name != found[key].name} == moved
+    named = watched('hero', 'mine', (*rules, 'camera_info:=/front/intrinsics'))
+    assert named['camera_info'].name == '/front/intrinsics'
+
+
+def test_commands_of_a_foreign_stack_are_played_when_asked_for_alone(ros, tmp_path):
+    text = 'std_msgs/msg/String'
+    writer = BagWriter(tmp_path / 'drive', room=2**20)
+    for name in ('/vehicle/command', '/av_td3/control_cmd', '/clock'):
+        writer.add_topic(
+            BagTopic(name, text, definition(text, share), to_text(topic_qos('clock')))
+        )
+        writer.write(name, 1, serialize_message(String(data='go')))
+    writer.close()
+
+    def player(chosen, commands):
+        reader = BagReader(tmp_path / 'drive')
+        return ros._add(PlayerNode(reader, chosen, commands, context=ros.context))
+
+    careful = player((), False)
+    assert list(careful._pubs) == ['/clock']
+    assert careful.left_out == dict.fromkeys(
+        ('/vehicle/command', '/av_td3/control_cmd'), 'somebody may obey it'
+    )
+    assert list(player(['/vehicle/command'], False)._pubs) == ['/vehicle/command']
+    assert len(player((), True)._pubs) == 3

@@ -8,6 +8,8 @@ import sys
 import pytest
 from rosgraph_msgs.msg import Clock
 
+from sensor_msgs.msg import Image
+
 from av_td3_ros.recording.bag_reader import BagReader
 
 TIMEOUT = 60.0
@@ -73,3 +75,35 @@ def test_a_recording_that_is_stopped_is_whole_and_plays(ros, tmp_path, number, i
         player.kill()
     assert [message.clock.sec for message in heard] == list(range(5))
     assert '5 messages played' in output
+
+
+@pytest.mark.parametrize('rules, missing', [(('image:=/front/image_raw',), ()), ((), ('image',))])
+def test_a_stack_that_was_remapped_is_recorded_and_what_lacks_is_said(
+    ros, tmp_path, rules, missing
+):
+    bag = tmp_path / 'drive'
+    speaker = ros.node('camera')
+    camera = speaker.create_publisher(Image, '/front/image_raw', 10)
+    clock = speaker.create_publisher(Clock, '/clock', 10)
+    remap = [part for rule in rules for part in ('--remap', rule)]
+    process = start(
+        ros, 'record', '--output', bag, *remap, '--topics', 'image', 'clock', 'cmd_vel'
+    )
+    try:
+        ros.until(clock.get_subscription_count, TIMEOUT)
+        if rules:
+            ros.until(camera.get_subscription_count, TIMEOUT)
+        for _ in range(3):
+            camera.publish(Image(height=1, width=1, encoding='mono8', step=1, data=b'x'))
+            clock.publish(Clock())
+        ros.until(lambda: any(file.stat().st_size > 200 for file in bag.glob('*.mcap')), TIMEOUT)
+        ros.spin(0.5)
+        process.send_signal(signal.SIGINT)
+        output, _ = ended(process)
+    finally:
+        process.kill()
+    found = {message.topic.name for message in BagReader(bag).messages()}
+    assert found == {'/clock', *(['/front/image_raw'] if rules else [])}
+    assert 'warning: no command was recorded: nothing came on /av_td3/cmd_vel; ' in output
+    text = 'warning: no image was recorded: nothing came on /carla/ego_vehicle/rgb_front/image; '
+    assert (text in output) == ('image' in missing)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from av_td3_msgs.msg import Action, EpisodeState
 from carla_msgs.msg import CarlaEgoVehicleInfo, CarlaEgoVehicleInfoWheel
+import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from drivers import Driver
 from geometry_msgs.msg import Vector3
@@ -14,11 +15,13 @@ from nav_msgs.msg import Odometry, Path as Route
 import numpy as np
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 import yaml
 
 from av_td3_ros import watching
+from av_td3_ros.bridge import convert
 from av_td3_ros.bridge.convert import from_pose_msg
 from av_td3_ros.bridge.watching import watched
 from av_td3_ros.bridge.world_messages import EGO_ID
@@ -171,6 +174,51 @@ class Page:
     def scene(self, pose, route, others, path, is_braking):
         assert others.shape[1] == 5
         self.scenes.append((pose, route, others, path, is_braking))
+
+
+@pytest.fixture
+def viewer(ros):
+    return ros._add(ViewerNode(Page(), 'ego_vehicle', context=ros.context))
+
+
+def test_the_viewer_shows_a_camera_that_sends_other_colours(viewer):
+    red = np.zeros((48, 64, 3), np.uint8)
+    red[..., 0] = 200
+    viewer.on_image(convert.to_image(red, 'rgb8', Header()))
+    assert viewer._view.pixels[..., 0].min() == 200 and not viewer._view.pixels[..., 1:].any()
+    viewer.on_image(convert.to_image(red[..., :2], 'uyvy', Header()))  # luma 0, shown in grey
+    assert not viewer._view.pixels.any()
+
+
+def test_the_viewer_shows_a_compressed_camera_until_there_is_a_raw_one(viewer):
+    red = np.zeros((48, 64, 3), np.uint8)
+    red[..., 2] = 200
+    data = cv2.imencode('.png', red)[1].tobytes()
+    viewer.on_image(Image(height=48, width=64, encoding='32FC1', step=1))  # not one to be shown
+    viewer.on_compressed(CompressedImage(format='png', data=data))
+    assert viewer._view.pixels[..., 0].min() == 200
+    viewer.on_image(convert.to_image(red, 'rgb8', Header()))
+    viewer.on_compressed(CompressedImage(format='png', data=data))
+    assert viewer._view.pixels[..., 2].min() == 200
+
+
+def test_images_that_cannot_be_shown_do_not_end_the_viewer(viewer):
+    for bad in (
+        Image(height=2, width=2, encoding='mono8', step=2, data=b'xyz'),
+        Image(height=2, width=2, encoding='rgb9', step=6, data=b'x' * 12),
+        Image(encoding='bgra8'),
+    ):
+        viewer.on_stack(bad)
+        viewer.on_image(bad)
+    viewer.on_compressed(CompressedImage(format='jpeg', data=b'jpeg?'))
+    assert not viewer._view.seconds and not hasattr(viewer._view, 'pixels')
+
+
+def test_the_viewer_listens_where_the_graph_was_remapped(ros):
+    rules = ['image:=/front/image_raw', 'odometry:=/odom']
+    viewer = ros._add(ViewerNode(Page(), 'ego_vehicle', rules=rules, context=ros.context))
+    heard = {subscription.topic_name for subscription in viewer.subscriptions}
+    assert {'/front/image_raw', '/front/image_raw/compressed', '/odom'} <= heard
 
 
 def test_the_viewer_shows_what_the_graph_says(ros, talker):

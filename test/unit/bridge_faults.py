@@ -45,6 +45,13 @@ def put(**values):
     return alter
 
 
+def doubled(facts):
+    """Every message of the odometry comes twice."""
+    facts.odometry = [m for m in facts.odometry for _ in range(2)]
+    facts.spans = {name: (2 * a, 2 * b) for name, (a, b) in facts.spans.items()}
+    facts.counts.update(odometry=2 * facts.counts['odometry'])
+
+
 def twist_in_map(m):
     return m.vx * math.cos(m.yaw) - m.vy * math.sin(m.yaw)
 
@@ -80,6 +87,10 @@ DEVIATIONS = {
         offers('vehicle_control_cmd', 'publishers', {}),
         {'no other commander'},
     ),
+    'a manual commander': (
+        offers('vehicle_control_cmd_manual', 'publishers', {}),
+        {'no other commander'},
+    ),
     'another vehicle': (one('vehicle_info', rolename='hero'), {'role name'}),
     'nobody of that name': (each('actors', rolename='hero'), {'role name'}),
     'image rate halved': (
@@ -87,6 +98,7 @@ DEVIATIONS = {
         {'rates'},
     ),
     'odometry doubled': (lambda f: f.counts.update(odometry=f.counts['odometry'] * 2), {'rates'}),
+    'every odometry twice': (doubled, {'rates'}),
     'speedometer silent': (lambda f: f.counts.update(speedometer=0), {'rates'}),
     'asynchronous': (each('ticks', synchronous=False), {'synchronous mode'}),
     'another step': (each('ticks', fixed_delta_seconds=0.1), {'time step'}),

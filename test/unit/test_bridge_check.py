@@ -10,7 +10,7 @@ from bridge_facts import made
 from bridge_faults import DEVIATIONS, each, focal, offers, one, put, twist_in_map
 import pytest
 
-from av_td3_ros.bridge_check import facts as seen
+from av_td3_ros.bridge_check import facts as seen, judge_vehicle
 from av_td3_ros.bridge_check.contract import EXPERIMENTS
 from av_td3_ros.bridge_check.finding import FAIL, NOT_MADE, OK
 from av_td3_ros.bridge_check.judge import failed, GROUPS, judge
@@ -97,6 +97,14 @@ def test_experiments_left_out_are_said_to_be_so(good):
     } <= left_out
 
 
+@pytest.mark.parametrize('driven', [0.0, -0.3, 0.5])
+def test_a_speedometer_is_not_compared_with_a_car_that_stands(driven):
+    facts = made()
+    facts.speeds['ahead'] = 4.0, driven
+    (finding,) = judge_vehicle.speedometer(facts)
+    assert finding.state == NOT_MADE and finding.found == 'it did not move enough'
+
+
 # -- advice ---------------------------------------------------------------------------------------
 
 
@@ -112,6 +120,7 @@ def test_experiments_left_out_are_said_to_be_so(good):
         (lambda f: f.counts.update(image=f.counts['image'] // 2), 'sensor_tick'),
         (each('odometry', vx=twist_in_map, vy=lambda m: m.vx * math.sin(m.yaw)), 'minus the yaw'),
         (each('vehicle_status', az=9.81), 'gravity'),
+        (each('image', encoding='rgb8', step=768), 'reads all encodings of bridge/images.py'),
     ],
 )
 def test_the_advice_names_the_cause(alter, text):

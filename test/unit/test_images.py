@@ -137,6 +137,27 @@ def test_a_bayer_pattern_taken_for_another_would_be_seen(encoding):
         assert np.abs(grey - GREY)[inner].max() > 20.0
 
 
+@pytest.mark.parametrize('padding', [0, 6])
+@pytest.mark.parametrize('encoding', images.ENCODINGS)
+def test_every_encoding_is_shown_and_those_of_eight_bits_in_their_colours(encoding, padding):
+    shown = images.to_rgb(message(encoding, padding))
+    assert shown.shape == (HEIGHT, WIDTH, 3) and shown.dtype == np.uint8
+    in_colour = encoding[:3] in ('bgr', 'rgb', 'bay', '8UC') and encoding[-2:] not in ('16', 'C1')
+    wanted = RGB if in_colour else np.repeat(GREY[..., None], 3, -1)
+    inner = slice(2, -2) if encoding.startswith('bayer') else slice(None)
+    allowed = 24.0 if encoding.startswith('bayer') else picture(encoding)[1]
+    assert np.abs(shown - wanted)[inner, inner].max() <= allowed
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_a_compressed_image_is_shown_in_its_colours(suffix):
+    data = cv2.imencode(suffix, packed(B, G, R))[1].tobytes()
+    shown = images.compressed_to_rgb(CompressedImage(format=suffix[1:], data=data))
+    assert shown.shape == (HEIGHT, WIDTH, 3) and np.abs(shown - RGB).mean() < 6.0
+    with pytest.raises(SpecError, match='must be a whole jpeg or png'):
+        images.compressed_to_rgb(CompressedImage(format=suffix[1:], data=data[:100]))
+
+
 def test_opencv_agrees_on_yuv():
     """Another way round: what OpenCV makes of the same bytes in colour, then grey."""
     for encoding, code in (('uyvy', cv2.COLOR_YUV2BGR_UYVY), ('yuyv', cv2.COLOR_YUV2BGR_YUY2)):

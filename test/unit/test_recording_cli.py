@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import re
 import sys
 
 import pytest
@@ -47,6 +48,31 @@ def test_a_recording_into_a_folder_that_is_there_is_refused(refused, tmp_path):
     assert not list(tmp_path.iterdir())
     said = refused('record', '--output', tmp_path / 'new', '--topics', 'image', 'nonsense')
     assert "got 'nonsense', expected some of" in said and not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize(
+    'rules, said',
+    [
+        (
+            ['image'],
+            "--remap must be FROM:=TO, once for a topic of the graph and to .*, got 'image'",
+        ),
+        (
+            ['image:=/front image'],
+            "got 'image:=/front image'; FROM may be in full or one of action,",
+        ),
+        (['image:='], "got 'image:='"),
+        (['/nowhere:=/there'], "got '/nowhere:=/there'"),
+        (['image:=/one', 'image:=/two'], "got 'image:=/two'"),
+        (['image:=/seen', 'depth:=/seen'], 'each topic its own name, got /seen for two'),
+        (['image:=/clock'], 'each topic its own name, got /clock for two'),
+    ],
+)
+def test_a_rule_that_is_none_is_refused(refused, tmp_path, rules, said):
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    arguments = [part for rule in rules for part in ('--remap', rule)]
+    assert re.search(said, refused('record', '--output', tmp_path / 'new', *arguments))
+    assert not (tmp_path / 'new').exists()
 
 
 def test_without_the_viewer_one_line_says_what_to_do(refused, monkeypatch):

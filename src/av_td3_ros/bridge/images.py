@@ -1,5 +1,6 @@
 """
-Camera messages as the field sends them: any usual encoding, raw or compressed, to grey.
+Camera messages as the field sends them: any usual encoding, raw or compressed, to grey, or to
+colours for people.
 
 Nothing is believed: sizes are checked against the bytes that came, and those of a compressed image
 are read from its header before it is decoded. Grey has the weights of BT.601, as in training.
@@ -25,6 +26,8 @@ MOST_COEFFICIENTS = 14
 MOST_TURN_DEG = 1.0
 # Luma of a camera is 16 to 235 (BT.601), that of training 0 to 255.
 FULL_RANGE = np.clip(np.round((np.arange(256) - 16.0) * 255.0 / 219.0), 0, 255).astype(np.uint8)
+# OpenCV names a Bayer pattern by its second row, ROS by its first.
+PATTERNS = (('rggb', 'BG'), ('bggr', 'RG'), ('gbrg', 'GR'), ('grbg', 'GB'))
 JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
 
 Grey = Callable[[np.ndarray], np.ndarray]
@@ -69,8 +72,7 @@ def _encodings() -> Dict[str, Encoding]:
         grey = _by(getattr(cv2, f'COLOR_{order.upper()}2GRAY'))
         for depth in (1, 2):
             table[f'{order}{8 * depth}'] = Encoding(channels, depth, 1.0, grey)
-    # OpenCV names a pattern by its second row, ROS by its first.
-    for pattern, code in (('rggb', 'BG'), ('bggr', 'RG'), ('gbrg', 'GR'), ('grbg', 'GB')):
+    for pattern, code in PATTERNS:
         grey = _by(getattr(cv2, f'COLOR_Bayer{code}2GRAY'))
         for depth in (1, 2):
             table[f'bayer_{pattern}{8 * depth}'] = Encoding(1, depth, 1.0, grey)
@@ -83,6 +85,14 @@ def _encodings() -> Dict[str, Encoding]:
 
 
 ENCODINGS = _encodings()
+# To (rows, columns, 3) RGB, where that is one step; other encodings are shown in grey.
+COLOURS: Dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    'rgb8': _same,
+    'rgba8': _by(cv2.COLOR_RGBA2RGB),
+    **dict.fromkeys(('bgr8', '8UC3'), _by(cv2.COLOR_BGR2RGB)),
+    **dict.fromkeys(('bgra8', '8UC4'), _by(cv2.COLOR_BGRA2RGB)),
+    **{f'bayer_{name}8': _by(getattr(cv2, f'COLOR_Bayer{code}2RGB')) for name, code in PATTERNS},
+}
 
 
 def to_grey(msg: Image) -> np.ndarray:
@@ -91,20 +101,22 @@ def to_grey(msg: Image) -> np.ndarray:
 
     :raises SpecError: for an encoding, step, size or byte order that does not fit.
     """
-    encoding = ENCODINGS.get(msg.encoding)
-    if encoding is None:
-        raise SpecError(
-            f"image encoding must be one of {', '.join(ENCODINGS)}, got '{msg.encoding[:40]}'; "
-            'check the camera'
-        )
-    pixels = _pixels(msg, encoding)
-    if msg.encoding.startswith('bayer') and min(pixels.shape) < 4:
-        raise SpecError(
-            f'image of {msg.width}x{msg.height} {msg.encoding} must have at least 4x4 pixels'
-        )
+    encoding, pixels = _checked(msg)
     if encoding.depth == 2:
         return cv2.convertScaleAbs(encoding.grey(pixels), alpha=255.0 / 65535.0)
     return encoding.grey(pixels)
+
+
+def to_rgb(msg: Image) -> np.ndarray:
+    """
+    Return an image message for people, as (rows, columns, 3) uint8 RGB: grey where it is YUV or
+    has 16 bits.
+
+    :raises SpecError: for an encoding, step, size or byte order that does not fit.
+    """
+    if msg.encoding in COLOURS:
+        return COLOURS[msg.encoding](_checked(msg)[1])
+    return cv2.cvtColor(to_grey(msg), cv2.COLOR_GRAY2RGB)
 
 
 def from_compressed(msg: CompressedImage) -> np.ndarray:
@@ -113,30 +125,16 @@ def from_compressed(msg: CompressedImage) -> np.ndarray:
 
     :raises SpecError: where it is neither JPEG nor PNG, is not whole, or is too large.
     """
-    if not 0 < len(msg.data) <= MOST_COMPRESSED_BYTES:
-        raise SpecError(
-            f'compressed image must have 1 to {MOST_COMPRESSED_BYTES} bytes, got {len(msg.data)}'
-        )
-    data = bytes(msg.data)
-    size = _jpeg_size(data) if data.startswith(JPEG) else _png_size(data)
-    if size is None:
-        raise SpecError(
-            f"compressed image must be a whole jpeg or png, got format '{msg.format[:40]}' with "
-            f'{len(data)} bytes that begin with {data[:8].hex(" ")}; check the image transport'
-        )
-    _check_size(*size, 'compressed')
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        grey = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise SpecError(f'compressed image must be decodable, got: {error.err}') from None
-    if grey is None or grey.shape[::-1] != size:
-        raise SpecError(
-            f'compressed image of {size[0]}x{size[1]} must be decodable, got '
-            f'{"nothing" if grey is None else f"{grey.shape[1]}x{grey.shape[0]}"} from '
-            f'{len(data)} bytes; check the network between camera and perception'
-        )
-    return grey
+    return _decoded(msg, cv2.IMREAD_GRAYSCALE)
+
+
+def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
+    """
+    Return a compressed image message for people, as (rows, columns, 3) uint8 RGB.
+
+    :raises SpecError: where it is neither JPEG nor PNG, is not whole, or is too large.
+    """
+    return cv2.cvtColor(_decoded(msg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def from_camera_info(msg: CameraInfo, rectified: bool) -> Intrinsics:
@@ -183,6 +181,49 @@ def camera_info_key(msg: CameraInfo) -> Tuple[Any, ...]:
         *(roi.x_offset, roi.y_offset, roi.width, roi.height),
         np.array(numbers, np.float64).tobytes(),
     )
+
+
+def _decoded(msg: CompressedImage, mode: int) -> np.ndarray:
+    """Return the pixels of a compressed image in a mode of OpenCV's ``imdecode``, checked."""
+    if not 0 < len(msg.data) <= MOST_COMPRESSED_BYTES:
+        raise SpecError(
+            f'compressed image must have 1 to {MOST_COMPRESSED_BYTES} bytes, got {len(msg.data)}'
+        )
+    data = bytes(msg.data)
+    size = _jpeg_size(data) if data.startswith(JPEG) else _png_size(data)
+    if size is None:
+        raise SpecError(
+            f"compressed image must be a whole jpeg or png, got format '{msg.format[:40]}' with "
+            f'{len(data)} bytes that begin with {data[:8].hex(" ")}; check the image transport'
+        )
+    _check_size(*size, 'compressed')
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise SpecError(f'compressed image must be decodable, got: {error.err}') from None
+    if pixels is None or pixels.shape[1::-1] != size:
+        raise SpecError(
+            f'compressed image of {size[0]}x{size[1]} must be decodable, got '
+            f'{"nothing" if pixels is None else f"{pixels.shape[1]}x{pixels.shape[0]}"} from '
+            f'{len(data)} bytes; check the network between camera and perception'
+        )
+    return pixels
+
+
+def _checked(msg: Image) -> Tuple[Encoding, np.ndarray]:
+    """Return how an image is encoded, and (rows, columns[, channels]) of its first plane."""
+    encoding = ENCODINGS.get(msg.encoding)
+    if encoding is None:
+        raise SpecError(
+            f"image encoding must be one of {', '.join(ENCODINGS)}, got '{msg.encoding[:40]}'; "
+            'check the camera'
+        )
+    pixels = _pixels(msg, encoding)
+    if msg.encoding.startswith('bayer') and min(pixels.shape) < 4:
+        raise SpecError(
+            f'image of {msg.width}x{msg.height} {msg.encoding} must have at least 4x4 pixels'
+        )
+    return encoding, pixels
 
 
 def _pixels(msg: Image, encoding: Encoding) -> np.ndarray:

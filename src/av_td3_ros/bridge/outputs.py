@@ -61,16 +61,25 @@ def choose(kind: str, vehicle: VehicleConfig) -> Output:
             lambda action, speed, stamp: to_twist(to_motion(action, speed, vehicle)),
             True,
         )
-    foreign = FOREIGN[kind]
-    made = _type(kind, foreign)
-    topic = Topic(foreign.topic, made, 'bridge', 'every frame', f'policy.output: {kind}')
+    foreign, topic = FOREIGN[kind], _topic(kind)
     return Output(
         topic,
         lambda action, speed, stamp: foreign.fill(
-            made(), to_motion(action, speed, vehicle), stamp
+            topic.type(), to_motion(action, speed, vehicle), stamp
         ),
         True,
     )
+
+
+def foreign_topics() -> Dict[str, Topic]:
+    """Return the topics that are in no table, by name: of the outputs with messages installed."""
+    found = {}
+    for kind, foreign in FOREIGN.items():
+        try:
+            found[foreign.topic] = _topic(kind)
+        except ConfigError:  # not installed: then nobody here can send it, either
+            continue
+    return found
 
 
 def to_twist(motion: Motion) -> Twist:
@@ -117,6 +126,12 @@ FOREIGN: Dict[str, _Foreign] = {
     ),
     'autoware': _Foreign('control_cmd', 'autoware_control_msgs', 'Control', fill_autoware),
 }
+
+
+def _topic(kind: str) -> Topic:
+    foreign = FOREIGN[kind]
+    made = _type(kind, foreign)
+    return Topic(foreign.topic, made, 'bridge', 'every frame', f'policy.output: {kind}')
 
 
 def _type(kind: str, foreign: _Foreign) -> Any:

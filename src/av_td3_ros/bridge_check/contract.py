@@ -40,6 +40,9 @@ SUBSCRIBED: Dict[str, str] = {
     'goal_pose',
 }
 
+# What drives the vehicle. While the check runs nobody else may.
+COMMANDED = ('vehicle_control_cmd', 'vehicle_control_cmd_manual')
+
 # What may be there.
 OPTIONAL = ('segmentation', 'segmentation_info', 'depth', 'depth_info')
 

@@ -302,9 +302,17 @@ class Facts:
         return round(self.expected.fixed_delta_seconds * 1e9)
 
     def span(self, name: str) -> List[Motion]:
-        """Return the odometry of one part of the drive; empty where it was not driven."""
+        """
+        Return the odometry of one part of the drive, once a stamp; empty where it was not driven.
+
+        A message that comes twice would be a frame without a way.
+        """
         start, end = self.spans.get(name, (0, 0))
-        return self.odometry[start:end]
+        return [
+            motion
+            for place, motion in enumerate(self.odometry[start:end], start)
+            if place == start or motion.stamp != self.odometry[place - 1].stamp
+        ]
 
 
 def save(facts: Facts, path: Path) -> None:

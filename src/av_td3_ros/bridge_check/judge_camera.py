@@ -30,8 +30,8 @@ def encoding(facts: Facts) -> List[Finding]:
                     FAIL,
                     wanted,
                     ', '.join(found),
-                    'perception reads bgra8, bgr8 and mono8; remove the converting node between, '
-                    'or remap perception to its input',
+                    'perception reads all encodings of bridge/images.py, but the bridge converts '
+                    'none: remove the node between, or remap perception to its input',
                     facts.topics[key].name,
                 )
             )

@@ -2,7 +2,13 @@
 
 from typing import Callable, Dict, List, Tuple
 
-from av_td3_ros.bridge_check.contract import EVERY_FRAME, OPTIONAL, PUBLISHED, SUBSCRIBED
+from av_td3_ros.bridge_check.contract import (
+    COMMANDED,
+    EVERY_FRAME,
+    OPTIONAL,
+    PUBLISHED,
+    SUBSCRIBED,
+)
 from av_td3_ros.bridge_check.facts import Facts, Offer, Topic
 from av_td3_ros.bridge_check.finding import (
     FAIL,
@@ -100,15 +106,11 @@ def publishers(facts: Facts) -> List[Finding]:
 
 def commander(facts: Facts) -> List[Finding]:
     """One command per frame is the whole protocol: nobody else may command meanwhile."""
-    others = [
-        offer
-        for key in ('vehicle_control_cmd', 'vehicle_control_cmd_manual')
-        for offer in facts.topics[key].publishers
-    ]
+    others = [offer for key in COMMANDED for offer in facts.topics[key].publishers]
     return verdict(
         'no other commander',
         not others,
-        'no other publisher of vehicle_control_cmd',
+        'no other publisher of vehicle_control_cmd or vehicle_control_cmd_manual',
         _nodes(others) or 'none',
         'stop it for this check (policy, manual control, carla_ackermann_control, '
         'carla_twist_to_control); with two a surplus command is credited to the next frame',

@@ -204,6 +204,8 @@ def speedometer(facts: Facts) -> List[Finding]:
     heard, driven = both
     if throttle(facts)[0].state != OK:
         return not_made(check, expected, "needs the pose's own axes right: see throttle")
+    if abs(driven) < SLOW:
+        return not_made(check, expected, _why(facts))
     ratio = heard / driven
     return verdict(
         check,

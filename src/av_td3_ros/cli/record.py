@@ -57,9 +57,17 @@ def add_parser(commands: Any) -> None:
 
 
 def add_graph_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--role-name`` and ``--namespace``."""
+    """Add ``--role-name``, ``--namespace`` and ``--remap``."""
     parser.add_argument('--role-name', default='ego_vehicle', help='default ego_vehicle')
     parser.add_argument('--namespace', default=graph.NAMESPACE, help=f'default {graph.NAMESPACE}')
+    parser.add_argument(
+        '--remap',
+        action='append',
+        default=[],
+        metavar='FROM:=TO',
+        help='a topic that the graph has under another name, as it was remapped there, such as '
+        'image:=/front/image_raw; may be repeated',
+    )
 
 
 @contextmanager
@@ -94,7 +102,8 @@ def run(options: argparse.Namespace) -> int:
     from av_td3_ros.recording.bag_writer import BagWriter
     from av_td3_ros.recording.recording import Recording
 
-    topics = choose(watched(options.role_name, options.namespace), options.topics)
+    known = watched(options.role_name, options.namespace, options.remap)
+    topics = choose(known, options.topics)
     folder = Path(options.output) if options.output else common.new_run_folder('drive')
     writer = BagWriter(folder, options.compression, int(options.split * GIBIBYTE))
     recording = Recording(writer, int(options.memory * MEBIBYTE))
@@ -105,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
         pass
     finally:
         recording.stop()
-    return _tell(folder, writer, recording)
+    return _tell(folder, topics, writer, recording)
 
 
 def _spin(topics: Any, writer: Any, recording: Any, seconds: Any) -> None:
@@ -152,7 +161,8 @@ def _line(elapsed: float, rate: float, node: Any, writer: Any, recording: Any) -
     )
 
 
-def _tell(folder: Path, writer: Any, recording: Any) -> int:
+def _tell(folder: Path, topics: Any, writer: Any, recording: Any) -> int:
+    from av_td3_ros.bridge.watching import COMMANDS, IMAGES
     from av_td3_ros.cli.main import refuse
 
     counts = {name: count for name, count in writer.counts.items() if count}
@@ -169,4 +179,12 @@ def _tell(folder: Path, writer: Any, recording: Any) -> int:
             'nothing was published: is the graph on this ROS_DOMAIN_ID '
             f'({os.environ.get("ROS_DOMAIN_ID", "0")}), with this --role-name and --namespace?'
         )
+        return 0
+    for what, keys in (('image', IMAGES), ('command', COMMANDS)):
+        names = [topic.name for topic in topics if topic.key in keys]
+        if names and not any(name in counts for name in names):
+            print(
+                f'warning: no {what} was recorded: nothing came on {", ".join(names)}; '
+                'a graph that was remapped is recorded with --remap FROM:=TO'
+            )
     return 0

@@ -21,8 +21,8 @@ def add_parser(commands: Any) -> None:
         'replay',
         help='play a recorded drive back, or tell what is in it',
         description='Play a rosbag2 MCAP folder or file back onto the graph, with its /clock. '
-        'What a vehicle, a simulation, a policy or a trainer would obey is left out unless '
-        '--commands or --topics asks for it.',
+        'What a vehicle, a simulation, a policy or a trainer would obey, and whatever has a name '
+        'that is not of this graph, is left out unless --commands or --topics asks for it.',
     )
     parser.add_argument('bag', metavar='BAG', help='folder or .mcap file')
     parser.add_argument('--rate', type=float, default=1.0, help='2 plays in half the time')

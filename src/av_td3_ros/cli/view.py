@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     )
     node, executor = None, SingleThreadedExecutor()
     try:
-        node = ViewerNode(view, options.role_name, options.namespace)
+        node = ViewerNode(view, options.role_name, options.namespace, options.remap)
         executor.add_node(node)
         print(f'open {view.url}\nCtrl-C ends it', flush=True)
         progress, begun = common.Progress(), time.monotonic()

@@ -11,12 +11,13 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from carla_msgs.msg import CarlaControl
 
 from av_td3_ros.bridge_check import facts as seen
-from av_td3_ros.bridge_check.contract import EVERY_FRAME, NO_FRAME, STAMPED
+from av_td3_ros.bridge_check.contract import COMMANDED, EVERY_FRAME, NO_FRAME, STAMPED
 from av_td3_ros.datatypes import Control, Pose
 from av_td3_ros.nodes.bridge_check_probe import BRAKE, Probe, Silent
 
 COMMANDS = 20
 DRIVE_SPEED, DRIVE_FRAMES = 5.0, 120
+FRESH_FRAMES = 5  # within which the odometry must tell of another moment
 TURN_FRAMES, STEER = 16, 0.15
 RESET_SPEED, RESET_FRAMES = 3.0, 60
 NEAR = 1.5
@@ -91,13 +92,12 @@ class Session:
         probe.expect_what_is_heard()
 
     def _why_not(self) -> str:
-        facts, key = self._facts, 'vehicle_control_cmd'
         if self._broken:
             return self._broken
-        others = facts.topics[key].publishers
+        others = [offer for key in COMMANDED for offer in self._facts.topics[key].publishers]
         if others:
             return f'{others[0].node} commands the vehicle: nothing was commanded'
-        if not self._probe.connected(key):
+        if not self._probe.connected('vehicle_control_cmd'):
             return 'nobody listens to vehicle_control_cmd'
         return ''
 
@@ -201,6 +201,12 @@ class Session:
             return 'there is no odometry: not driven'
         if not seen.finite(*facts.odometry[-1][3:]):
             return 'the odometry is not finite: not driven'
+        offers, known = facts.topics['odometry'].publishers, facts.odometry[-1].stamp
+        if len(offers) > 1:
+            return f'odometry has {len(offers)} publishers: not driven'
+        self._span('', BRAKE, FRESH_FRAMES)
+        if facts.odometry[-1].stamp == known:
+            return 'the stamp of the odometry stands still: not driven'
         self._stop()
         probe.settle()
         self._start = facts.odometry[-1]
@@ -352,12 +358,21 @@ class Session:
         return motion.x, motion.y, motion.yaw
 
     def _way(self, back: int = 0) -> Tuple[float, float]:
-        """Return the velocity of a frame by the poses: (ahead, left) m/s."""
-        known = self._facts.odometry
-        if len(known) < 2 + back:
+        """
+        Return the velocity of a frame by the poses: (ahead, left) m/s.
+
+        Of a frame that was told twice one message counts: the vehicle would seem to stand.
+        """
+        known: List[seen.Motion] = []
+        for motion in reversed(self._facts.odometry):
+            if not known or motion.stamp != known[-1].stamp:
+                known.append(motion)
+            if len(known) == 2 + back:
+                break
+        else:
             return 0.0, 0.0
-        before, after = known[-2 - back], known[-1 - back]
-        step = (after.stamp - before.stamp) / 1e9 or self._facts.expected.fixed_delta_seconds
+        after, before = known[-2:]
+        step = (after.stamp - before.stamp) / 1e9
         dx, dy = (after.x - before.x) / step, (after.y - before.y) / step
         cos, sin = math.cos(before.yaw), math.sin(before.yaw)
         return dx * cos + dy * sin, dy * cos - dx * sin

@@ -5,7 +5,7 @@ It takes what it can show, a few times a second, and asks for no more: its subsc
 effort and one deep, so that nobody keeps or repeats a message for it.
 """
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Sequence
 
 from av_td3_msgs.msg import Action, EpisodeState
 from carla_msgs.msg import CarlaEgoVehicleInfo, CarlaWorldInfo
@@ -15,11 +15,11 @@ from nav_msgs.msg import Odometry, Path
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
 from av_td3_ros import watching
-from av_td3_ros.bridge import convert
+from av_td3_ros.bridge import convert, images
 from av_td3_ros.bridge.watching import watched
 from av_td3_ros.datatypes import SpecError, VehicleState
 from av_td3_ros.driving.road_map import MapError, RoadMap
@@ -29,19 +29,23 @@ from av_td3_ros.nodes.base import now
 
 PERIOD = 0.1
 OWN_BOX = 1.0
-GREY = {'mono8': None, 'bgr8': cv2.COLOR_BGR2RGB, 'bgra8': cv2.COLOR_BGRA2RGB}
 
 
 class ViewerNode(Node):
     """``shown``: messages by topic key that reached the viewer."""
 
     def __init__(
-        self, view: LiveView, role_name: str, namespace: str = NAMESPACE, **kwargs: Any
+        self,
+        view: LiveView,
+        role_name: str,
+        namespace: str = NAMESPACE,
+        rules: Sequence[str] = (),
+        **kwargs: Any,
     ) -> None:
         """
         Subscribe.
 
-        :param view: what shows it.
+        :param view: what shows it. :param rules: what was remapped, each ``FROM:=TO``.
         :param kwargs: of ``rclpy.node.Node``.
         """
         super().__init__('viewer', **kwargs)
@@ -53,13 +57,15 @@ class ViewerNode(Node):
         self._others = np.zeros((0, 5))
         self._path: Optional[np.ndarray] = None
         self._is_braking = False
+        self._is_raw = False
         self._taken: Dict[str, float] = {}
-        topics = watched(role_name, namespace)
+        topics = watched(role_name, namespace, rules)
         for key, callback in (
             ('world_info', self.on_world_info),
             ('vehicle_info', self.on_vehicle),
             ('waypoints', self.on_route),
             ('image', self.on_image),
+            ('image_compressed', self.on_compressed),
             ('debug_stack', self.on_stack),
             ('markers', self.on_markers),
             ('odometry', self.on_odometry),
@@ -94,23 +100,16 @@ class ViewerNode(Node):
 
     def on_image(self, msg: Image) -> None:
         """Show the camera."""
-        try:
-            pixels = convert.from_image(msg)
-        except SpecError as error:
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
-            return
-        self._at(msg.header.stamp)
-        code = GREY.get(msg.encoding)
-        self._view.camera(
-            cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if code is None else code)
-            if msg.encoding in GREY
-            else pixels
-        )
+        self._is_raw = self._show(msg, images.to_rgb, self._view.camera) or self._is_raw
+
+    def on_compressed(self, msg: CompressedImage) -> None:
+        """Show the camera where it comes compressed alone."""
+        if not self._is_raw:
+            self._show(msg, images.compressed_to_rgb, self._view.camera)
 
     def on_stack(self, msg: Image) -> None:
         """Show what the policy sees."""
-        self._at(msg.header.stamp)
-        self._view.stack(convert.from_image(msg))
+        self._show(msg, images.to_grey, self._view.stack)
 
     def on_markers(self, msg: MarkerArray) -> None:
         """Know the other vehicles; the vehicle itself is the box that is where it is."""
@@ -181,6 +180,19 @@ class ViewerNode(Node):
             self.shown[key] = self.shown.get(key, 0) + 1
 
         self.create_subscription(topic.type, topic.name, take, profile)
+
+    def _show(
+        self, msg: Any, decode: Callable[[Any], np.ndarray], show: Callable[[np.ndarray], None]
+    ) -> bool:
+        """Show an image and return True; of one that cannot be decoded say why."""
+        try:
+            pixels = decode(msg)
+        except (SpecError, cv2.error) as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            return False
+        self._at(msg.header.stamp)
+        show(pixels)
+        return True
 
     def _at(self, stamp: Any) -> None:
         self._view.at(convert.to_ns(stamp) * 1e-9)
