@@ -75,16 +75,15 @@ class GraphNode(LifecycleNode):
         self._entities.append(lambda: self.destroy_publisher(made))
         return made
 
-    def subscribe(self, key: str, callback: Callable[[Any], None]) -> Any:
-        """Subscribe to a topic of the table; messages count only while the node is active."""
-        made = self.create_subscription(
-            TOPICS[key].type,
-            self._name(key),
-            lambda msg: callback(msg) if self.active else None,
-            topic_qos(key),
+    def subscribe(self, key: str, callback: Callable[[Any], None], profile: str = '') -> Any:
+        """
+        Subscribe to a topic of the table; messages count only while the node is active.
+
+        :param profile: a name from ``bridge/qos.py``, instead of that in the table.
+        """
+        return self.subscribe_always(
+            key, lambda msg: callback(msg) if self.active else None, profile
         )
-        self._entities.append(lambda: self.destroy_subscription(made))
-        return made
 
     def subscribe_always(
         self, key: str, callback: Callable[[Any], None], profile: str = ''

@@ -12,12 +12,10 @@ from typing import Any, Callable, Dict, List, Optional
 
 import cv2
 import numpy as np
-from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from av_td3_ros.bridge import convert, images
-from av_td3_ros.bridge.qos import PROFILES
 from av_td3_ros.bridge.topics import topic_name, TOPICS
 from av_td3_ros.config import CameraConfig, PerceptionConfig
 from av_td3_ros.datatypes import SpecError
@@ -27,6 +25,7 @@ from av_td3_ros.driving.camera_model import View
 from av_td3_ros.driving.pacing import RateWatch, Thinning
 from av_td3_ros.driving.preprocess import grey_frame
 from av_td3_ros.nodes.base import GraphNode, now
+from av_td3_ros.nodes.hearing import Hearing
 
 WATCH_PERIOD = 0.5
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -71,13 +70,14 @@ class CameraInput:
         self._rate = RateWatch(self._config.min_rate)
         self.min_rate, self.trained_rate = self._config.min_rate, self._config.rate
         self._image_at, self._stamp, self._silent = now(), -1, False
-        self._subscriptions: Dict[str, Any] = {}
-        for key, topic, callback in (
-            (self._key, self.topic, self._on_image),
-            ('camera_info', self.info_topic, self._on_info),
-        ):
-            if self._compares or key != 'camera_info':
-                self._subscribe(topic, TOPICS[key].type, callback, TOPICS[key].qos)
+        self._hearing = Hearing(node)
+        self._hearing.subscribe(
+            self.topic, TOPICS[self._key].type, self._while_active(self._on_image)
+        )
+        if self._compares:
+            self._hearing.subscribe(
+                self.info_topic, CameraInfo, self._while_active(self._on_info), may_latch=True
+            )
         node.every(WATCH_PERIOD, self._watch)
 
     def start(self) -> None:
@@ -175,48 +175,19 @@ class CameraInput:
 
     def _watch(self) -> None:
         """Hear cameras that publish best effort; say once on the log that there is no image."""
-        for topic in list(self._subscriptions):
-            self._adapt(topic)
+        self._hearing.adapt()
         fault = self.fault() if self._node.active else ''
         silent = bool(fault) and fault != self._refusal
         if silent and not self._silent:
             self._node.get_logger().error(fault)
         self._silent = silent
 
-    def _adapt(self, topic: str) -> None:
-        """Subscribe as all who publish a topic do, where they could not be heard otherwise."""
-        speakers = self._node.get_publishers_info_by_topic(topic)
-        profiles = [one.qos_profile for one in speakers]
-        if not profiles:
-            return
-        wanted = 'bridge'
-        if all(one.reliability == ReliabilityPolicy.BEST_EFFORT for one in profiles):
-            wanted = 'sensor'
-        elif topic == self.info_topic and all(
-            one.durability == DurabilityPolicy.TRANSIENT_LOCAL for one in profiles
-        ):
-            wanted = 'latched'  # some drivers say it once
-        subscription, kind, callback, present = self._subscriptions[topic]
-        if wanted != present:
-            self._node.destroy_subscription(subscription)
-            self._subscribe(topic, kind, callback, wanted)
-            self._node.get_logger().info(f'{topic} is heard as it is published: {wanted}')
-
-    def _subscribe(
-        self, topic: str, kind: Any, callback: Callable[[Any], None], profile: str
-    ) -> None:
-        made = self._node.create_subscription(
-            kind,
-            topic,
-            lambda msg: callback(msg) if self._node.active else None,
-            PROFILES[profile],
-        )
-        self._subscriptions[topic] = made, kind, callback, profile
+    def _while_active(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        return lambda msg: callback(msg) if self._node.active else None
 
     def close(self) -> None:
         """Let go of the subscriptions."""
-        while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.popitem()[1][0])
+        self._hearing.close()
 
     def _hint(self) -> str:
         """Return what the graph says about an image that does not come."""

@@ -64,15 +64,16 @@ class PolicyNode(GraphNode):
         self._status_pub = self.publisher('policy_status')
         if self.config.accept_weights and not self.config.artefact:
             self.subscribe_always('policy_weights', self.on_weights)
-        self.subscribe_always('manual_override', self.on_override)
-        # Who presses the button need not latch it: DDS keeps the two kinds apart.
-        self.subscribe_always('manual_override', self.on_override, 'bridge')
+        # Who presses the button may latch it, or not, or publish best effort: DDS brings each kind
+        # to who asks for it alone, and hearing one press twice changes nothing.
+        for profile in ('latched', 'bridge', 'sensor'):
+            self.subscribe_always('manual_override', self.on_override, profile)
         self.serve('engage', self.on_engage)
         if self.config.lock_step:
             self.subscribe('clock', self.on_clock)
         self.subscribe('status', self.on_status)
-        if self._output.needs_speed:
-            self.subscribe('odometry', self.on_odometry)
+        if self._output.needs_speed:  # the newest counts: a lost one is replaced by the next
+            self.subscribe('odometry', self.on_odometry, 'sensor')
         self.subscribe('observation', self.on_observation)
         self.every(WATCH_PERIOD, self._watch)
         self.every(1.0, self._report)
