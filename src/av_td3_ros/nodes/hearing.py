@@ -2,7 +2,7 @@
 Subscriptions to what somebody else publishes, with the quality of service that they have.
 
 DDS brings nothing from a best-effort publisher to a reliable subscriber. Best effort for all would
-lose what is reliable now, so each topic is heard reliably until all who publish it are best effort.
+lose what is reliable now: each topic is heard reliably until all who publish it are best effort.
 """
 
 from typing import Any, Callable, Dict
