@@ -84,6 +84,14 @@ def test_no_end_of_a_deployed_node_ends_the_stack_that_it_is_a_part_of(launching
     assert follows(name, code) == 'LogInfo'
 
 
+@pytest.mark.parametrize('name', ['artefact', 'checkpoint'])
+def test_perception_is_told_what_the_policy_drives_with(launching, name):
+    started, _ = actions(launching, 'deploy', **{name: 'x'})
+    told = {node: made.kwargs['parameters'][1] for node, made in started.items()}
+    assert told['perception'][name] == told['policy'][name] and told['policy'][name].endswith('/x')
+    assert 'accept_weights' not in told['perception']
+
+
 @pytest.mark.parametrize(
     'kind, name', [('training', 'trainer'), ('evaluation', 'episode_manager')]
 )

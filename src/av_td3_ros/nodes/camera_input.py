@@ -19,8 +19,8 @@ from av_td3_ros.bridge import convert, images
 from av_td3_ros.bridge.topics import topic_name, TOPICS
 from av_td3_ros.config import CameraConfig, PerceptionConfig
 from av_td3_ros.datatypes import SpecError
-from av_td3_ros.deployment import artefact
 from av_td3_ros.deployment.description import check_observation
+from av_td3_ros.deployment.trained import Trained, trained_with
 from av_td3_ros.driving.camera_model import View
 from av_td3_ros.driving.pacing import RateWatch, Thinning
 from av_td3_ros.driving.preprocess import grey_frame
@@ -50,7 +50,18 @@ class CameraInput:
             (height, width) uint8 frame. :param complain: gets what is wrong with one image.
         """
         self._node, self._on_frame, self._complain = node, on_frame, complain
-        self._config, self._observation = training_camera(node.config), node.config.observation
+        checkpoint = '' if node.config.episodes else node.config.checkpoint
+        trained = trained_with(node.config.artefact, checkpoint)
+        self._config = training_camera(node.config, trained)
+        self._observation = node.config.observation
+        self._unknown = ''
+        if checkpoint and trained is None:
+            self._unknown = (
+                f'the camera of the training is unknown: no config.yaml beside {checkpoint}; '
+                f'taken for {self._config.width}x{self._config.height}, '
+                f'{self._config.fov_deg:g} deg, {self._config.rate:g} Hz as configured'
+            )
+            node.get_logger().warning(self._unknown)
         compressed = self._config.transport == 'compressed'
         self._key = 'image_compressed' if compressed else 'image'
         base = self._resolved('image')
@@ -105,6 +116,10 @@ class CameraInput:
         if self._node.active and silent > self._node.config.image_timeout:
             return f'no image for {silent:.1f} s on {self.topic}{self._hint()}'
         return self._refusal
+
+    def warning(self) -> str:
+        """Return what is doubtful about the camera though it is driven by, or ''."""
+        return self._unknown
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -218,23 +233,23 @@ class CameraInput:
         return self._node.resolve_topic_name(self._default(key))
 
 
-def training_camera(config: PerceptionConfig) -> CameraConfig:
+def training_camera(config: PerceptionConfig, trained: Optional[Trained]) -> CameraConfig:
     """
-    Return the camera that the policy was trained with: of the artefact, or else as configured.
+    Return the camera that the policy was trained with: as it tells, or else as configured.
 
-    :raises ArtefactError: where it cannot be read, or was trained on another preprocessing.
+    :raises ArtefactError: where it was trained on another preprocessing.
     """
-    if not config.artefact:
+    if trained is None:
         return config.camera
-    description = artefact.read(config.artefact).description
-    check_observation(description.observation, config.observation)
-    trained = description.camera
-    rate = 1.0 / trained.period
+    here = config.observation
+    what = 'the artefact' if config.artefact else 'the checkpoint'
+    check_observation(replace(here, **trained.observation), here, what)
+    rate = 1.0 / trained.camera.period
     return replace(
         config.camera,
-        width=trained.width,
-        height=trained.height,
-        fov_deg=trained.fov_deg,
+        width=trained.camera.width,
+        height=trained.camera.height,
+        fov_deg=trained.camera.fov_deg,
         rate=rate,
         min_rate=min(config.camera.min_rate, rate),
     )

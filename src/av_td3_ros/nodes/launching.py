@@ -223,7 +223,7 @@ def _deployment(given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     for name in ('artefact', 'checkpoint'):
         if given[name]:
             policy[name] = str(Path(given[name]).resolve())
-    perception = {'artefact': policy['artefact']} if 'artefact' in policy else {}
+    perception = {name: policy[name] for name in ('artefact', 'checkpoint') if name in policy}
     clock = {'use_sim_time': given['use_sim_time'].lower() == 'true'}
     return {'policy': {**policy, **clock}, 'perception': {**perception, **clock}}
 

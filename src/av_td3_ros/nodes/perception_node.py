@@ -131,7 +131,7 @@ class PerceptionNode(GraphNode):
         stopped_by = self._stopped()
         if stopped_by:
             return ERROR, stopped_by, values
-        warning = self._tick or self._map_fault()
+        warning = self._tick or self._map_fault() or self._camera.warning()
         if warning:
             return WARN, warning, values
         return OK, 'observing' if self.active else 'inactive', values

@@ -24,6 +24,7 @@ from av_td3_ros.bridge import bounds, convert, outputs, qos
 from av_td3_ros.config import PolicyConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment.driver import load_driver
+from av_td3_ros.deployment.trained import of_run
 from av_td3_ros.driving.command_gate_machine import GateMachine
 from av_td3_ros.driving.command_gate_states import Reason, State
 from av_td3_ros.nodes.base import GraphNode, Health, main as run_main, now, OK, WARN
@@ -49,6 +50,8 @@ class PolicyNode(GraphNode):
         self._spec = self.config.observation.spec()
         self._behaviour, self.version = load_driver(self.config)
         period = getattr(self._behaviour, 'period', PERIOD)  # an artefact knows that of training
+        if self.config.checkpoint and (trained := of_run(self.config.checkpoint)):
+            period = trained.camera.period
         self.gate = GateMachine(self.config.gate, period, self.config.lock_step)
         self.frames = Frames(self.config.lock_step, period)
         self.adopted = self.refused = self.commands = self.observations = 0
