@@ -24,6 +24,7 @@ from av_td3_ros.deployment.trained import Trained, trained_with
 from av_td3_ros.driving.camera_model import View
 from av_td3_ros.driving.pacing import RateWatch, Thinning
 from av_td3_ros.driving.preprocess import grey_frame
+from av_td3_ros.gate_config import GateConfig
 from av_td3_ros.nodes.base import GraphNode, now
 from av_td3_ros.nodes.hearing import Hearing
 
@@ -32,6 +33,8 @@ IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 MOST_NAMED = 3
 # An image may be so much wider or higher than in training, where nobody says what it shows.
 SQUASHED = 0.02
+# So many times the rate of training is no jitter but another camera: as the gate has it.
+MUCH_FASTER = GateConfig().rate_factor
 
 
 class CameraInput:
@@ -80,7 +83,7 @@ class CameraInput:
         self._thinning = None if node.config.episodes else Thinning(self._config.rate)
         self._rate = RateWatch(self._config.min_rate)
         self.min_rate, self.trained_rate = self._config.min_rate, self._config.rate
-        self._image_at, self._stamp, self._silent = now(), -1, False
+        self._image_at, self._stamp, self._silent, self._hasty = now(), -1, False, False
         self._hearing = Hearing(node)
         self._hearing.subscribe(
             self.topic, TOPICS[self._key].type, self._while_active(self._on_image)
@@ -119,7 +122,16 @@ class CameraInput:
 
     def warning(self) -> str:
         """Return what is doubtful about the camera though it is driven by, or ''."""
-        return self._unknown
+        return self._unknown or self._haste()
+
+    def _haste(self) -> str:
+        """Return that images come much faster than in training, or ''."""
+        if self._thinning is None or self.rate <= MUCH_FASTER * self.trained_rate:
+            return ''
+        return (
+            f'images come at {self.rate:.0f} Hz and the policy was trained at '
+            f'{self.trained_rate:g} Hz: it sees those nearest to that; set the camera to it'
+        )
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -196,6 +208,10 @@ class CameraInput:
         if silent and not self._silent:
             self._node.get_logger().error(fault)
         self._silent = silent
+        haste = self._haste() if self._node.active else ''
+        if haste and not self._hasty:
+            self._node.get_logger().warning(haste)
+        self._hasty = bool(haste)
 
     def _while_active(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         return lambda msg: callback(msg) if self._node.active else None
