@@ -78,6 +78,10 @@ class GraphNode(LifecycleNode):
         """Return (level, message, values) for /diagnostics."""
         return OK, 'active' if self.active else 'inactive', {}
 
+    def is_deployed(self, config: Any) -> bool:
+        """Whether a config puts the node into somebody else's launch."""
+        return False
+
     def publisher(self, key: str) -> Any:
         """Make the publisher of a topic of the table."""
         made = self.create_publisher(TOPICS[key].type, self._name(key), topic_qos(key))
@@ -143,7 +147,7 @@ class GraphNode(LifecycleNode):
         """Read and check the parameters, make everything, or refuse with one line."""
         self._refusal = ''
         try:
-            self.config = params.read(self, self.CONFIG)
+            self.config = params.read(self, self.CONFIG, self.is_deployed)
             self.setup()
             self.every(1.0, self.diagnose)
         except Exception as error:  # rclpy would swallow it: say it, and leave nothing half-built

@@ -81,6 +81,10 @@ class PolicyNode(GraphNode):
         self.every(WATCH_PERIOD, self._watch)
         self.every(1.0, self._report)
 
+    def is_deployed(self, config: PolicyConfig) -> bool:
+        """In a deployment no trainer sends weights."""
+        return bool(config.artefact) or not config.accept_weights
+
     def start(self) -> None:
         """Count silence from here on."""
         self.frames.start(now())
