@@ -5,6 +5,8 @@ What the launch files are made of, where ``launch`` is not installed: with fakes
 """
 
 import importlib
+import importlib.util
+from pathlib import Path
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -23,6 +25,7 @@ MODULES = {
         'SetEnvironmentVariable',
         'Shutdown',
     ),
+    'launch.conditions': ('IfCondition',),
     'launch.event_handlers': ('OnProcessExit',),
     'launch.launch_context': ('LaunchContext',),
     'launch.launch_description_sources': ('PythonLaunchDescriptionSource',),
@@ -45,13 +48,18 @@ class Fake:
 
 
 @pytest.fixture
-def launching(monkeypatch):
-    """Return the module, made with fakes."""
+def fakes(monkeypatch):
+    """Put fakes in the place of launch and launch_ros."""
     for name, classes in MODULES.items():
         module = ModuleType(name)
         for made in classes:
             setattr(module, made, type(made, (Fake,), {}))
         monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.fixture
+def launching(monkeypatch, fakes):
+    """Return the module, made with fakes."""
     monkeypatch.delitem(sys.modules, 'av_td3_ros.nodes.launching', raising=False)
     monkeypatch.delattr(nodes, 'launching', raising=False)
     yield importlib.import_module('av_td3_ros.nodes.launching')
@@ -99,3 +107,20 @@ def test_a_training_ends_as_a_whole_with_its_trainer_unless_that_fails(launching
     given = {'steps': '60', 'checkpoint': 'x'} if kind == 'evaluation' else {'steps': '60'}
     _, follows = actions(launching, kind, **given)
     assert follows(name, 0) == 'Shutdown' and follows(name, 1) == 'LogInfo'
+
+
+@pytest.mark.parametrize('enabled', ['true', 'false'])
+def test_who_watches_has_an_enclave_where_security_is_on(fakes, monkeypatch, enabled):
+    monkeypatch.setenv('ROS_SECURITY_ENABLE', enabled)
+    path = Path(__file__).resolve().parents[2] / 'launch' / 'watch.launch.py'
+    spec = importlib.util.spec_from_file_location('watch', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    told = {
+        made.kwargs['executable']: made.kwargs['ros_arguments']
+        for made in module.programs({'namespace': 'av_td3'})
+    }
+    wanted = {'watch_node': 'watch', 'rviz2': 'watcher', 'rqt_gui': 'watcher'}
+    for program, enclave in wanted.items():
+        given = ['--enclave', f'/av_td3/{enclave}'] if enabled == 'true' else []
+        assert told[program] == given
