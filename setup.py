@@ -22,7 +22,11 @@ setup(
         (f'share/{PACKAGE}/maps', glob('maps/*.xodr')),
     ],
     install_requires=['setuptools'],
-    extras_require={'test': ['pytest', 'hypothesis']},
+    extras_require={
+        'test': ['pytest', 'hypothesis'],
+        # What an exported policy needs on a vehicle and rosdep has no key for everywhere.
+        'deploy': ['onnxruntime', 'safetensors'],
+    },
     zip_safe=True,
     maintainer='av_td3_ros maintainers',
     maintainer_email='maintainers@av-td3-ros.invalid',

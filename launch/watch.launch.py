@@ -1,8 +1,11 @@
 """Watch a running graph: what draws planned control and health, and rviz, and rqt if asked for."""
 
+from typing import Any, List
+
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
+from launch.launch_context import LaunchContext
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -20,25 +23,36 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument('role_name', default_value='ego_vehicle'),
             DeclareLaunchArgument('rviz', default_value='true'),
             DeclareLaunchArgument('rqt', default_value='false'),
-            Node(
-                package=PACKAGE,
-                executable='watch_node',
-                name='watch',
-                namespace=LaunchConfiguration('namespace'),
-                parameters=[{'role_name': LaunchConfiguration('role_name')}],
-                output='screen',
-            ),
-            Node(
-                package='rviz2',
-                executable='rviz2',
-                arguments=['-d', str(share('config', 'av_td3.rviz'))],
-                condition=IfCondition(LaunchConfiguration('rviz')),
-            ),
-            Node(
-                package='rqt_gui',
-                executable='rqt_gui',
-                arguments=['--perspective-file', str(share('config', 'av_td3.perspective'))],
-                condition=IfCondition(LaunchConfiguration('rqt')),
-            ),
+            OpaqueFunction(function=programs),
         ]
     )
+
+
+def programs(context: LaunchContext) -> List[Any]:
+    """Return the programs, each with its enclave where security is on."""
+    namespace = LaunchConfiguration('namespace').perform(context)
+    return [
+        Node(
+            package=PACKAGE,
+            executable='watch_node',
+            name='watch',
+            namespace=namespace,
+            parameters=[{'role_name': LaunchConfiguration('role_name')}],
+            ros_arguments=graph.enclave('watch', namespace),
+            output='screen',
+        ),
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            arguments=['-d', str(share('config', 'av_td3.rviz'))],
+            ros_arguments=graph.enclave('watcher', namespace),
+            condition=IfCondition(LaunchConfiguration('rviz')),
+        ),
+        Node(
+            package='rqt_gui',
+            executable='rqt_gui',
+            arguments=['--perspective-file', str(share('config', 'av_td3.perspective'))],
+            ros_arguments=graph.enclave('watcher', namespace),
+            condition=IfCondition(LaunchConfiguration('rqt')),
+        ),
+    ]

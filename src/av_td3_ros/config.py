@@ -129,6 +129,10 @@ class PerceptionConfig:
         'file of `av-td3 export` that the policy drives with; its camera holds instead of that of '
         'camera.width, height, fov_deg and rate',
     )
+    checkpoint: str = option(
+        '',
+        'deployment: or the checkpoint folder; the camera is that of the config.yaml of its run',
+    )
 
 
 @dataclass(frozen=True)

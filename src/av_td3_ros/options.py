@@ -7,7 +7,18 @@ what is allowed and the file. The settings themselves are in ``config.py``.
 
 from dataclasses import field, fields, is_dataclass
 import difflib
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple, Type, TypeVar
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Type,
+    TypeVar,
+)
 
 C = TypeVar('C')
 
@@ -106,11 +117,19 @@ def build(cls: Type[C], values: Mapping[str, Any], where: str) -> C:
     known = {item.key: item for item in options(cls)}
     for key, value in flat.items():
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ''
-            raise ConfigError(f"unknown key '{key}' in {where}{hint}")
+            raise ConfigError(f"unknown key '{key}' in {where}{hint(key, known)}")
         flat[key] = check(known[key], value, where)
     return _build(cls, flat, '', where)
+
+
+def hint(key: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """
+    Return the question whether a near key was meant, or '' where none is near.
+
+    :param likeness: 0 to 1, from which on a key is near.
+    """
+    near = difflib.get_close_matches(key, known, n=1, cutoff=likeness)
+    return f"; did you mean '{near[0]}'?" if near else ''
 
 
 def check(item: Option, value: Any, where: str) -> Any:

@@ -159,6 +159,13 @@ def trajectory(row: Mapping[str, Any]) -> Dict[str, Any]:
     return {**told, 'points': ' '.join(f'{v:.1f}' for point in row['trail'] for v in point)}
 
 
+def written_config(source: Path) -> Optional[str]:
+    """Return the config.yaml of the run that a folder is or belongs to, or None."""
+    source = source.resolve()
+    files = [folder / 'config.yaml' for folder in (source, *source.parents)]
+    return next((str(file) for file in files if file.exists()), None)
+
+
 def replace_file(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new one, never a part."""
     part = path.with_name(path.name + '.part')

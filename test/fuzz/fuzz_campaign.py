@@ -11,6 +11,7 @@ import argparse
 import csv
 import gc
 import json
+import math
 import multiprocessing
 import os
 from pathlib import Path
@@ -31,6 +32,7 @@ import hypothesis.strategies as st
 import numpy as np
 import rclpy
 
+from av_td3_ros.gate_config import VehicleConfig
 from av_td3_ros.nodes import shared_memory
 
 LIMIT = 20.0
@@ -42,8 +44,15 @@ MEGABYTE = 2**20
 GROWTH, COPIES = 300 * MEGABYTE, 12
 # Published figures that may be NaN: what there is nothing to say about yet.
 MAY_BE_NAN = {'return_mean', 'min_time_to_collision'}
+VEHICLE = VehicleConfig()
+FASTEST_TURN = VEHICLE.max_speed * math.tan(VEHICLE.max_steering_angle) / VEHICLE.wheel_base
 UNIT = {
     'vehicle_control_cmd': {'throttle': (0.0, 1.0), 'brake': (0.0, 1.0), 'steer': (-1.0, 1.0)},
+    'cmd_vel': {
+        **{f'{kind}.{axis}': (0.0, 0.0) for kind in ('linear', 'angular') for axis in 'xyz'},
+        'linear.x': (0.0, VEHICLE.max_speed),
+        'angular.z': (-FASTEST_TURN, FASTEST_TURN),
+    },
     'action': {'steering': (-1.0, 1.0), 'acceleration': (-1.0, 1.0)},
     'observation': {'vector': (-1.0, 1.0)},
     'transition': {'action': (-1.0, 1.0)},

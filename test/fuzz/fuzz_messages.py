@@ -16,6 +16,8 @@ from typing import Any, Iterator, List, NamedTuple, Tuple, Type
 from hypothesis import strategies as st
 import numpy as np
 
+from av_td3_ros.bridge import images
+
 DTYPES = {
     'boolean': np.bool_,
     'octet': np.uint8,
@@ -59,6 +61,8 @@ STRINGS = (
     'x' * HUGE,
     '\U0001f697' * 1000,
 )
+# Fields whose known values lead further in than any text would.
+KNOWN = {'encoding': tuple(images.ENCODINGS)}
 # What takes the place of a number in a text such as XML or JSON.
 WRONG_NUMBERS = ('nan', 'inf', '-1', '0', '1e308', '99999999999999999999', '', 'x', '1e-320')
 SEQUENCE = re.compile(r'sequence<(.+?)(?:, (\d+))?>$')
@@ -144,7 +148,9 @@ def _near(draw: Any, good: Any, drawn_places: st.SearchStrategy) -> Any:
             old = _at(holder, place.way[-1])
         except (IndexError, AttributeError):  # a sequence before it is shorter now
             continue
-        _put(holder, place.way[-1], draw(_like(place.type, old)))
+        fresh, name = _like(place.type, old), place.way[-1]
+        drawn = st.sampled_from(KNOWN[name]) | fresh if name in KNOWN else fresh
+        _put(holder, name, draw(drawn))
     return msg
 
 

@@ -1,6 +1,7 @@
 """The five nodes as subjects of fuzzing."""
 
 import array
+import os
 from typing import Any, Dict
 
 from av_td3_msgs.msg import (
@@ -11,7 +12,7 @@ from av_td3_msgs.msg import (
 )
 from carla_msgs.msg import CarlaControl, CarlaEgoVehicleControl
 import cv2
-from fuzz_subject import NETWORK, ROUTE, SPEC, Subject
+from fuzz_subject import NETWORK, OBSERVATION, ROUTE, SPEC, Subject
 import geometry_msgs.msg
 import numpy as np
 from sensor_msgs.msg import CompressedImage
@@ -19,6 +20,9 @@ from std_msgs.msg import Bool, Header
 from std_srvs.srv import SetBool
 
 from av_td3_ros.bridge import convert
+from av_td3_ros.config import build_run
+from av_td3_ros.deployment import artefact
+from av_td3_ros.deployment.export import export
 from av_td3_ros.learning_config import LearnerConfig
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
 from av_td3_ros.nodes.perception_node import PerceptionNode
@@ -27,7 +31,7 @@ from av_td3_ros.nodes.simulator_node import SimulatorNode
 from av_td3_ros.nodes.trainer_node import TrainerNode
 from av_td3_ros.options import build
 from av_td3_ros.task_config import PRIVILEGED_NAMES
-from av_td3_ros.td3 import weights
+from av_td3_ros.td3 import checkpoint, weights
 from av_td3_ros.td3.agent import TD3
 
 
@@ -209,6 +213,35 @@ class PolicyInCar(Policy):
         assert actions[0].drive, f'it does not drive: {self.node.health()[1]}'
 
 
+class PolicyOfFile(PolicyInCar):
+    """With an exported policy, which ONNX Runtime runs; nobody sends it weights."""
+
+    _file = ''
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name of the node and its variant."""
+        return 'policy (exported)'
+
+    def params(self) -> Dict[str, Any]:
+        """Return the parameters, with a small policy that is exported once per campaign."""
+        if not os.path.exists(PolicyOfFile._file):
+            network = {f'trainer.learner.network.{key}': size for key, size in NETWORK.items()}
+            sizes = {f'observation.{key}': size for key, size in OBSERVATION.items()}
+            config = build_run({**network, **sizes}, 'test')
+            folder = self.folder.with_name('exported')
+            agent = TD3(SPEC, config.trainer.learner, seed=0)
+            checkpoint.save(folder, agent, SPEC, env_step=1, version=7)
+            artefact.write(folder / 'policy.avtd3', export(folder, config))
+            PolicyOfFile._file = str(folder / 'policy.avtd3')
+        return {**self.PARAMS, 'artefact': PolicyOfFile._file, 'accept_weights': False}
+
+    def probe(self) -> None:
+        """Show it frames; the last must be commanded, by what was exported."""
+        super().probe()
+        assert self.node.version == 7 and self.node._behaviour.engine == 'onnx'
+
+
 class Trainer(Subject):
     """Experience in, weights out."""
 
@@ -336,6 +369,7 @@ class Simulator(Subject):
 SUBJECTS = (
     Policy,
     PolicyInCar,
+    PolicyOfFile,
     Perception,
     PerceptionOfCommands,
     PerceptionInCar,

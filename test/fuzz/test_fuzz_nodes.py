@@ -5,15 +5,19 @@ And the fuzzer itself: it finds what was planted, in a subscription that nobody 
 """
 
 import math
+from types import SimpleNamespace
 
 import fuzz_campaign
 from fuzz_campaign import Campaign, main, write
 from fuzz_messages import described, floats, messages, near
 from fuzz_subjects import Perception, SUBJECTS
+from geometry_msgs.msg import Twist
 from hypothesis import given, HealthCheck, settings
 import pytest
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float32
 
+from av_td3_ros.bridge import images
 from av_td3_ros.bridge.topics import TOPICS
 
 QUICK = settings(
@@ -124,6 +128,28 @@ def test_what_is_planted_is_found(monkeypatch, plant, text):
         assert 'Float32' in fault['message'] or 'good messages' in fault['entrance']
     finally:
         campaign.close()
+
+
+def test_a_speed_or_a_turn_beyond_the_vehicle_is_a_fault():
+    for axis, value in (('linear.x', 1000.0), ('linear.x', -0.1), ('linear.y', 0.1)):
+        msg, campaign = Twist(), Campaign.__new__(Campaign)
+        part, name = axis.split('.')
+        setattr(getattr(msg, part), name, value)
+        campaign._subject = SimpleNamespace(published=[('cmd_vel', msg)])
+        with pytest.raises(fuzz_campaign.Fault, match=f'cmd_vel.{axis} is out of bounds'):
+            campaign._check_published()
+
+
+def test_images_of_known_encodings_are_thrown():
+    seen = set()
+
+    @settings(QUICK, max_examples=500)
+    @given(near(Image(encoding='bgra8', height=2, width=2, step=8, data=bytes(16))))
+    def build(msg):
+        seen.add(msg.encoding)
+
+    build()
+    assert len(seen & set(images.ENCODINGS)) > 5
 
 
 def test_the_table_is_written(tmp_path):

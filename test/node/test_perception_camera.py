@@ -194,6 +194,18 @@ def test_a_simulation_elsewhere_does_not_change_which_frames_are_seen(ros, stack
     assert np.diff(stamps) == pytest.approx(TICK)
 
 
+@pytest.mark.parametrize('rate, says', [(200.0, True), (30.0, False)])
+def test_images_that_come_far_too_fast_are_driven_by_with_a_warning(ros, stack, capfd, rate, says):
+    node = started(ros)
+    for msg in stream(rate, 60):
+        node._camera._on_image(msg)
+    text = f'images come at {rate:.0f} Hz and the policy was trained at 20 Hz'
+    assert (node.health()[0] == b'\x01' and text in node.health()[1]) == says
+    for _ in range(3):
+        node._camera._watch()
+    assert capfd.readouterr().err.count(text) == says
+
+
 @pytest.mark.parametrize('tick', [0.0, 0.005], ids=['a camera', 'a simulation at 200 Hz'])
 def test_two_hundred_images_a_second_are_thinned_to_the_rate_of_training(ros, stack, tick):
     node = started(ros)

@@ -2,6 +2,7 @@
 
 import array
 from importlib.util import find_spec
+import shutil
 
 from carla_msgs.msg import CarlaStatus
 from geometry_msgs.msg import Twist
@@ -16,9 +17,10 @@ import torch
 
 from av_td3_ros import graph
 from av_td3_ros.bridge import convert
-from av_td3_ros.config import ObservationConfig
+from av_td3_ros.config import build_run, ObservationConfig
 from av_td3_ros.learning_config import LearnerConfig
 from av_td3_ros.nodes.policy_node import PolicyNode
+from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3 import checkpoint
 from av_td3_ros.td3.agent import TD3
 from test_policy_node import observation, packed
@@ -265,6 +267,17 @@ def test_going_inactive_brakes_in_full_where_it_drove_and_says_nothing_where_not
     driving.node.trigger_deactivate()
     driving.ros.spin(0.3)
     assert len(driving.commands) == count
+
+
+def test_a_checkpoint_drives_at_the_rate_of_its_run(ros, folder, tmp_path):
+    run = tmp_path / 'run'
+    shutil.copytree(folder, run)
+    config = {'simulator.fixed_delta_seconds': 0.1}
+    RunFolder(run).write_config(build_run(config, 'the test'))
+    node = ros.start(PolicyNode, **DEPLOYED, checkpoint=str(run))
+    assert node.gate._period == 0.1 and node.frames._tick == 100_000_000
+    node.close()
+    assert ros.start(PolicyNode, **DEPLOYED, checkpoint=str(folder)).gate._period == 0.05
 
 
 def test_twist_knows_the_speed_by_odometry(ros, talker, folder):

@@ -3,6 +3,7 @@ The rights of every participant against what the real nodes do; and, where the m
 security, that who has no right can neither steer nor feed weights.
 """
 
+import fnmatch
 import os
 import subprocess
 import sys
@@ -26,6 +27,8 @@ NAMES = Names(
     'av_td3',
     'ego_vehicle',
 )
+# A plain node, as rviz and a recorder are: named anyhow, with services of its own.
+PLAIN_NAMES = ('rviz2', 'recorder', 'rqt_gui_py_node_7')
 SMALL = {'image_width': 64, 'image_height': 48}
 VARIANTS = [
     (SimulatorNode, SMALL),
@@ -71,6 +74,26 @@ def test_every_topic_of_the_table_has_somebody_who_may_publish_it():
             assert f'rt{full}' in published, key
 
 
+@pytest.mark.parametrize('name', PLAIN_NAMES)
+def test_a_watcher_of_any_name_may_be_an_ordinary_node_and_no_more(ros, name):
+    node = ros.node(name)
+    publish, subscribe = on_the_wire(node)
+    allowed = access('watcher', NAMES)
+
+    def beyond(topics, patterns):
+        return {t for t in topics if not any(fnmatch.fnmatchcase(t, p) for p in patterns)}
+
+    assert not beyond(publish, allowed.publish) and not beyond(subscribe, allowed.subscribe)
+    for topic in (
+        'rt/carla/ego_vehicle/vehicle_control_cmd',
+        'rr/av_td3/policy/engageReply',
+        'rr/av_td3/policy/change_stateReply',
+        'rq/av_td3/policy/set_parametersRequest',
+        'rq/av_td3/policy/engageRequest',
+    ):
+        assert beyond({topic}, allowed.publish) == {topic}
+
+
 def test_no_node_may_publish_what_only_another_does():
     command = 'rt/carla/ego_vehicle/vehicle_control_cmd'
     for name in set(NODES) - {'policy'}:
@@ -82,7 +105,9 @@ TALK = '''
 import sys, rclpy
 from av_td3_ros.bridge.topics import TOPICS, topic_name, topic_qos
 rclpy.init()
-node = rclpy.create_node('node', namespace='av_td3')
+# Named as its enclave: that one's services, of parameters too, are all that is permitted.
+node = rclpy.create_node(sys.argv[3], namespace='av_td3')
+print('node')
 key = sys.argv[1]
 made = (node.create_publisher if sys.argv[2] == 'pub' else node.create_subscription)
 name = topic_name(key, 'ego_vehicle')
@@ -105,7 +130,7 @@ def secured(folder, enclave, key, way):
         'ROS_DOMAIN_ID': '7',
     }
     return subprocess.run(
-        [sys.executable, '-c', TALK, key, way],
+        [sys.executable, '-c', TALK, key, way, enclave.rsplit('/', 1)[-1]],
         env=environment,
         capture_output=True,
         text=True,
@@ -130,6 +155,8 @@ def test_an_unpermitted_participant_can_neither_steer_nor_feed_weights(tmp_path)
     ):
         other = secured(folder, enclave, key, 'pub')
         assert other.returncode != 0 and 'made' not in other.stdout, (enclave, key)
+        # Whom the keystore knows gets in: it is the topic that is refused.
+        assert ('node' in other.stdout) is (enclave != '/av_td3/nobody'), other.stderr
 
 
 def test_the_command_makes_a_keystore_from_the_table_and_replaces_none(tmp_path, capsys):

@@ -9,6 +9,7 @@ import importlib.util
 import math
 import os
 from pathlib import Path
+import re
 import subprocess
 import sys
 import time
@@ -29,12 +30,13 @@ import yaml
 from av_td3_ros import graph
 from av_td3_ros.bridge import convert, qos
 from av_td3_ros.bridge.topics import TOPICS
-from av_td3_ros.config import EpisodeConfig, ObservationConfig
+from av_td3_ros.config import EpisodeConfig, ObservationConfig, SimulatorConfig
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.driving.route_set import RouteSet
 from av_td3_ros.learning_config import LearnerConfig
 from av_td3_ros.resources import map_source
+from av_td3_ros.sim.world import World
 from av_td3_ros.td3 import checkpoint
 from av_td3_ros.td3.agent import TD3
 
@@ -207,6 +209,18 @@ def test_the_example_names_topics_that_exist():
     assert set(ALL) <= known
     assert len(set(ALL.values())) == len(ALL)
     assert not [name for name in ALL.values() if name.startswith('/carla')]
+
+
+def test_the_goal_that_is_documented_is_one_of_the_planner_with_a_route_to_it():
+    said = (EXAMPLE / 'foreign_stack.launch.py').read_text()
+    page = (EXAMPLE.parents[1] / 'docs' / 'deploying.md').read_text()
+    line = 'ros2 topic pub --once /planning/goal geometry_msgs/msg/PoseStamped'
+    assert line in said and line in page and ALL[f'{EGO}goal'] == '/planning/goal'
+    x, y = map(float, re.search(r'x: ([-\d.]+), y: ([-\d.]+)', page).groups())
+    assert re.search(rf'x: {x}, y:\s+{y}', said)
+    world = World(SimulatorConfig())
+    start = world.state.pose
+    assert len(world.road_map.plan((start.x, start.y), start.yaw, (x, y)).points) > 20
 
 
 def test_the_launch_file_starts_three_nodes_under_the_stack_s_names():

@@ -73,6 +73,10 @@ class Vehicle(RuleBasedStateMachine):
         if action is not None:
             self.send(action, braking=True)
 
+    def takes_over(self):
+        """Somebody else has driven: the wheel counts as straight, and the throttle as released."""
+        self.steering, self.acceleration = 0.0, min(self.acceleration, 0.0)
+
     # -- what happens -----------------------------------------------------------------------------
 
     def watch(self):
@@ -126,6 +130,20 @@ class Vehicle(RuleBasedStateMachine):
         for _ in range(6):
             self.observation((0.1, 0.3), PERIOD, PERIOD, 0.0, Reason.NONE)
 
+    @rule(steering=st.sampled_from([-1.0, 1.0]), by_override=st.booleans())
+    def handed_over_in_a_turn(self, steering, by_override):
+        for _ in range(6):
+            self.observation((steering, 0.3), PERIOD, PERIOD, 0.0, Reason.NONE)
+        if by_override:
+            self.override(True)
+            self.override(False)
+        else:
+            self.disengage()
+        for _ in range(6):
+            self.observation((steering, 0.3), PERIOD, PERIOD, 0.0, Reason.NONE)
+        self.engage()
+        self.observation((steering, 0.3), PERIOD, PERIOD, 0.0, Reason.NONE)
+
     @rule(count=st.integers(1, 5))
     def weights_refused(self, count):
         for _ in range(count):
@@ -139,7 +157,10 @@ class Vehicle(RuleBasedStateMachine):
 
     @rule()
     def engage(self):
+        before = self.gate.state
         granted = self.gate.engage(self.now).granted
+        if granted and before is State.DISENGAGED:
+            self.takes_over()
         assert not (granted and self.overridden)
         self.asked = self.asked or granted
 
@@ -170,6 +191,7 @@ class Vehicle(RuleBasedStateMachine):
     @rule()
     def activate(self):
         self.gate.activate(self.now)
+        self.takes_over()
         self.asked = self.gate.state is State.WAITING
 
     # -- what always holds ------------------------------------------------------------------------

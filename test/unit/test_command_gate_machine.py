@@ -414,20 +414,63 @@ def test_who_is_silent(name):
     assert STATES[name]().gate.speaks is (name in ('driving', 'braking'))
 
 
-def test_the_steering_goes_on_from_what_left_last_however_long_the_silence():
-    car = Car(max_steering_rate=2.0)
+def turning(**config):
+    """A car in the middle of a turn to the left, under full throttle."""
+    car = Car(max_steering_rate=2.0, max_acceleration_rate=2.0, **config)
     car.gate.activate(car.now)
-    for _ in range(5):
+    for _ in range(10):
         car.see()
-        steering = car.gate.drive((1.0, 0.0), car.now).action[0]
-    assert steering == pytest.approx(0.5)
+        action = car.gate.drive((1.0, 1.0), car.now).action
+    assert action == pytest.approx((1.0, 1.0))
+    return car
+
+
+def hand_over(car):
     car.gate.disengage(car.now)
+
+
+def take_the_wheel_and_let_go(car):
+    car.gate.override(True, car.now)
+    car.see(50)
+    car.gate.override(False, car.now)
+
+
+def restart(car):
+    car.gate.deactivate(car.now)
+    car.gate.activate(car.now)
+
+
+@pytest.mark.parametrize('lock_step', [True, False])
+@pytest.mark.parametrize('leave', [hand_over, take_the_wheel_and_let_go, restart])
+def test_who_takes_over_begins_straight_ahead_and_without_throttle(leave, lock_step):
+    car = turning(lock_step=lock_step)
+    leave(car)
     for _ in range(100):
         car.see()
-        assert car.gate.brake(car.now) == (0.0, -1.0)
+        if car.gate.state is State.DISENGAGED:
+            assert car.gate.brake(car.now) == (0.0, -1.0)  # nothing leaves
+    assert car.gate.engage(car.now).granted
+    car.see()
+    steering, acceleration = car.gate.drive((1.0, 1.0), car.now).action
+    assert steering == pytest.approx(0.1) and acceleration <= 0.1 + 1e-9
+
+
+def test_a_brake_that_left_last_is_let_go_of_gently_when_the_policy_takes_over():
+    car = turning()
+    car.gate.disengage(car.now)  # a last word of -0.4
+    car.see(5)
     car.gate.engage(car.now)
     car.see()
-    assert car.gate.drive((0.0, 0.0), car.now).action[0] == pytest.approx(0.4, abs=0.11)
+    assert car.gate.drive((0.0, 1.0), car.now).action == pytest.approx((0.0, -0.3))
+
+
+def test_who_only_braked_goes_on_from_what_he_commanded():
+    car = turning(resume_after=1)
+    car.see(blocked=Reason.BAD_OBSERVATION)
+    steering = car.gate.brake(car.now)[0]
+    assert steering == pytest.approx(0.9)
+    car.see()
+    assert car.gate.drive((1.0, 0.0), car.now).action[0] == pytest.approx(1.0)
 
 
 def test_actions_that_were_changed_are_counted():

@@ -52,6 +52,14 @@ CARLA_MSGS: Dict[str, str] = {
 }
 
 
+def test_what_a_vehicle_installs_by_pip_is_an_extra_and_in_the_docs():
+    setup = (ROOT / 'setup.py').read_text()
+    (listed,) = re.findall(r"'deploy': \[(.*?)\]", setup)
+    wanted = [name.strip("' ") for name in listed.split(',')]
+    assert wanted == ['onnxruntime', 'safetensors']
+    assert f'`pip install {" ".join(wanted)}`' in (ROOT / 'docs' / 'deploying.md').read_text()
+
+
 def definition(text: str) -> str:
     """Return the fields and constants of an interface file, without comments and spacing."""
     lines = (re.sub(r'\s*=\s*', '=', line.split('#')[0].strip()) for line in text.splitlines())

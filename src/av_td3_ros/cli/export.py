@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from av_td3_ros.cli import common
-from av_td3_ros.cli.sources import written_config
+from av_td3_ros.run_folder import written_config
 from av_td3_ros.options import ConfigError
 
 

@@ -8,14 +8,8 @@ from typing import Any, Dict, Iterator, Optional
 
 import yaml
 
+from av_td3_ros.run_folder import written_config
 from av_td3_ros.task_config import ObservationConfig
-
-
-def written_config(source: Path) -> Optional[str]:
-    """Return the config.yaml of the run that a folder is or belongs to, or None."""
-    source = source.resolve()
-    files = [folder / 'config.yaml' for folder in (source, *source.parents)]
-    return next((str(file) for file in files if file.exists()), None)
 
 
 @contextmanager

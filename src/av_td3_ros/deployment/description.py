@@ -224,10 +224,13 @@ def complete(cls: Any, observation: Mapping[str, Any]) -> Dict[str, Any]:
     return settings
 
 
-def check_observation(trained: ObservationConfig, here: ObservationConfig) -> None:
+def check_observation(
+    trained: ObservationConfig, here: ObservationConfig, what: str = 'the artefact'
+) -> None:
     """
     Refuse a policy that was trained on another preprocessing.
 
+    :param what: is to drive, for the text.
     :raises ArtefactError: with the settings that differ.
     """
     want, have = asdict(trained), asdict(here)
@@ -236,7 +239,7 @@ def check_observation(trained: ObservationConfig, here: ObservationConfig) -> No
     ]
     if differing:
         raise ArtefactError(
-            f'the artefact must be shown {", ".join(differing)}; set what it was trained with in '
+            f'{what} must be shown {", ".join(differing)}; set what it was trained with in '
             'perception.param.yaml and policy.param.yaml'
         )
 

@@ -35,6 +35,7 @@ PLACES = (
     ('policy', 'checkpoint'),
     ('policy', 'artefact'),
     ('perception', 'artefact'),
+    ('perception', 'checkpoint'),
 )
 PACKAGES = ('av_td3_ros', 'torch', 'onnx', 'onnxscript', 'onnxruntime', 'numpy')
 

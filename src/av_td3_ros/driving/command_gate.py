@@ -42,6 +42,14 @@ class CommandGate:
         self._max_change = self._rate * period
         self._max_rise = self._rise * period if self._rise else math.inf
 
+    def begin_anew(self) -> None:
+        """
+        Go on from straight ahead and without throttle: somebody else has driven since.
+
+        Where he left the wheel is not known here.
+        """
+        self._steering, self._acceleration = 0.0, min(self._acceleration, 0.0)
+
     def brake(self, acceleration: float = -1.0) -> Tuple[float, float]:
         """
         Return the braking action; the steering goes straight as fast as the limit allows.

@@ -82,6 +82,7 @@ class GateMachine:
         if self.state is not State.INACTIVE:
             return
         self._forget()
+        self._gate.begin_anew()
         if self._overridden:
             self._go(State.MANUAL, Reason.OVERRIDE, now)
         elif self._wanted:
@@ -277,6 +278,8 @@ class GateMachine:
         self.reason, self.detail = reason, detail
 
     def _drive_on(self, now: float) -> None:
+        if self.state is State.DISENGAGED:  # the only way here from a driver at the wheel, too
+            self._gate.begin_anew()
         self._go(State.DRIVING, Reason.NONE, now)
 
     def _fall_silent(self, state: State, reason: Reason, now: float) -> Optional[Action]:

@@ -3,8 +3,8 @@ What every node of the graph shares: lifecycle, parameters, topics by name, diag
 end.
 
 A node declares what it needs in ``setup()`` and says how it is in ``health()``. Anything the core
-raises while configuring becomes one ERROR line and a refused transition; nothing half-built stays
-behind.
+raises while configuring becomes one ERROR, on the log and on /diagnostics, and a refused
+transition; nothing half-built stays behind.
 """
 
 import os
@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Tuple, Type
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import rclpy
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -26,6 +27,9 @@ from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_name, topic_qos
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 EXPECTED_ERRORS = (ValueError, OSError, RuntimeError, ImportError)
 EXIT_OK, EXIT_FAULT, EXIT_REFUSED = 0, 1, 2
+# A process that ends at once is known to nobody yet: so long it waits until who listens to
+# /diagnostics is discovered, and until he has its last word, s.
+DISCOVERY, ARRIVAL = 3.0, 0.5
 # Set for the processes of a supervisor: they end with it, however it ends.
 SUPERVISED = 'AV_TD3_SUPERVISED'
 
@@ -48,6 +52,11 @@ class GraphNode(LifecycleNode):
         self.wants_exit = False
         self._entities: List[Callable[[], Any]] = []
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._refusal = ''
+        # Beside the life cycle: it tells of a refused configuration, too.
+        self._diagnostics = self.create_publisher(
+            TOPICS['diagnostics'].type, self._name('diagnostics'), topic_qos('diagnostics')
+        )
 
     # -- for the nodes ----------------------------------------------------------------------------
 
@@ -69,22 +78,25 @@ class GraphNode(LifecycleNode):
         """Return (level, message, values) for /diagnostics."""
         return OK, 'active' if self.active else 'inactive', {}
 
+    def is_deployed(self, config: Any) -> bool:
+        """Whether a config puts the node into somebody else's launch."""
+        return False
+
     def publisher(self, key: str) -> Any:
         """Make the publisher of a topic of the table."""
         made = self.create_publisher(TOPICS[key].type, self._name(key), topic_qos(key))
         self._entities.append(lambda: self.destroy_publisher(made))
         return made
 
-    def subscribe(self, key: str, callback: Callable[[Any], None]) -> Any:
-        """Subscribe to a topic of the table; messages count only while the node is active."""
-        made = self.create_subscription(
-            TOPICS[key].type,
-            self._name(key),
-            lambda msg: callback(msg) if self.active else None,
-            topic_qos(key),
+    def subscribe(self, key: str, callback: Callable[[Any], None], profile: str = '') -> Any:
+        """
+        Subscribe to a topic of the table; messages count only while the node is active.
+
+        :param profile: a name from ``bridge/qos.py``, instead of that in the table.
+        """
+        return self.subscribe_always(
+            key, lambda msg: callback(msg) if self.active else None, profile
         )
-        self._entities.append(lambda: self.destroy_subscription(made))
-        return made
 
     def subscribe_always(
         self, key: str, callback: Callable[[Any], None], profile: str = ''
@@ -109,6 +121,21 @@ class GraphNode(LifecycleNode):
         made = self.create_timer(period, callback, clock=self._steady)
         self._entities.append(lambda: self.destroy_timer(made))
 
+    def last_word(self, spin: Callable[[], None]) -> None:
+        """
+        Have a refusal heard before the process ends, where anybody listens.
+
+        :param spin: waits a moment.
+        """
+        end = now() + DISCOVERY
+        while not self._diagnostics.get_subscription_count() and now() < end:
+            spin()
+        self.diagnose()
+        try:
+            self._diagnostics.wait_for_all_acked(Duration(seconds=ARRIVAL))
+        except RuntimeError as error:  # RCLError: a middleware that does not tell
+            self.get_logger().debug(_described(error))
+
     def finish(self, code: int) -> None:
         """Ask ``run`` to end the process with an exit code."""
         self.exit_code = code
@@ -118,13 +145,13 @@ class GraphNode(LifecycleNode):
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
         """Read and check the parameters, make everything, or refuse with one line."""
+        self._refusal = ''
         try:
-            self.config = params.read(self, self.CONFIG)
-            self._diagnostics = self.publisher('diagnostics')
+            self.config = params.read(self, self.CONFIG, self.is_deployed)
             self.setup()
             self.every(1.0, self.diagnose)
         except Exception as error:  # rclpy would swallow it: say it, and leave nothing half-built
-            self.get_logger().error(_described(error))
+            self._say_fault(error)
             self._release_all()
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
@@ -133,10 +160,11 @@ class GraphNode(LifecycleNode):
         """Begin work."""
         result = super().on_activate(state)
         self.active = True
+        self._refusal = ''
         try:
             self.start()
         except Exception as error:
-            self.get_logger().error(_described(error))
+            self._say_fault(error)
             self.close()
             return TransitionCallbackReturn.FAILURE
         self.diagnose()
@@ -144,7 +172,11 @@ class GraphNode(LifecycleNode):
 
     def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
         """Stop work: the last messages go out before the publishers fall silent."""
-        self._stop()
+        try:
+            self._stop()
+        except Exception as error:  # rclpy would swallow it, and go to on_error
+            self._say_fault(error)
+            return TransitionCallbackReturn.ERROR
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
@@ -157,14 +189,23 @@ class GraphNode(LifecycleNode):
         self.close()
         return TransitionCallbackReturn.SUCCESS
 
+    def on_error(self, state: Any) -> TransitionCallbackReturn:
+        """After a transition that raised: nothing goes on; the node may be configured anew."""
+        try:
+            self.close()
+        except Exception as error:
+            self.get_logger().error(_described(error))
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
     def close(self) -> None:
         """Stop and release everything; safe to call twice."""
         self._stop()
         self._release_all()
 
     def diagnose(self) -> None:
-        """Publish this node's health."""
-        level, message, values = self.health()
+        """Publish this node's health, or why it has none."""
+        level, message, values = (ERROR, self._refusal, {}) if self._refusal else self.health()
         values = {'state': 'active' if self.active else 'inactive', 'pid': os.getpid(), **values}
         status = DiagnosticStatus(
             level=level,
@@ -177,10 +218,18 @@ class GraphNode(LifecycleNode):
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 
+    def _say_fault(self, error: BaseException) -> None:
+        """Say that this node cannot do its job, on the log and on /diagnostics."""
+        self._refusal = _described(error)
+        self.get_logger().error(self._refusal)
+        self.diagnose()
+
     def _stop(self) -> None:
         if self.active:
-            self.halt()
-            self.active = False
+            try:
+                self.halt()
+            finally:  # whatever happens: what is stopped hears and says nothing more
+                self.active = False
             self.diagnose()
 
     def _release_all(self) -> None:
@@ -220,6 +269,7 @@ def run(node_class: Type[GraphNode]) -> int:
         if node.get_parameter('autostart').value:
             success = TransitionCallbackReturn.SUCCESS
             if node.trigger_configure() != success or node.trigger_activate() != success:
+                node.last_word(lambda: executor.spin_once(timeout_sec=0.02))
                 return EXIT_REFUSED
         while not stop and not node.wants_exit:
             executor.spin_once(timeout_sec=0.2)

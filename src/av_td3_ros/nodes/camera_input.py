@@ -12,27 +12,29 @@ from typing import Any, Callable, Dict, List, Optional
 
 import cv2
 import numpy as np
-from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from av_td3_ros.bridge import convert, images
-from av_td3_ros.bridge.qos import PROFILES
 from av_td3_ros.bridge.topics import topic_name, TOPICS
 from av_td3_ros.config import CameraConfig, PerceptionConfig
 from av_td3_ros.datatypes import SpecError
-from av_td3_ros.deployment import artefact
 from av_td3_ros.deployment.description import check_observation
+from av_td3_ros.deployment.trained import Trained, trained_with
 from av_td3_ros.driving.camera_model import View
 from av_td3_ros.driving.pacing import RateWatch, Thinning
 from av_td3_ros.driving.preprocess import grey_frame
+from av_td3_ros.gate_config import GateConfig
 from av_td3_ros.nodes.base import GraphNode, now
+from av_td3_ros.nodes.hearing import Hearing
 
 WATCH_PERIOD = 0.5
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 MOST_NAMED = 3
 # An image may be so much wider or higher than in training, where nobody says what it shows.
 SQUASHED = 0.02
+# So many times the rate of training is no jitter but another camera: as the gate has it.
+MUCH_FASTER = GateConfig().rate_factor
 
 
 class CameraInput:
@@ -51,7 +53,18 @@ class CameraInput:
             (height, width) uint8 frame. :param complain: gets what is wrong with one image.
         """
         self._node, self._on_frame, self._complain = node, on_frame, complain
-        self._config, self._observation = training_camera(node.config), node.config.observation
+        checkpoint = '' if node.config.episodes else node.config.checkpoint
+        trained = trained_with(node.config.artefact, checkpoint)
+        self._config = training_camera(node.config, trained)
+        self._observation = node.config.observation
+        self._unknown = ''
+        if checkpoint and trained is None:
+            self._unknown = (
+                f'the camera of the training is unknown: no config.yaml beside {checkpoint}; '
+                f'taken for {self._config.width}x{self._config.height}, '
+                f'{self._config.fov_deg:g} deg, {self._config.rate:g} Hz as configured'
+            )
+            node.get_logger().warning(self._unknown)
         compressed = self._config.transport == 'compressed'
         self._key = 'image_compressed' if compressed else 'image'
         base = self._resolved('image')
@@ -70,14 +83,15 @@ class CameraInput:
         self._thinning = None if node.config.episodes else Thinning(self._config.rate)
         self._rate = RateWatch(self._config.min_rate)
         self.min_rate, self.trained_rate = self._config.min_rate, self._config.rate
-        self._image_at, self._stamp, self._silent = now(), -1, False
-        self._subscriptions: Dict[str, Any] = {}
-        for key, topic, callback in (
-            (self._key, self.topic, self._on_image),
-            ('camera_info', self.info_topic, self._on_info),
-        ):
-            if self._compares or key != 'camera_info':
-                self._subscribe(topic, TOPICS[key].type, callback, TOPICS[key].qos)
+        self._image_at, self._stamp, self._silent, self._hasty = now(), -1, False, False
+        self._hearing = Hearing(node)
+        self._hearing.subscribe(
+            self.topic, TOPICS[self._key].type, self._while_active(self._on_image)
+        )
+        if self._compares:
+            self._hearing.subscribe(
+                self.info_topic, CameraInfo, self._while_active(self._on_info), may_latch=True
+            )
         node.every(WATCH_PERIOD, self._watch)
 
     def start(self) -> None:
@@ -105,6 +119,19 @@ class CameraInput:
         if self._node.active and silent > self._node.config.image_timeout:
             return f'no image for {silent:.1f} s on {self.topic}{self._hint()}'
         return self._refusal
+
+    def warning(self) -> str:
+        """Return what is doubtful about the camera though it is driven by, or ''."""
+        return self._unknown or self._haste()
+
+    def _haste(self) -> str:
+        """Return that images come much faster than in training, or ''."""
+        if self._thinning is None or self.rate <= MUCH_FASTER * self.trained_rate:
+            return ''
+        return (
+            f'images come at {self.rate:.0f} Hz and the policy was trained at '
+            f'{self.trained_rate:g} Hz: it sees those nearest to that; set the camera to it'
+        )
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -175,48 +202,23 @@ class CameraInput:
 
     def _watch(self) -> None:
         """Hear cameras that publish best effort; say once on the log that there is no image."""
-        for topic in list(self._subscriptions):
-            self._adapt(topic)
+        self._hearing.adapt()
         fault = self.fault() if self._node.active else ''
         silent = bool(fault) and fault != self._refusal
         if silent and not self._silent:
             self._node.get_logger().error(fault)
         self._silent = silent
+        haste = self._haste() if self._node.active else ''
+        if haste and not self._hasty:
+            self._node.get_logger().warning(haste)
+        self._hasty = bool(haste)
 
-    def _adapt(self, topic: str) -> None:
-        """Subscribe as all who publish a topic do, where they could not be heard otherwise."""
-        speakers = self._node.get_publishers_info_by_topic(topic)
-        profiles = [one.qos_profile for one in speakers]
-        if not profiles:
-            return
-        wanted = 'bridge'
-        if all(one.reliability == ReliabilityPolicy.BEST_EFFORT for one in profiles):
-            wanted = 'sensor'
-        elif topic == self.info_topic and all(
-            one.durability == DurabilityPolicy.TRANSIENT_LOCAL for one in profiles
-        ):
-            wanted = 'latched'  # some drivers say it once
-        subscription, kind, callback, present = self._subscriptions[topic]
-        if wanted != present:
-            self._node.destroy_subscription(subscription)
-            self._subscribe(topic, kind, callback, wanted)
-            self._node.get_logger().info(f'{topic} is heard as it is published: {wanted}')
-
-    def _subscribe(
-        self, topic: str, kind: Any, callback: Callable[[Any], None], profile: str
-    ) -> None:
-        made = self._node.create_subscription(
-            kind,
-            topic,
-            lambda msg: callback(msg) if self._node.active else None,
-            PROFILES[profile],
-        )
-        self._subscriptions[topic] = made, kind, callback, profile
+    def _while_active(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        return lambda msg: callback(msg) if self._node.active else None
 
     def close(self) -> None:
         """Let go of the subscriptions."""
-        while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.popitem()[1][0])
+        self._hearing.close()
 
     def _hint(self) -> str:
         """Return what the graph says about an image that does not come."""
@@ -247,23 +249,23 @@ class CameraInput:
         return self._node.resolve_topic_name(self._default(key))
 
 
-def training_camera(config: PerceptionConfig) -> CameraConfig:
+def training_camera(config: PerceptionConfig, trained: Optional[Trained]) -> CameraConfig:
     """
-    Return the camera that the policy was trained with: of the artefact, or else as configured.
+    Return the camera that the policy was trained with: as it tells, or else as configured.
 
-    :raises ArtefactError: where it cannot be read, or was trained on another preprocessing.
+    :raises ArtefactError: where it was trained on another preprocessing.
     """
-    if not config.artefact:
+    if trained is None:
         return config.camera
-    description = artefact.read(config.artefact).description
-    check_observation(description.observation, config.observation)
-    trained = description.camera
-    rate = 1.0 / trained.period
+    here = config.observation
+    what = 'the artefact' if config.artefact else 'the checkpoint'
+    check_observation(replace(here, **trained.observation), here, what)
+    rate = 1.0 / trained.camera.period
     return replace(
         config.camera,
-        width=trained.width,
-        height=trained.height,
-        fov_deg=trained.fov_deg,
+        width=trained.camera.width,
+        height=trained.camera.height,
+        fov_deg=trained.camera.fov_deg,
         rate=rate,
         min_rate=min(config.camera.min_rate, rate),
     )

@@ -33,10 +33,11 @@ from av_td3_ros.resources import map_source, share, SHIPPED_MAP
 from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PACKAGE = 'av_td3_ros'
+# Whose orderly end is the end of the whole launch. A deployment has none: it is a part of somebody
+# else's, where localisation and what stops the car must outlive the policy.
 MISSION_ENDS = {
     'training': 'trainer',
     'evaluation': 'episode_manager',
-    'deploy': 'policy',
     'simulation': 'simulator',
 }
 
@@ -155,20 +156,23 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
             emulate_tty=True,
         )
         actions.append(node)
-        if spec.name == MISSION_ENDS[kind]:
-            actions.append(
-                RegisterEventHandler(
-                    OnProcessExit(target_action=node, on_exit=_after_end(spec.name))
-                )
-            )
+        is_mission = spec.name == MISSION_ENDS.get(kind)
+        if is_mission or kind == 'deploy':
+            after = _after_end(spec.name, is_mission)
+            actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=after)))
     return actions
 
 
-def _after_end(name: str) -> Callable[..., List[Any]]:
-    """An orderly end ends the graph; a fault does not: a dead trainer never stops the car."""
+def _after_end(name: str, is_mission: bool) -> Callable[..., List[Any]]:
+    """
+    Return what follows the end of a process.
+
+    An orderly end of the mission ends the graph; a fault does not: a dead trainer never stops the
+    car.
+    """
 
     def act(event: Any, _: LaunchContext) -> List[Any]:
-        if event.returncode == 0:
+        if event.returncode == 0 and is_mission:
             return [Shutdown(reason=f'{name} has ended')]
         return [LogInfo(msg=f'{name} ended with exit code {event.returncode}; the others go on')]
 
@@ -219,7 +223,7 @@ def _deployment(given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     for name in ('artefact', 'checkpoint'):
         if given[name]:
             policy[name] = str(Path(given[name]).resolve())
-    perception = {'artefact': policy['artefact']} if 'artefact' in policy else {}
+    perception = {name: policy[name] for name in ('artefact', 'checkpoint') if name in policy}
     clock = {'use_sim_time': given['use_sim_time'].lower() == 'true'}
     return {'policy': {**policy, **clock}, 'perception': {**perception, **clock}}
 

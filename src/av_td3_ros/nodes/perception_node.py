@@ -7,8 +7,7 @@ In training every frame is also joined with the episode manager's numbering of i
 
 import array
 from collections import OrderedDict
-import math
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 from av_td3_msgs.msg import Action, EpisodeState, Observation
 from carla_msgs.msg import CarlaStatus, CarlaWorldInfo
@@ -17,6 +16,7 @@ import numpy as np
 from std_msgs.msg import Header
 
 from av_td3_ros.bridge import bounds, convert
+from av_td3_ros.bridge.topics import TOPICS
 from av_td3_ros.config import PerceptionConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving import preprocess
@@ -26,8 +26,10 @@ from av_td3_ros.driving.join import FrameJoin
 from av_td3_ros.driving.pacing import RateWatch
 from av_td3_ros.driving.road_map import MapError, RoadMap
 from av_td3_ros.driving.route import Route, RoutePosition, RouteTracker
+from av_td3_ros.driving.route_limits import beyond
 from av_td3_ros.nodes.camera_input import CameraInput
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
+from av_td3_ros.nodes.hearing import Hearing
 
 DEFAULT_PERIOD = 0.05
 # A shorter step of a simulation, over that of training, has some of its frames thinned out.
@@ -67,6 +69,8 @@ class PerceptionNode(GraphNode):
         self._step = 0
         self._observed_at = now()
         self._fault = ''
+        self._hearing = Hearing(self)
+        self._entities.append(self._hearing.close)
         self._camera = CameraInput(self, self._on_frame, self._complain)
         self._period = DEFAULT_PERIOD if self.config.episodes else 1.0 / self._camera.trained_rate
         self._join = FrameJoin(kinds, self._period)
@@ -82,16 +86,22 @@ class PerceptionNode(GraphNode):
         self._debug_pub = self.publisher('debug_stack')
         self._debug_at = 0.0
         self.subscribe('status', self.on_status)
-        self.subscribe('odometry', self.on_odometry)
         self.subscribe_always('waypoints', self.on_route)
-        if not self.config.episodes:  # a planner need not latch it: DDS keeps the two kinds apart
-            self.subscribe_always('waypoints', self.on_route, 'bridge')
+        if self.config.episodes:
+            self.subscribe('odometry', self.on_odometry)
+        else:  # of somebody else, who need neither latch a route nor publish reliably
+            self._hear('waypoints', self.on_route)
+            self._hear('odometry', lambda msg: self.on_odometry(msg) if self.active else None)
         if self.config.observation.command:
             self.subscribe_always('world_info', self.on_world_info)
         if self.config.episodes:
             self.subscribe('episode_state', self.on_episode)
         else:
             self.subscribe('action', self.on_action)
+
+    def is_deployed(self, config: PerceptionConfig) -> bool:
+        """In a deployment nobody else numbers the frames."""
+        return not config.episodes
 
     def start(self) -> None:
         """Count silence from here on."""
@@ -125,7 +135,7 @@ class PerceptionNode(GraphNode):
         stopped_by = self._stopped()
         if stopped_by:
             return ERROR, stopped_by, values
-        warning = self._tick or self._map_fault()
+        warning = self._tick or self._map_fault() or self._camera.warning()
         if warning:
             return WARN, warning, values
         return OK, 'observing' if self.active else 'inactive', values
@@ -293,28 +303,13 @@ class PerceptionNode(GraphNode):
         return self._beyond_the_route() or self._slowness()
 
     def _beyond_the_route(self) -> str:
-        """
-        Return why a deployment must not follow its route, or ''.
-
-        In training the episode would have ended: no policy has ever seen what comes then.
-        """
+        """Return why a deployment must not follow its route, or ''."""
         if self.config.episodes or self._place is None:
             return ''
         odometry, route = self._frame_of['odometry'], self._frame_of['route']
         if odometry and route and odometry != route:
             return f"not driving: the route is in frame '{route}', odometry in '{odometry}'"
-        remaining, aside = self._place.remaining, abs(self._place.lateral_deviation)
-        if remaining <= self.config.route_end:
-            return f'not driving: the route ends in {max(remaining, 0.0):.1f} m'
-        if aside > self.config.route_distance:
-            return (
-                f'not driving: {aside:.1f} m from the route, '
-                f'{self.config.route_distance:g} m at most'
-            )
-        if abs(self._place.heading_error) > math.pi / 2.0:
-            degrees = math.degrees(self._place.heading_error)
-            return f'not driving: the vehicle points back along its route, at {degrees:.0f} deg'
-        return ''
+        return beyond(self._place, self.config)
 
     def _slowness(self) -> str:
         """Return why a deployment does not drive though its camera is there, or ''."""
@@ -337,11 +332,17 @@ class PerceptionNode(GraphNode):
         return bool(self._waiting or self._camera.waiting or self._camera.fault())
 
     def _watch(self) -> None:
-        """Say once on the log, too, that nothing is driven any more."""
+        """Hear who came since; say once on the log, too, that nothing is driven any more."""
+        self._hearing.adapt()
         stopped_by = self._stopped()
         if stopped_by and not self._stopped_by:
             self.get_logger().error(stopped_by)
         self._stopped_by = stopped_by
+
+    def _hear(self, key: str, callback: Callable[[Any], None]) -> None:
+        self._hearing.subscribe(
+            self.resolve_topic_name(self._name(key)), TOPICS[key].type, callback
+        )
 
     def _go_on(self) -> None:
         waiting, self._waiting = self._waiting, None

@@ -24,6 +24,7 @@ from av_td3_ros.bridge import bounds, convert, outputs, qos
 from av_td3_ros.config import PolicyConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment.driver import load_driver
+from av_td3_ros.deployment.trained import of_run
 from av_td3_ros.driving.command_gate_machine import GateMachine
 from av_td3_ros.driving.command_gate_states import Reason, State
 from av_td3_ros.nodes.base import GraphNode, Health, main as run_main, now, OK, WARN
@@ -49,6 +50,8 @@ class PolicyNode(GraphNode):
         self._spec = self.config.observation.spec()
         self._behaviour, self.version = load_driver(self.config)
         period = getattr(self._behaviour, 'period', PERIOD)  # an artefact knows that of training
+        if self.config.checkpoint and (trained := of_run(self.config.checkpoint)):
+            period = trained.camera.period
         self.gate = GateMachine(self.config.gate, period, self.config.lock_step)
         self.frames = Frames(self.config.lock_step, period)
         self.adopted = self.refused = self.commands = self.observations = 0
@@ -64,18 +67,23 @@ class PolicyNode(GraphNode):
         self._status_pub = self.publisher('policy_status')
         if self.config.accept_weights and not self.config.artefact:
             self.subscribe_always('policy_weights', self.on_weights)
-        self.subscribe_always('manual_override', self.on_override)
-        # Who presses the button need not latch it: DDS keeps the two kinds apart.
-        self.subscribe_always('manual_override', self.on_override, 'bridge')
+        # Who presses the button may latch it, or not, or publish best effort: DDS brings each kind
+        # to who asks for it alone, and hearing one press twice changes nothing.
+        for profile in ('latched', 'bridge', 'sensor'):
+            self.subscribe_always('manual_override', self.on_override, profile)
         self.serve('engage', self.on_engage)
         if self.config.lock_step:
             self.subscribe('clock', self.on_clock)
         self.subscribe('status', self.on_status)
-        if self._output.needs_speed:
-            self.subscribe('odometry', self.on_odometry)
+        if self._output.needs_speed:  # the newest counts: a lost one is replaced by the next
+            self.subscribe('odometry', self.on_odometry, 'sensor')
         self.subscribe('observation', self.on_observation)
         self.every(WATCH_PERIOD, self._watch)
         self.every(1.0, self._report)
+
+    def is_deployed(self, config: PolicyConfig) -> bool:
+        """In a deployment no trainer sends weights."""
+        return bool(config.artefact) or not config.accept_weights
 
     def start(self) -> None:
         """Count silence from here on."""

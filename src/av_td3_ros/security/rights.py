@@ -146,13 +146,13 @@ RIGHTS: Dict[str, Rights] = {
         subscribe=('diagnostics', 'policy_status', 'training_status', 'episode_result', '/rosout'),
         call=('simulator', 'perception', 'policy', 'episode_manager', 'trainer'),
     ),
-    # rviz, rqt, a recorder: sees everything, says nothing.
+    # rviz, rqt, a recorder: sees everything, says nothing but what parameters it has itself.
     'watcher': Rights(subscribe=('*',)),
 }
 NODES = ('simulator', 'perception', 'policy', 'episode_manager', 'trainer')
 
 # What rclpy gives every node; a life cycle is that of ours.
-OWN_SERVICES = (
+PLAIN_SERVICES = (
     'describe_parameters',
     'get_parameter_types',
     'get_parameters',
@@ -160,6 +160,9 @@ OWN_SERVICES = (
     'list_parameters',
     'set_parameters',
     'set_parameters_atomically',
+)
+OWN_SERVICES = (
+    *PLAIN_SERVICES,
     'change_state',
     'get_available_states',
     'get_available_transitions',
@@ -202,7 +205,10 @@ def access(participant: str, names: Names) -> Access:
     rights = RIGHTS[participant]
     if '*' in rights.subscribe:
         own = _topics(COMMON_PUBLISH[:2], participant, names)
-        return _sorted([*own, DISCOVERY], ['rt/*', DISCOVERY])
+        # Its nodes have any name. A pattern cannot leave ours out: `*` holds slashes, too.
+        replies = [f'rr/*/{name}Reply' for name in PLAIN_SERVICES]
+        requests = [f'rq/*/{name}Request' for name in PLAIN_SERVICES]
+        return _sorted([*own, *replies, DISCOVERY], ['rt/*', *requests, DISCOVERY])
     publish = _topics((*COMMON_PUBLISH, *rights.publish), participant, names)
     subscribe = _topics((*COMMON_SUBSCRIBE, *rights.subscribe), participant, names)
     requests, replies = _services(participant, names)

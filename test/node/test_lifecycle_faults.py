@@ -1,0 +1,119 @@
+"""What a node says and does when a transition fails: on /diagnostics too, and nothing goes on."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from rclpy.lifecycle import TransitionCallbackReturn
+
+from av_td3_ros.nodes.perception_node import PerceptionNode
+from av_td3_ros.nodes.policy_node import PolicyNode
+
+ERROR = b'\x02'
+FAILURE = TransitionCallbackReturn.FAILURE
+
+
+def errors(heard):
+    return [s.message for msg in heard for s in msg.status if s.level == ERROR]
+
+
+@pytest.mark.parametrize(
+    'node_class, params, text',
+    [
+        (PolicyNode, {'artefact': 'no/such/file'}, 'artefact must be a readable file'),
+        (PolicyNode, {'output': 'horse'}, 'output must be one of'),
+        (PerceptionNode, {'image_timeuot': 1.0}, "did you mean 'image_timeout'?"),
+    ],
+)
+def test_a_refused_configuration_is_said_on_diagnostics_too(ros, talker, node_class, params, text):
+    heard = talker.hear('diagnostics')
+    node = ros.make(node_class, **params)
+    ros.until(lambda: node.count_subscribers('/diagnostics'), 30.0)
+    ros.until(lambda: node._diagnostics.get_subscription_count(), 30.0)
+    assert node.trigger_configure() == FAILURE
+    ros.until(lambda: errors(heard), 30.0)
+    assert text in errors(heard)[0]
+
+
+def test_a_start_that_fails_is_said_on_diagnostics_and_forgotten_when_the_next_works(
+    ros, talker, monkeypatch
+):
+    heard = talker.hear('diagnostics')
+    node = ros.make(PolicyNode)
+    ros.until(lambda: node._diagnostics.get_subscription_count(), 30.0)
+    node.trigger_configure()
+    with monkeypatch.context() as broken:
+        broken.setattr(node, 'start', lambda: 1 / 0)
+        assert node.trigger_activate() == FAILURE
+    ros.until(lambda: errors(heard), 30.0)
+    assert 'ZeroDivisionError' in errors(heard)[-1] and not node.active
+    node.trigger_cleanup()
+    node.trigger_configure()
+    node.trigger_activate()
+    node.diagnose()
+    ros.until(lambda: heard[-1].status[0].level != ERROR, 30.0)
+
+
+class Process:
+    """A deployed node as a launch file starts it, that must refuse its parameters."""
+
+    def __init__(self, ros, *params):
+        arguments = [part for one in ('autostart:=true', *params) for part in ('-p', one)]
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', 'av_td3_ros.nodes.perception_node', '--ros-args', *arguments],
+            env={**os.environ, 'ROS_DOMAIN_ID': str(ros.context.get_domain_id())},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @property
+    def has_ended(self):
+        return self._process.poll() is not None
+
+    def end(self):
+        """Return exit code and log."""
+        _, log = self._process.communicate(timeout=60)
+        return self._process.returncode, log
+
+
+@pytest.mark.parametrize('listens', [True, False])
+def test_a_process_that_ends_at_once_is_heard_by_who_listens(ros, talker, listens):
+    heard = talker.hear('diagnostics') if listens else []
+    process = Process(ros, 'role_name:=7')
+    ros.until(lambda: process.has_ended, 60.0)
+    code, log = process.end()
+    assert code == 2 and 'role_name must be str, got 7' in log
+    if listens:
+        ros.until(lambda: errors(heard), 10.0)
+        assert 'role_name must be str, got 7' in errors(heard)[0]
+
+
+def test_a_halt_that_raises_leaves_nothing_that_drives(ros, talker, monkeypatch):
+    heard = talker.hear('diagnostics')
+    node = ros.start(PolicyNode, lock_step=False)
+    ros.until(lambda: node._diagnostics.get_subscription_count(), 30.0)
+
+    def publish():
+        raise RuntimeError('the middleware is gone')
+
+    monkeypatch.setattr(node, 'halt', publish)
+    node.trigger_deactivate()
+    assert not node.active
+    topics = [made.topic_name for made in node.subscriptions]
+    assert '/av_td3/observation' not in topics
+    assert node.count_publishers('/carla/ego_vehicle/vehicle_control_cmd') == 0
+    ros.until(lambda: 'the middleware is gone' in errors(heard), 30.0)
+    monkeypatch.undo()
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+
+
+def test_where_even_the_release_raises_the_node_is_finalized(ros, monkeypatch):
+    node = ros.start(PolicyNode, lock_step=False)
+    with monkeypatch.context() as broken:
+        broken.setattr(node, 'halt', lambda: 1 / 0)
+        broken.setattr(node, 'release', lambda: 1 / 0)
+        node.trigger_deactivate()
+    assert not node.active
+    assert node._state_machine.current_state[1] == 'finalized'
