@@ -1,8 +1,8 @@
 """
 A small stack of somebody else's, with our policy in it: remapping alone.
 
-``ros2 launch examples/foreign_stack/foreign_stack.launch.py artefact:=policy.avtd3``, then a goal, as
-there is no route without one and nothing to engage without a route:
+``ros2 launch examples/foreign_stack/foreign_stack.launch.py artefact:=policy.avtd3``, then a goal,
+as there is no route without one and nothing to engage without a route:
 
 ``ros2 topic pub --once /planning/goal geometry_msgs/msg/PoseStamped '{pose: {position: {x: 6.0, y:
 -58.0}}}'``, then ``ros2 service call /av_td3/policy/engage std_srvs/srv/SetBool '{data: true}'``.
