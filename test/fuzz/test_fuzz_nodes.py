@@ -78,7 +78,7 @@ class Planted(Perception):
 
 
 def _raises(node, msg):
-    if msg.data != msg.data:
+    if not math.isfinite(msg.data):
         raise ZeroDivisionError('planted')
 
 

@@ -66,11 +66,8 @@ class DeviatingSimulator(SimulatorNode):
                 says.append(deviation.say[key])
         return Pipe(made or super().publisher(key), says, self)
 
-    def subscribe(self, key, callback):
-        return super().subscribe(key, self._through(key, callback))
-
-    def subscribe_always(self, key, callback):
-        return super().subscribe_always(key, self._through(key, callback))
+    def subscribe_always(self, key, callback, profile=''):  # subscribe() comes through here, too
+        return super().subscribe_always(key, self._through(key, callback), profile)
 
     def _through(self, key, callback):
         for deviation in self.deviations:
