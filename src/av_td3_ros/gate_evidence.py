@@ -134,14 +134,18 @@ def clipped(run: Evidence, step: str, groups: Sequence[str], limit: float) -> Me
     return Measured(value, figure, f'<= {limit:g}', value <= ROUNDING * limit)
 
 
-def raised(run: Evidence, part: str) -> Measured:
-    """Count the alerts whose names hold a part; none may have been raised."""
+def raised(run: Evidence, *parts: str) -> Measured:
+    """Count the alerts whose names hold one of the parts; none may have been raised."""
     if run.alerts is None:
         raise Unjudged('alerts were not recorded')
     ignored = str(run.settings.get('trainer.health.ignored', ''))
-    if any(part in name for name in filter(None, ignored.split(','))):
+
+    def counts(name: str) -> bool:
+        return any(part in name for part in parts)
+
+    if any(map(counts, filter(None, ignored.split(',')))):
         raise Unjudged(f'alerts are ignored: {ignored} (trainer.health.ignored)')
-    names = [r['name'] for r in run.alerts if r['state'] == 'raised' and part in r['name']]
+    names = [r['name'] for r in run.alerts if r['state'] == 'raised' and counts(r['name'])]
     listed = ', '.join(sorted(set(names)))
     figure = f'{len(names)}: {listed}' if names else '0'
     return Measured(float(len(names)), figure, '0', not names)

@@ -170,8 +170,8 @@ def q_policy_max(run: Evidence) -> Measured:
 
 
 def gradient_alerts(run: Evidence) -> Measured:
-    """Gradient alerts."""
-    return raised(run, 'gradient')
+    """Gradient alerts: exploded, gone, or not finite."""
+    return raised(run, 'gradient', 'dead_actor', 'non_finite')
 
 
 def critic_loss_falling(run: Evidence) -> Measured:

@@ -1,5 +1,6 @@
 """Whole graphs as separate processes, each on a ROS domain of its own."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -25,9 +26,11 @@ def nothing_left():
     """Neither a process nor a shared-memory segment may stay behind."""
     from av_td3_ros.nodes import shared_memory
 
+    gc.collect()  # participants of the tests before
     segments = shared_memory.snapshot()
     yield
     assert not children(), 'a process was left behind'
+    gc.collect()  # and of this one
     assert not shared_memory.snapshot() - segments, 'a shared-memory segment was left behind'
 
 

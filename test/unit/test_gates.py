@@ -130,6 +130,8 @@ def test_a_return_below_zero_can_rise(healthy):
     'name, criterion',
     [
         ('gradient_explosion', gates.gradient_alerts),
+        ('dead_actor', gates.gradient_alerts),
+        ('non_finite', gates.gradient_alerts),
         ('q_gap', gates.q_bounded),
         ('q_unbounded', gates.q_bounded),
         ('saturation', gates.no_alert),
