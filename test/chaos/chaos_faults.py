@@ -282,8 +282,10 @@ def _say(scene: Scene, topic: str, msg: Any, heard: Callable[[], bool]) -> bool:
     """Publish until it was heard: a listener that is new may be matched seconds later."""
     node, name = scene.graph.node, topic_name(topic, 'ego_vehicle')
     publisher = node.create_publisher(TOPICS[topic].type, name, topic_qos(topic))
-    publisher.publish(msg)  # latched: who comes later gets it, too
-    in_time = scene.graph.spin(heard, PATIENCE)
+    end, in_time = time.monotonic() + PATIENCE, False
+    while not in_time and time.monotonic() < end:
+        publisher.publish(msg)  # again: it may have been one of too many that waited, and left out
+        in_time = scene.graph.spin(heard, 1.0)
     node.destroy_publisher(publisher)
     return in_time
 
