@@ -125,7 +125,7 @@ def test_it_drives_as_the_run_does_wherever_it_is(trained, tmp_path, engine, cap
     both = ['--episodes', '2', *FAST, '--set', f'policy.engine={engine}']
     assert main(['evaluate', str(folder), *both, '--output', str(tmp_path / 'run')]) == 0
     assert main(['evaluate', str(moved), *both]) == 0
-    ours, its = rows(tmp_path / 'moved_evaluation' / 'evaluation.csv'), rows(
+    ours, its = rows(tmp_path / 'moved_evaluation_other_settings' / 'evaluation.csv'), rows(
         tmp_path / 'run' / 'evaluation.csv'
     )
     assert len(ours) == len(its) == 2
