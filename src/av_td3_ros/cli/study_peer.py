@@ -106,7 +106,8 @@ def run(options: argparse.Namespace) -> int:
     if not told:
         print('no run is finished: nothing is written')
         return study.EXIT_FAULT
-    facts.update(seeds=seeds, settings=settings, machine=study.made_on())
+    over = sorted({one['seed'] for ones in told.values() for one in ones})
+    facts.update(seeds=over, settings=settings, machine=study.made_on())
     text = race_results.markdown(told, facts)
     replace_file(folder / f'{NAME}.md', text)
     data = race_results.to_dict(told, facts)
