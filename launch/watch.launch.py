@@ -41,18 +41,17 @@ def programs(context: LaunchContext) -> List[Any]:
             ros_arguments=graph.enclave('watch', namespace),
             output='screen',
         ),
-        Node(
-            package='rviz2',
-            executable='rviz2',
-            arguments=['-d', str(share('config', 'av_td3.rviz'))],
-            ros_arguments=graph.enclave('watcher', namespace),
-            condition=IfCondition(LaunchConfiguration('rviz')),
-        ),
-        Node(
-            package='rqt_gui',
-            executable='rqt_gui',
-            arguments=['--perspective-file', str(share('config', 'av_td3.perspective'))],
-            ros_arguments=graph.enclave('watcher', namespace),
-            condition=IfCondition(LaunchConfiguration('rqt')),
-        ),
+        _window('rviz2', '-d', 'av_td3.rviz', 'rviz', namespace),
+        _window('rqt_gui', '--perspective-file', 'av_td3.perspective', 'rqt', namespace),
     ]
+
+
+def _window(program: str, flag: str, file: str, asked_by: str, namespace: str) -> Node:
+    """Return a program with its file of ``config/``; it comes where the argument says so."""
+    return Node(
+        package=program,
+        executable=program,
+        arguments=[flag, str(share('config', file))],
+        ros_arguments=graph.enclave('watcher', namespace),
+        condition=IfCondition(LaunchConfiguration(asked_by)),
+    )

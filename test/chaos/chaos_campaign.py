@@ -9,6 +9,7 @@ import argparse
 from collections import defaultdict
 import csv
 from hashlib import sha256
+import io
 import os
 from pathlib import Path
 import random
@@ -27,6 +28,7 @@ from small_graph import SMALL_GRAPH
 from av_td3_ros.config import build_run
 from av_td3_ros.nodes import shared_memory
 from av_td3_ros.nodes.supervisor import GraphError, Supervisor
+from av_td3_ros.run_folder import replace_file
 from av_td3_ros.td3 import checkpoint
 
 # A small network and picture: faults need frames, not learning. What is promised about steps
@@ -379,13 +381,12 @@ def _row(line: Sequence[str]) -> Row:
 def write(folder: Path, rows: Sequence[Row]) -> None:
     """Write every fault as CSV, and the table; an earlier file is whole until the new one is."""
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / 'chaos.csv.part'
-    with part.open('w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(Row._fields)
-        writer.writerows(rows)
-    os.replace(part, folder / 'chaos.csv')
-    (folder / 'chaos.md').write_text(table(rows) + '\n')
+    text = io.StringIO(newline='')
+    writer = csv.writer(text)
+    writer.writerow(Row._fields)
+    writer.writerows(rows)
+    replace_file(folder / 'chaos.csv', text.getvalue())
+    replace_file(folder / 'chaos.md', table(rows) + '\n')
 
 
 if __name__ == '__main__':

@@ -16,15 +16,13 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple
 
 from av_td3_msgs.msg import PolicyWeights
-from av_td3_msgs.srv import SaveCheckpoint
 from chaos_tap import Meddling, remappings, SECOND, Tap, TAPPED
 import numpy as np
 import safetensors.numpy
 from sensor_msgs.msg import Image
 
-from av_td3_ros import graph as graphs
 from av_td3_ros.bridge import convert
-from av_td3_ros.bridge.topics import SERVICES, topic_name, topic_qos, TOPICS
+from av_td3_ros.bridge.topics import topic_name, topic_qos, TOPICS
 from av_td3_ros.config import RunConfig
 from av_td3_ros.nodes.supervisor import Member, Supervisor
 from av_td3_ros.td3 import weights
@@ -291,8 +289,7 @@ def _say(scene: Scene, topic: str, msg: Any, heard: Callable[[], bool]) -> bool:
 
 
 def _save(scene: Scene) -> Any:
-    name = f'/{graphs.NAMESPACE}/trainer/{SERVICES["save_checkpoint"].name[2:]}'
-    answer = scene.graph.call(SaveCheckpoint, name, SaveCheckpoint.Request(), PATIENCE)
+    answer = scene.graph.ask('trainer', 'save_checkpoint', PATIENCE)
     if answer is None:
         raise AssertionError('save_checkpoint did not answer')
     return answer

@@ -24,14 +24,13 @@ WORLD = {
     'episode_manager.seed': 'seed {}',
 }
 SEED = 1000
-# Of these the run knows; what is drawn by a seed is told above, or belongs to the run.
+# Settings of the world: where another one differs, it is told that some do.
 TOLD_APART = ('simulator.', 'episode_manager.')
 # What every evaluation sets by itself.
 OWN = (
     'episode_manager.start_in_evaluation',
     'episode_manager.routes',
     'episode_manager.route_file',
-    'episode_manager.seed',
     'simulator.seed',
 )
 # Time for a route of a file, as leaderboard 1.0 has it: s per m, and s.

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from av_td3_ros.cli import common
-from av_td3_ros.run_folder import written_config
 from av_td3_ros.options import ConfigError
+from av_td3_ros.run_folder import written_config
 
 
 def add_parser(commands: Any) -> None:

@@ -221,14 +221,9 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
 @contextmanager
 def held(graph: Any) -> Iterator[None]:
     """Let the world of a graph stand still, with a checkpoint of now where one can be written."""
-    from av_td3_msgs.srv import SaveCheckpoint
-    from av_td3_ros.bridge.topics import SERVICES
-    from av_td3_ros.graph import NAMESPACE
-
     graph.pause(True)
     try:
-        name = f'/{NAMESPACE}/trainer/{SERVICES["save_checkpoint"].name[2:]}'
-        graph.call(SaveCheckpoint, name, SaveCheckpoint.Request(), SAVED_WITHIN)
+        graph.ask('trainer', 'save_checkpoint', SAVED_WITHIN)
         yield
     finally:
         graph.pause(False)

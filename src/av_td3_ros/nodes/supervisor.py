@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TextIO
 
 from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
-from av_td3_msgs.srv import SetPaused
 from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -243,8 +242,7 @@ class Supervisor:
     def pause(self, paused: bool) -> None:
         """Pause the world or let it go on."""
         if 'episode_manager' in self.members and self.members['episode_manager'].alive():
-            name = f'/{graph.NAMESPACE}/episode_manager/{SERVICES["set_paused"].name[2:]}'
-            self.call(SetPaused, name, SetPaused.Request(paused=paused), 5.0)
+            self.ask('episode_manager', 'set_paused', 5.0, paused=paused)
 
     def publish(self, topic: str, message: Any) -> None:
         """Publish one message once somebody listens."""
@@ -338,6 +336,12 @@ class Supervisor:
             return None
         finally:
             self.node.destroy_client(client)
+
+    def ask(self, node: str, key: str, timeout: float, **values: Any) -> Any:
+        """Call a service of the table, of one of the nodes; None where no answer comes."""
+        service = SERVICES[key]
+        name = f'/{graph.NAMESPACE}/{node}/{service.name[2:]}'
+        return self.call(service.type, name, service.type.Request(**values), timeout)
 
     @staticmethod
     def _resumed(config: TrainerConfig) -> TrainerConfig:
