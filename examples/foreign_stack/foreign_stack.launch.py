@@ -18,6 +18,7 @@ from launch_ros.actions import Node, SetRemap
 from launch_ros.substitutions import FindPackageShare
 import yaml
 
+GIVEN = ('artefact', 'checkpoint', 'observation')
 TOPICS = yaml.safe_load((Path(__file__).parent / 'topics.yaml').read_text())
 
 
@@ -30,6 +31,11 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 'checkpoint', default_value='', description='or a checkpoint folder'
+            ),
+            DeclareLaunchArgument(
+                'observation',
+                default_value='',
+                description="'camera' where it was trained so; empty: 'waypoints'",
             ),
             vehicle(),
             policy(),
@@ -54,7 +60,7 @@ def policy() -> GroupAction:
     deploy = PythonLaunchDescriptionSource(
         [FindPackageShare('av_td3_ros'), '/launch/deploy.launch.py']
     )
-    arguments = {name: LaunchConfiguration(name) for name in ('artefact', 'checkpoint')}
+    arguments = {name: LaunchConfiguration(name) for name in GIVEN}
     arguments['use_sim_time'] = 'true'  # this vehicle is a simulation; leave it out in a real one
     return GroupAction(
         [

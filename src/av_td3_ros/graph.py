@@ -66,6 +66,11 @@ DEPLOYED: Dict[str, Dict[str, Any]] = {
     },
 }
 
+# How a node's process ends: in order, by a fault, or because its configuration was refused.
+EXIT_OK, EXIT_FAULT, EXIT_REFUSED = 0, 1, 2
+# A process that dies is started again so many times, unless it is a part of somebody else's graph.
+MAX_RESTARTS = 3
+
 # Settings that suit large images and short ticks; what the user has set stays as it is.
 ENVIRONMENT = {
     # Camera images do not fit Fast DDS's default shared-memory segment and would leave as UDP

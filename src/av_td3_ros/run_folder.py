@@ -8,6 +8,7 @@ atomically.
 
 import csv
 from dataclasses import asdict
+from datetime import datetime
 import json
 import os
 from pathlib import Path
@@ -147,6 +148,16 @@ class RunFolder:
         file, writer = self._tables[name]
         writer.writerow(row)
         file.flush()
+
+
+def new_run_folder(kind: str) -> Path:
+    """Return a new folder name below ``runs/``."""
+    return Path('runs') / f'{kind}_{datetime.now():%Y%m%d_%H%M%S}'
+
+
+def has_checkpoints(folder: Path) -> bool:
+    """Whether a run has saved anything that it could go on from."""
+    return any((folder / 'checkpoints').glob('step_*'))
 
 
 def trajectory(row: Mapping[str, Any]) -> Dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed: the campaign needs ROS 2')
-pytest.importorskip('av_td3_msgs.msg', reason='av_td3_msgs is not built: run `make messages`')
+pytest.importorskip('av_td3_msgs.msg', reason='av_td3_msgs is not built: run `make setup`')
 pytest.importorskip('carla', reason='the carla library is not installed')
 
 

@@ -9,8 +9,8 @@ import time
 import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed: node tests need ROS 2')
-pytest.importorskip('av_td3_msgs.msg', reason='av_td3_msgs is not built: run `make messages`')
-pytest.importorskip('carla_msgs.msg', reason='carla_msgs is not built: run `make messages`')
+pytest.importorskip('av_td3_msgs.msg', reason='av_td3_msgs is not built: run `make setup`')
+pytest.importorskip('carla_msgs.msg', reason='carla_msgs is not built: run `make setup`')
 
 DOMAIN = 20 + os.getpid() % 80
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed: system tests need ROS 2')
-pytest.importorskip('av_td3_msgs.msg', reason='av_td3_msgs is not built: run `make messages`')
+pytest.importorskip('av_td3_msgs.msg', reason='av_td3_msgs is not built: run `make setup`')
 pytest.importorskip('carla', reason='the carla library is not installed')
 
 DOMAINS = iter(range(102 + os.getpid() % 60, 232))

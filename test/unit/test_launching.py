@@ -6,13 +6,17 @@ What the launch files are made of, where ``launch`` is not installed: with fakes
 
 import importlib
 import importlib.util
+import json
 from pathlib import Path
 import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import yaml
 
 from av_td3_ros import nodes
+from av_td3_ros.cli import common
+from av_td3_ros.options import ConfigError
 
 MODULES = {
     'launch': ('LaunchDescription',),
@@ -66,21 +70,31 @@ def launching(monkeypatch, fakes):
     del sys.modules['av_td3_ros.nodes.launching'], nodes.launching
 
 
+def kinds(made):
+    """Return of what kind actions are."""
+    return [type(action).__name__ for action in made]
+
+
 def actions(launching, kind, **given):
     """Return the nodes of a launch and, by node, what follows their end with an exit code."""
     context = {name: default or '' for name, default, _ in launching.ARGUMENTS[kind]}
-    made = launching._actions({**context, **given}, kind)
-    started = {a.kwargs['name']: a for a in made if type(a).__name__ == 'Node'}
-    ends = {}
-    for action in made:
-        if type(action).__name__ == 'RegisterEventHandler':
-            handler = action.args[0].kwargs
-            ends[handler['target_action'].kwargs['name']] = handler['on_exit']
+    started, ends = {}, {}
 
-    def follows(name, code):
-        (after,) = ends[name](SimpleNamespace(returncode=code), None)
-        return type(after).__name__
+    def look(made):
+        for action in made:
+            if type(action).__name__ == 'Node':
+                started[action.kwargs['name']] = action
+            elif type(action).__name__ == 'RegisterEventHandler':
+                handler = action.args[0].kwargs
+                ends[handler['target_action'].kwargs['name']] = handler['on_exit']
 
+    def follows(name, code, is_shutdown=False):
+        event, context = SimpleNamespace(returncode=code), SimpleNamespace(is_shutdown=is_shutdown)
+        after = ends[name](event, context)
+        look(after)
+        return kinds(after)
+
+    look(launching._actions({**context, **given}, kind))
     return started, follows
 
 
@@ -89,7 +103,7 @@ def actions(launching, kind, **given):
 def test_no_end_of_a_deployed_node_ends_the_stack_that_it_is_a_part_of(launching, name, code):
     started, follows = actions(launching, 'deploy', artefact='policy.avtd3')
     assert set(started) == {'policy', 'perception'}
-    assert follows(name, code) == 'LogInfo'
+    assert follows(name, code) == ['LogInfo']
 
 
 @pytest.mark.parametrize('name', ['artefact', 'checkpoint'])
@@ -100,13 +114,125 @@ def test_perception_is_told_what_the_policy_drives_with(launching, name):
     assert 'accept_weights' not in told['perception']
 
 
+GIVEN = {
+    'training': {'steps': '60', 'run_dir': 'run'},
+    'evaluation': {'checkpoint': 'x'},
+    'simulation': {},
+}
+MISSIONS = [
+    ('training', 'trainer'),
+    ('evaluation', 'episode_manager'),
+    ('simulation', 'simulator'),
+]
+AGAIN = ['LogInfo', 'RegisterEventHandler', 'Node']
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """Stand in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize('kind, name', MISSIONS)
+def test_a_launch_ends_with_its_mission_and_with_an_error_where_a_node_is_refused(
+    launching, here, kind, name
+):
+    started, follows = actions(launching, kind, **GIVEN[kind])
+    assert follows(name, 0) == ['Shutdown']
+    for node in started:
+        assert follows(node, -9, is_shutdown=True) == []
+        with pytest.raises(RuntimeError, match=f'{node} ended with exit code 2'):
+            follows(node, 2)
+        assert node == name or follows(node, 0) == []
+
+
 @pytest.mark.parametrize(
-    'kind, name', [('training', 'trainer'), ('evaluation', 'episode_manager')]
+    'name', ['trainer', 'policy', 'perception', 'episode_manager', 'simulator']
 )
-def test_a_training_ends_as_a_whole_with_its_trainer_unless_that_fails(launching, kind, name):
-    given = {'steps': '60', 'checkpoint': 'x'} if kind == 'evaluation' else {'steps': '60'}
-    _, follows = actions(launching, kind, **given)
-    assert follows(name, 0) == 'Shutdown' and follows(name, 1) == 'LogInfo'
+def test_what_dies_in_a_training_is_started_again_three_times(launching, here, name):
+    started, follows = actions(launching, 'training', **GIVEN['training'])
+    for _ in range(3):
+        before = started[name]
+        assert follows(name, -9) == AGAIN and started[name] is not before
+    with pytest.raises(RuntimeError, match=f'{name} ended with exit code -9; .* .4 times'):
+        follows(name, -9)
+
+
+def test_a_trainer_goes_on_from_what_it_saved_unless_it_has_stopped_by_itself(launching, here):
+    started, follows = actions(launching, 'training', **GIVEN['training'])
+
+    def resumes():
+        return started['trainer'].kwargs['parameters'][1]['resume']
+
+    assert follows('trainer', -9) == AGAIN and not resumes()  # nothing was saved yet
+    (here / 'run' / 'checkpoints' / 'step_100').mkdir(parents=True)
+    assert follows('trainer', -9) == AGAIN and resumes()
+    with pytest.raises(RuntimeError, match='trainer ended with exit code 1; its last lines say'):
+        follows('trainer', 1)
+    assert follows('policy', 1) == AGAIN
+
+
+def test_a_training_leaves_the_config_that_exports_it(launching, here):
+    actions(launching, 'training', **GIVEN['training'], vehicles='20', observation='camera')
+    options = SimpleNamespace(preset=None, config=here / 'run' / 'config.yaml', map=None)
+    config = common.load_config(SimpleNamespace(**vars(options), observation='', assignments=()))
+    assert config.simulator.vehicles == 20 and config.trainer.steps == 60
+    assert config.observation.command and config.perception.observation == config.observation
+    assert config.trainer.run_dir == str(here / 'run')
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_anything_starts(launching, here):
+    (here / 'run' / 'checkpoints' / 'step_100').mkdir(parents=True)
+    with pytest.raises(ConfigError, match='must be new, got .*run, which holds checkpoints'):
+        actions(launching, 'training', **GIVEN['training'])
+    started, _ = actions(launching, 'training', **GIVEN['training'], resume='true')
+    assert started['trainer'].kwargs['parameters'][1]['resume'] is True
+    with pytest.raises(ConfigError, match='give run_dir:='):
+        actions(launching, 'training', steps='60', resume='true')
+    actions(launching, 'training', steps='60')
+    assert [path.name[:6] for path in (here / 'runs').iterdir()] == ['train_']
+
+
+def test_carla_is_one_argument(launching, here):
+    """Bridge, vehicle and route publisher start; the run knows the camera of its objects file."""
+    context = {name: default or '' for name, default, _ in launching.ARGUMENTS['training']}
+    given = {**GIVEN['training'], 'simulator': 'carla', 'map': 'Town03', 'role_name': 'hero'}
+    made = launching._actions({**context, **given}, 'training')
+    included = [a for a in made if type(a).__name__ == 'IncludeLaunchDescription']
+    told = [dict(action.kwargs['launch_arguments']) for action in included]
+    bridge, objects, routes = told
+    assert bridge['town'] == 'Town03' and bridge['synchronous_mode'] == 'True'
+    assert bridge['synchronous_mode_wait_for_vehicle_control_command'] == 'True'
+    assert bridge['ego_vehicle_role_name'] == "['hero']" and routes['role_name'] == 'hero'
+    vehicle = json.loads(Path(objects['objects_definition_file']).read_text())['objects'][-1]
+    assert vehicle['id'] == 'hero'
+    camera = vehicle['sensors'][0]
+    assert 'simulator' not in [a.kwargs['name'] for a in made if type(a).__name__ == 'Node']
+    simulator = yaml.safe_load((here / 'run' / 'config.yaml').read_text())['simulator']
+    assert simulator['map'] == 'Town03'
+    assert (simulator['image_width'], simulator['fov_deg'], simulator['camera_z']) == (
+        camera['image_size_x'],
+        camera['fov'],
+        camera['spawn_point']['z'],
+    )
+
+
+def test_an_evaluation_drives_on_roads_where_no_training_begins(launching):
+    started, _ = actions(launching, 'evaluation', **GIVEN['evaluation'])
+    assert started['episode_manager'].kwargs['parameters'][1]['routes'] == 'held_out'
+
+
+@pytest.mark.parametrize('name', ['training', 'evaluation', 'deploy', 'simulation'])
+def test_each_launch_file_describes_its_graph(launching, monkeypatch, name):
+    described = []
+    monkeypatch.setattr(launching, 'describe', described.append)
+    path = Path(__file__).resolve().parents[2] / 'launch' / f'{name}.launch.py'
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.generate_launch_description()
+    assert described == [name]
 
 
 @pytest.mark.parametrize('enabled', ['true', 'false'])

@@ -18,7 +18,7 @@ import numpy as np
 from av_td3_ros.cli import common
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import replace_file, RunFolder
+from av_td3_ros.run_folder import new_run_folder, replace_file, RunFolder
 
 MINUTES, EVERY = 60.0, 15.0
 EXIT_FAULT = 1
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             raise ConfigError(f'--{name} must be above 0, got {getattr(options, name):g}')
     if 60.0 * options.minutes < 8.0 * options.every:
         raise ConfigError(f'--minutes must be at least 8 looks long, got {options.minutes:g}')
-    folder = RunFolder(options.output or common.new_run_folder('soak')).path.resolve()
+    folder = RunFolder(options.output or new_run_folder('soak')).path.resolve()
     config = common.load_config(
         options,
         {

@@ -2,7 +2,6 @@
 
 import argparse
 from contextlib import contextmanager
-from datetime import datetime
 import os
 from pathlib import Path
 import shutil
@@ -121,11 +120,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of as many cells each as text in columns."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return '\n'.join('  '.join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-def new_run_folder(kind: str) -> Path:
-    """Return a new folder name below ``runs/``."""
-    return Path('runs') / f'{kind}_{datetime.now():%Y%m%d_%H%M%S}'
 
 
 class Progress:

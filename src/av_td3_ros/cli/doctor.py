@@ -69,12 +69,12 @@ def examine() -> List[Finding]:
         _rmw,
         lambda: _module(
             'av_td3_msgs',
-            'build the messages: `make messages`, or `colcon build` in your workspace',
+            'build the messages: `make setup`, or `colcon build` in your workspace',
             'av_td3_msgs.msg',
         ),
         lambda: _module(
             'carla_msgs',
-            'build the messages: `make messages`, or install carla_msgs',
+            'build the messages: `make setup`, or install carla_msgs',
             'carla_msgs.msg',
         ),
         _torch,

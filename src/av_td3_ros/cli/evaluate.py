@@ -9,7 +9,7 @@ from av_td3_ros.cli import common
 from av_td3_ros.cli.sources import load, output_folder, policy, policy_setting, settings_file
 from av_td3_ros.config import RunConfig, WEATHERS
 from av_td3_ros.options import ConfigError, to_flat
-from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.run_folder import new_run_folder, RunFolder
 
 EXIT_FAULT = 1
 EPISODES = 20
@@ -215,7 +215,7 @@ def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
         source, what = plan.sources[0], special(options, plan.configs[0], plan.sources[0])
         folders = [Path(options.output) if options.output else output_folder(source, what)]
     else:
-        beside = Path(options.output) if options.output else common.new_run_folder('evaluation')
+        beside = Path(options.output) if options.output else new_run_folder('evaluation')
         folders = [
             (
                 beside / name

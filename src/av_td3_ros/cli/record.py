@@ -12,6 +12,7 @@ from typing import Any, Deque, Iterator, Tuple
 from av_td3_ros import graph
 from av_td3_ros.cli import common
 from av_td3_ros.options import ConfigError
+from av_td3_ros.run_folder import new_run_folder
 
 EXIT_FAULT = 1
 # Of half a second each: the disk gets whole chunks, now and then.
@@ -104,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
 
     known = watched(options.role_name, options.namespace, options.remap)
     topics = choose(known, options.topics)
-    folder = Path(options.output) if options.output else common.new_run_folder('drive')
+    folder = Path(options.output) if options.output else new_run_folder('drive')
     writer = BagWriter(folder, options.compression, int(options.split * GIBIBYTE))
     recording = Recording(writer, int(options.memory * MEBIBYTE))
     try:

@@ -13,7 +13,7 @@ from av_td3_ros.cli.gate import Gatekeeper
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.run_folder import has_checkpoints, new_run_folder, RunFolder
 
 EXIT_FAULT, EXIT_REFUSED = 1, 2
 SAVED_WITHIN = 60.0
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 def prepare(options: argparse.Namespace) -> tuple:
     """Return the run folder's path and the config of the run."""
-    folder = Path(options.resume or options.run_dir or common.new_run_folder('train'))
+    folder = Path(options.resume or options.run_dir or new_run_folder('train'))
     extra = {'trainer.run_dir': str(folder.resolve()), 'trainer.resume': bool(options.resume)}
     if options.resume and options.preset:
         raise ConfigError(
@@ -95,7 +95,7 @@ def prepare(options: argparse.Namespace) -> tuple:
             }
         )
     config = common.load_config(options, extra)
-    if not options.resume and any((folder / 'checkpoints').glob('step_*')):
+    if not options.resume and has_checkpoints(folder):
         raise ConfigError(
             f'run folder must be new, got {folder}, which holds checkpoints; go on with --resume '
             f'{folder} or choose another with --run-dir'

@@ -23,10 +23,10 @@ from rclpy.signals import SignalHandlerOptions
 
 from av_td3_ros.bridge import params, qos
 from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_name, topic_qos
+from av_td3_ros.graph import EXIT_FAULT, EXIT_OK, EXIT_REFUSED
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 EXPECTED_ERRORS = (ValueError, OSError, RuntimeError, ImportError)
-EXIT_OK, EXIT_FAULT, EXIT_REFUSED = 0, 1, 2
 # A process that ends at once is known to nobody yet: so long it waits until who listens to
 # /diagnostics is discovered, and until he has its last word, s.
 DISCOVERY, ARRIVAL = 3.0, 0.5

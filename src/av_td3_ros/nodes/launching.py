@@ -5,10 +5,11 @@ Every node starts itself (``autostart``), which works the same on Humble, Jazzy 
 first frame waits until perception and policy are there.
 """
 
+import atexit
 import json
 from pathlib import Path
 import tempfile
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict, List, Mapping
 
 from launch import LaunchDescription
 from launch.actions import (
@@ -29,10 +30,14 @@ from launch_ros.substitutions import FindPackageShare
 
 from av_td3_ros import graph, presets
 from av_td3_ros.config import WEATHERS
+from av_td3_ros.launch_config import bridge_camera, run_config
+from av_td3_ros.options import ConfigError
 from av_td3_ros.resources import map_source, share, SHIPPED_MAP
+from av_td3_ros.run_folder import has_checkpoints, new_run_folder, RunFolder
 from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PACKAGE = 'av_td3_ros'
+OBJECTS = share('config', 'carla_objects.json')
 # Whose orderly end is the end of the whole launch. A deployment has none: it is a part of somebody
 # else's, where localisation and what stops the car must outlive the policy.
 MISSION_ENDS = {
@@ -79,7 +84,12 @@ ARGUMENTS = {
             'a YAML file of that form; empty for that file, as shipped the same as '
             f'{presets.DEFAULT}; with resume the preset that the run began with',
         ),
-        ('run_dir', 'runs/ros2_launch', 'folder for checkpoints, metrics and curves'),
+        (
+            'run_dir',
+            '',
+            'folder for checkpoints and metrics, which must be new but to resume; empty: '
+            'runs/train_<date>, below where you stand',
+        ),
         ('resume', 'false', 'go on from the newest checkpoint of run_dir'),
         ('steps', '20000', 'environment steps of the run'),
     ),
@@ -138,7 +148,36 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
         raise RuntimeError(f"simulator must be 'embedded' or 'carla', got '{simulator}'")
     actions = _carla(given) if simulator == 'carla' else []
     overrides = _overrides(kind, given)
+    if kind == 'training':
+        actions.append(LogInfo(msg=f'run folder: {_write_config(overrides, simulator)}'))
     for spec in graph.nodes(kind, simulator):
+        actions += Member(spec, kind, given, overrides[spec.name]).started()
+    return actions
+
+
+class Member:
+    """One node of a launch, and what follows its end."""
+
+    def __init__(
+        self,
+        spec: graph.NodeSpec,
+        kind: str,
+        given: Mapping[str, str],
+        overrides: Mapping[str, Any],
+    ) -> None:
+        """
+        :param given: the arguments of the launch. :param overrides: what the node is told beside
+            its parameter file.
+        """
+        self._spec = spec
+        self._kind = kind
+        self._given = given
+        self._overrides = dict(overrides)
+        self._restarts = 0
+
+    def started(self) -> List[Any]:
+        """Return what starts the process, and waits for its end."""
+        given, spec = self._given, self._spec
         own = [str(Path(given['params']).resolve())] if given.get('params') else []
         started = given.get('autostart', 'true').lower() == 'true'
         node = Node(
@@ -148,35 +187,68 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
             namespace=given['namespace'],
             parameters=[
                 str(share('config', spec.file)),
-                {'autostart': started, **overrides[spec.name]},
+                {'autostart': started, **self._overrides},
                 *own,
             ],
             ros_arguments=graph.enclave(spec.name, given['namespace']),
             output='screen',
             emulate_tty=True,
         )
-        actions.append(node)
-        is_mission = spec.name == MISSION_ENDS.get(kind)
-        if is_mission or kind == 'deploy':
-            after = _after_end(spec.name, is_mission)
-            actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=after)))
-    return actions
+        ended = OnProcessExit(target_action=node, on_exit=self.ended)
+        return [RegisterEventHandler(ended), node]
+
+    def ended(self, event: Any, context: LaunchContext) -> List[Any]:
+        """
+        Return what follows the end of the process.
+
+        An orderly end of the mission ends the launch; what cannot do its job ends it with an error
+        and exit code 1. What died is started again, as ``av-td3 train`` does: a dead trainer never
+        stops the car. In a deployment nothing follows: what becomes of the vehicle is decided by
+        the launch that it is a part of.
+
+        :raises RuntimeError: where the launch is to end with this text.
+        """
+        name, code = self._spec.name, event.returncode
+        if context.is_shutdown:
+            return []
+        if self._kind == 'deploy':
+            return [LogInfo(msg=f'{name} ended with exit code {code}; the others go on')]
+        if code == graph.EXIT_OK:
+            is_mission = name == MISSION_ENDS[self._kind]
+            return [Shutdown(reason=f'{name} has ended')] if is_mission else []
+        why = f'{name} ended with exit code {code}; its last lines say why'
+        has_stopped = self._spec is graph.TRAINER and code == graph.EXIT_FAULT
+        if has_stopped or code == graph.EXIT_REFUSED:
+            raise RuntimeError(why)
+        if self._restarts >= graph.MAX_RESTARTS:
+            raise RuntimeError(f'{why} ({self._restarts + 1} times)')
+        self._restarts += 1
+        if self._spec is graph.TRAINER:
+            self._overrides['resume'] = has_checkpoints(Path(self._overrides['run_dir']))
+        again = f'starting it again ({self._restarts} of {graph.MAX_RESTARTS})'
+        return [LogInfo(msg=f'{name} ended with exit code {code}: {again}'), *self.started()]
 
 
-def _after_end(name: str, is_mission: bool) -> Callable[..., List[Any]]:
+def _write_config(overrides: Mapping[str, Mapping[str, Any]], simulator: str) -> Path:
     """
-    Return what follows the end of a process.
+    Write ``config.yaml`` into the run folder, which tells whoever exports or judges the run.
 
-    An orderly end of the mission ends the graph; a fault does not: a dead trainer never stops the
-    car.
+    :returns: the folder.
+    :raises ConfigError: where the folder cannot be written or holds another run, or a parameter
+        file holds what no node would take.
     """
-
-    def act(event: Any, _: LaunchContext) -> List[Any]:
-        if event.returncode == 0 and is_mission:
-            return [Shutdown(reason=f'{name} has ended')]
-        return [LogInfo(msg=f'{name} ended with exit code {event.returncode}; the others go on')]
-
-    return act
+    trainer, told = overrides['trainer'], dict(overrides)
+    if simulator == 'carla':
+        told['simulator'] = {**told['simulator'], **bridge_camera(OBJECTS)}
+    config = run_config(told)
+    folder = Path(trainer['run_dir'])
+    if not trainer['resume'] and has_checkpoints(folder):
+        raise ConfigError(
+            f'run folder must be new, got {folder}, which holds checkpoints; go on with '
+            'resume:=true or choose another with run_dir:='
+        )
+    RunFolder(folder).write_config(config)
+    return folder
 
 
 def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
@@ -194,7 +266,7 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         values['trainer'].update(
             {
                 **_preset(given['preset']),
-                'run_dir': str(Path(given['run_dir']).resolve()),
+                'run_dir': str(_run_folder(given).resolve()),
                 'resume': given['resume'].lower() == 'true',
                 'steps': int(given['steps']),
             }
@@ -203,7 +275,7 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         values['policy'].update(
             checkpoint=str(Path(given['checkpoint']).resolve()), accept_weights=False
         )
-        values['episode_manager']['start_in_evaluation'] = True
+        values['episode_manager'].update(start_in_evaluation=True, routes='held_out')
     elif kind == 'deploy':
         for name, told in (*graph.DEPLOYED.items(), *_deployment(given).items()):
             values[name].update(told)
@@ -211,6 +283,19 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         waits = given['lock_step'].lower() == 'true'
         values['simulator']['wait_for_vehicle_control_command'] = waits
     return values
+
+
+def _run_folder(given: Mapping[str, str]) -> Path:
+    """
+    Return the folder of a training.
+
+    :raises ConfigError: where none is told that could be gone on with.
+    """
+    if given['run_dir']:
+        return Path(given['run_dir'])
+    if given['resume'].lower() == 'true':
+        raise ConfigError('resume:=true must have a run to go on with, got none; give run_dir:=')
+    return new_run_folder('train')
 
 
 def _deployment(given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
@@ -238,7 +323,8 @@ def _world(given: Dict[str, str]) -> Dict[str, Any]:
     """Return the simulator's parameters; none where the graph has no simulator."""
     if 'map' not in given:
         return {}
-    values: Dict[str, Any] = {'map': map_source(given['map'])}
+    is_bridge = given.get('simulator') == 'carla'
+    values: Dict[str, Any] = {'map': _town(given) if is_bridge else map_source(given['map'])}
     if given['vehicles']:
         values['vehicles'] = int(given['vehicles'])
     if given['weather']:
@@ -251,14 +337,13 @@ def _carla(given: Dict[str, str]) -> List[Any]:
     Start the CARLA ROS bridge in lock-step, the vehicle with its sensors, and the route publisher.
     """
     server = {'host': given['host'], 'port': given['port'], 'timeout': '20'}
-    town = 'Town01' if given['map'] == SHIPPED_MAP else given['map']
     return [
         _include(
             'carla_ros_bridge',
             'carla_ros_bridge.launch.py',
             {
                 **server,
-                'town': town,
+                'town': _town(given),
                 'synchronous_mode': 'True',
                 'fixed_delta_seconds': '0.05',
                 'synchronous_mode_wait_for_vehicle_control_command': 'True',
@@ -278,6 +363,11 @@ def _carla(given: Dict[str, str]) -> List[Any]:
     ]
 
 
+def _town(given: Mapping[str, str]) -> str:
+    """Return the town of CARLA."""
+    return 'Town01' if given['map'] == SHIPPED_MAP else given['map']
+
+
 def _include(package: str, file: str, arguments: Dict[str, str]) -> IncludeLaunchDescription:
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource([FindPackageShare(package), '/', file]),
@@ -287,7 +377,7 @@ def _include(package: str, file: str, arguments: Dict[str, str]) -> IncludeLaunc
 
 def _objects_file(role_name: str) -> str:
     """Return the objects definition with the vehicle's name in it."""
-    objects = json.loads(share('config', 'carla_objects.json').read_text())
+    objects = json.loads(OBJECTS.read_text())
     for item in objects['objects']:
         if item['type'].startswith('vehicle.'):
             item['id'] = role_name
@@ -295,4 +385,5 @@ def _objects_file(role_name: str) -> str:
         'w', prefix='av_td3_objects_', suffix='.json', delete=False
     ) as file:
         json.dump(objects, file)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
     return file.name

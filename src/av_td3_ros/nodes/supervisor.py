@@ -30,11 +30,11 @@ from av_td3_ros.config import RunConfig, TrainerConfig
 from av_td3_ros.nodes import shared_memory, twin
 from av_td3_ros.nodes.base import SUPERVISED
 from av_td3_ros.options import to_flat
+from av_td3_ros.run_folder import has_checkpoints
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 CALL_PERIOD = 1.0
-MAX_RESTARTS = 3
 # Its name in the graph, and among the participants of SROS 2.
 OPERATOR = 'operator'
 
@@ -223,7 +223,7 @@ class Supervisor:
             if member.alive():
                 continue
             code = member.process.returncode
-            if member.restarts >= MAX_RESTARTS:
+            if member.restarts >= graph.MAX_RESTARTS:
                 raise GraphError(
                     f'{member.spec.name} ended {member.restarts + 1} times, last with exit code '
                     f'{code}: {member.last_error()}'
@@ -231,7 +231,7 @@ class Supervisor:
             member.restarts += 1
             self.node.get_logger().warning(
                 f'{member.spec.name} ended with exit code {code}: starting it '
-                f'again ({member.restarts} of {MAX_RESTARTS})'
+                f'again ({member.restarts} of {graph.MAX_RESTARTS})'
             )
             member.terminate(0.0)
             if member.spec is graph.TRAINER:
@@ -346,7 +346,7 @@ class Supervisor:
     @staticmethod
     def _resumed(config: TrainerConfig) -> TrainerConfig:
         """A trainer that is started again goes on from what it saved, if it saved anything."""
-        return replace(config, resume=any(Path(config.run_dir, 'checkpoints').glob('step_*')))
+        return replace(config, resume=has_checkpoints(Path(config.run_dir)))
 
     # -- listening --------------------------------------------------------------------------------
 

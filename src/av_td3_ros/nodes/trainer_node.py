@@ -17,10 +17,9 @@ import numpy as np
 from av_td3_ros.bridge import convert
 from av_td3_ros.config import TrainerConfig
 from av_td3_ros.datatypes import SpecError
+from av_td3_ros.graph import EXIT_FAULT, EXIT_OK
 from av_td3_ros.nodes.base import (
     ERROR,
-    EXIT_FAULT,
-    EXIT_OK,
     GraphNode,
     Health,
     OK,

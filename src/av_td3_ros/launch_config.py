@@ -1,0 +1,82 @@
+"""
+The config of a run that a launch file starts: parameter files, and what is laid over them.
+
+A run folder holds it as ``config.yaml``, whoever started the run: what exports, evaluates or
+judges a run reads there what its policy was shown.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, Mapping
+
+from av_td3_ros import graph
+from av_td3_ros.config import build_run, RunConfig, SHARED
+from av_td3_ros.options import ConfigError, flatten
+from av_td3_ros.presets import read_yaml
+from av_td3_ros.resources import share
+
+CAMERA = 'sensor.camera.rgb'
+
+
+def run_config(laid_over: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+    """
+    Return the config of a training.
+
+    :param laid_over: by node, parameters by dotted key that go before those of its file.
+    :raises ConfigError: for a file that cannot be read, an unknown key, a wrong type or a value
+        out of range; and where nodes are told different things of what they share.
+    """
+    values: Dict[str, Any] = {}
+    told_by: Dict[str, str] = {}
+    for spec in graph.nodes('training'):
+        path = share('config', spec.file)
+        for key, value in {**parameters(path), **laid_over.get(spec.name, {})}.items():
+            if key.partition('.')[0] not in SHARED:
+                values[f'{spec.name}.{key}'] = value
+                continue
+            if values.setdefault(key, value) != value:
+                raise ConfigError(
+                    f'{key} must be the same for every node, got {values[key]!r} for '
+                    f'{told_by[key]} and {value!r} for {spec.name}; fix it in {path.parent}'
+                )
+            told_by.setdefault(key, spec.name)
+    return build_run(values, str(share('config')))
+
+
+def parameters(path: Path) -> Dict[str, Any]:
+    """
+    Return the parameters in a file that is for any node, by dotted key.
+
+    :raises ConfigError: where it cannot be read.
+    """
+    try:
+        return flatten(read_yaml(path)['/**']['ros__parameters'])
+    except (KeyError, TypeError, AttributeError):
+        raise ConfigError(
+            f'parameters must be below /**: ros__parameters:, got none in {path}'
+        ) from None
+
+
+def bridge_camera(path: Path) -> Dict[str, Any]:
+    """
+    Return the simulator's settings that tell of the camera in an objects definition of CARLA.
+
+    :param path: file for ``carla_spawn_objects``.
+    :raises ConfigError: where it has no camera on a vehicle.
+    """
+    try:
+        objects = json.loads(path.read_text(encoding='utf-8'))['objects']
+        sensors = [sensor for item in objects for sensor in item.get('sensors', ())]
+        camera = next(sensor for sensor in sensors if sensor['type'] == CAMERA)
+        return {
+            'image_width': int(camera['image_size_x']),
+            'image_height': int(camera['image_size_y']),
+            'fov_deg': float(camera['fov']),
+            'camera_x': float(camera['spawn_point']['x']),
+            'camera_z': float(camera['spawn_point']['z']),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise ConfigError(
+            f'objects definition must hold a vehicle with a {CAMERA}, its image_size_x, '
+            f'image_size_y, fov and spawn_point, got {type(error).__name__} {error} in {path}'
+        ) from None
