@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Dict, Mapping
 
 from av_td3_ros import graph
-from av_td3_ros.config import build_run, RunConfig, SHARED
-from av_td3_ros.options import ConfigError, flatten
+from av_td3_ros.config import build_run, RunConfig, SHARED, without_shared_copies
+from av_td3_ros.options import ConfigError, flatten, to_flat
 from av_td3_ros.presets import read_yaml
 from av_td3_ros.resources import share
 
@@ -41,6 +41,17 @@ def run_config(laid_over: Mapping[str, Mapping[str, Any]]) -> RunConfig:
                 )
             told_by.setdefault(key, spec.name)
     return build_run(values, str(share('config')))
+
+
+def written_parameters(path: Path) -> Dict[str, Dict[str, Any]]:
+    """
+    Return by node the parameters that a run was told, by dotted key.
+
+    :param path: ``config.yaml`` of the run.
+    :raises ConfigError: where it cannot be read, or holds what no node would take.
+    """
+    config = build_run(without_shared_copies(flatten(read_yaml(path))), str(path))
+    return {spec.name: to_flat(getattr(config, spec.name)) for spec in graph.nodes('training')}
 
 
 def parameters(path: Path) -> Dict[str, Any]:

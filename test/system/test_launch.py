@@ -86,7 +86,7 @@ def test_traffic_and_weather_reach_the_simulator_and_are_else_those_of_its_file(
         usual = {name: default or '' for name, default, _ in launching.ARGUMENTS[kind]}
         return launching._overrides(kind, {**usual, **given})['simulator']
 
-    assert simulator('training') == {'role_name': 'ego_vehicle', 'map': 'town'}
+    assert simulator('training') == {'role_name': 'ego_vehicle'}
     given = simulator('simulation', vehicles='20', weather='random', lock_step='true')
     assert (given['vehicles'], given['weather']) == (20, 'random')
     assert given['wait_for_vehicle_control_command'] is True

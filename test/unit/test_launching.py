@@ -64,10 +64,14 @@ def fakes(monkeypatch):
 @pytest.fixture
 def launching(monkeypatch, fakes):
     """Return the module, made with fakes."""
-    monkeypatch.delitem(sys.modules, 'av_td3_ros.nodes.launching', raising=False)
-    monkeypatch.delattr(nodes, 'launching', raising=False)
+    made = ('launching', 'launching_carla')
+    for name in made:
+        monkeypatch.delitem(sys.modules, f'av_td3_ros.nodes.{name}', raising=False)
+        monkeypatch.delattr(nodes, name, raising=False)
     yield importlib.import_module('av_td3_ros.nodes.launching')
-    del sys.modules['av_td3_ros.nodes.launching'], nodes.launching
+    for name in made:
+        del sys.modules[f'av_td3_ros.nodes.{name}']
+        delattr(nodes, name)
 
 
 def kinds(made):
@@ -186,12 +190,34 @@ def test_a_folder_that_holds_a_run_is_refused_before_anything_starts(launching, 
     (here / 'run' / 'checkpoints' / 'step_100').mkdir(parents=True)
     with pytest.raises(ConfigError, match='must be new, got .*run, which holds checkpoints'):
         actions(launching, 'training', **GIVEN['training'])
-    started, _ = actions(launching, 'training', **GIVEN['training'], resume='true')
-    assert started['trainer'].kwargs['parameters'][1]['resume'] is True
-    with pytest.raises(ConfigError, match='give run_dir:='):
-        actions(launching, 'training', steps='60', resume='true')
     actions(launching, 'training', steps='60')
     assert [path.name[:6] for path in (here / 'runs').iterdir()] == ['train_']
+
+
+def test_a_run_goes_on_with_its_own_settings(launching, here):
+    first = {'preset': 'sb3', 'vehicles': '3', 'map': 'random_town:7', 'observation': 'camera'}
+    actions(launching, 'training', **GIVEN['training'], **first)
+    written = here / 'run' / 'config.yaml'
+    before = yaml.safe_load(written.read_text())
+    again = {'run_dir': 'run', 'resume': 'true'}
+    started, _ = actions(launching, 'training', **again, steps='90')
+    told = {name: node.kwargs['parameters'][1] for name, node in started.items()}
+    assert told['trainer']['resume'] is True and told['trainer']['steps'] == 90
+    assert told['trainer']['learner.batch_size'] == before['trainer']['learner']['batch_size']
+    assert (told['simulator']['vehicles'], told['simulator']['map']) == (3, 'random_town:7')
+    assert told['perception']['observation.command'] is True
+    before['trainer'].update(resume=True, steps=90)
+    assert yaml.safe_load(written.read_text()) == before
+    for name in ('preset', 'observation'):
+        with pytest.raises(ConfigError, match=f'{name}:= must not be given with resume:=true'):
+            actions(launching, 'training', **again, **{name: first[name]})
+
+
+def test_what_cannot_go_on_is_refused(launching, here):
+    with pytest.raises(ConfigError, match='give run_dir:='):
+        actions(launching, 'training', resume='true')
+    with pytest.raises(ConfigError, match='must be readable, got .*config.yaml'):
+        actions(launching, 'training', run_dir='run', resume='true')
 
 
 def test_carla_is_one_argument(launching, here):

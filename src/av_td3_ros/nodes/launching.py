@@ -5,16 +5,12 @@ Every node starts itself (``autostart``), which works the same on Humble, Jazzy 
 first frame waits until perception and policy are there.
 """
 
-import atexit
-import json
 from pathlib import Path
-import tempfile
 from typing import Any, Dict, List, Mapping
 
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
-    IncludeLaunchDescription,
     LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
@@ -23,21 +19,19 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.launch_context import LaunchContext
-from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
 
 from av_td3_ros import graph, presets
 from av_td3_ros.config import WEATHERS
-from av_td3_ros.launch_config import bridge_camera, run_config
+from av_td3_ros.launch_config import bridge_camera, run_config, written_parameters
+from av_td3_ros.nodes.launching_carla import carla, OBJECTS, TOWN
 from av_td3_ros.options import ConfigError
-from av_td3_ros.resources import map_source, share, SHIPPED_MAP
+from av_td3_ros.resources import map_source, share
 from av_td3_ros.run_folder import has_checkpoints, new_run_folder, RunFolder
 from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PACKAGE = 'av_td3_ros'
-OBJECTS = share('config', 'carla_objects.json')
 # Whose orderly end is the end of the whole launch. A deployment has none: it is a part of somebody
 # else's, where localisation and what stops the car must outlive the policy.
 MISSION_ENDS = {
@@ -58,9 +52,9 @@ SIMULATION = (
     ('simulator', 'embedded', "'embedded', or 'carla' for the CARLA ROS bridge"),
     (
         'map',
-        'town',
-        "embedded: 'town', random_town:SEED (or FIRST-LAST) or an OpenDRIVE file; carla: a town "
-        'such as Town01',
+        '',
+        "embedded: 'town', random_town:SEED (or FIRST-LAST) or an OpenDRIVE file, empty: as in "
+        'simulator.param.yaml; carla: a town, empty: Town01',
     ),
     ('host', 'localhost', 'carla: address of the server'),
     ('port', '2000', 'carla: port of the server'),
@@ -82,7 +76,7 @@ ARGUMENTS = {
             '',
             'settings of the algorithm, laid over trainer.param.yaml: one of `av-td3 presets`, or '
             'a YAML file of that form; empty for that file, as shipped the same as '
-            f'{presets.DEFAULT}; with resume the preset that the run began with',
+            f'{presets.DEFAULT}',
         ),
         (
             'run_dir',
@@ -90,8 +84,13 @@ ARGUMENTS = {
             'folder for checkpoints and metrics, which must be new but to resume; empty: '
             'runs/train_<date>, below where you stand',
         ),
-        ('resume', 'false', 'go on from the newest checkpoint of run_dir'),
-        ('steps', '20000', 'environment steps of the run'),
+        (
+            'resume',
+            'false',
+            'go on from the newest checkpoint of run_dir, with the settings in its config.yaml: '
+            'what is empty here is as there',
+        ),
+        ('steps', '', 'environment steps of the run; empty: as in trainer.param.yaml'),
     ),
     'evaluation': (
         *COMMON,
@@ -113,7 +112,12 @@ ARGUMENTS = {
     ),
     'simulation': (
         *COMMON,
-        ('map', SHIPPED_MAP, "'town', random_town:SEED (or FIRST-LAST) or an OpenDRIVE file"),
+        (
+            'map',
+            '',
+            "'town', random_town:SEED (or FIRST-LAST) or an OpenDRIVE file; empty: as in "
+            'simulator.param.yaml',
+        ),
         *WORLD,
         ('lock_step', 'false', 'true: one tick for every command; false: in real time'),
     ),
@@ -146,8 +150,10 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
     simulator = given.get('simulator', 'embedded')
     if simulator not in ('embedded', 'carla'):
         raise RuntimeError(f"simulator must be 'embedded' or 'carla', got '{simulator}'")
-    actions = _carla(given) if simulator == 'carla' else []
     overrides = _overrides(kind, given)
+    actions = []
+    if simulator == 'carla':
+        actions += carla(given, overrides['simulator'].setdefault('map', TOWN))
     if kind == 'training':
         actions.append(LogInfo(msg=f'run folder: {_write_config(overrides, simulator)}'))
     for spec in graph.nodes(kind, simulator):
@@ -263,14 +269,13 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         'trainer': dict(observation),
     }
     if kind == 'training':
+        folder, resumed = _run_folder(given).resolve(), given['resume'].lower() == 'true'
+        steps = {'steps': int(given['steps'])} if given['steps'] else {}
         values['trainer'].update(
-            {
-                **_preset(given['preset']),
-                'run_dir': str(_run_folder(given).resolve()),
-                'resume': given['resume'].lower() == 'true',
-                'steps': int(given['steps']),
-            }
+            {**_preset(given['preset']), 'run_dir': str(folder), 'resume': resumed, **steps}
         )
+        for name, told in (_written(folder, given) if resumed else {}).items():
+            values[name] = {**told, **values[name]}
     elif kind == 'evaluation':
         values['policy'].update(
             checkpoint=str(Path(given['checkpoint']).resolve()), accept_weights=False
@@ -298,6 +303,21 @@ def _run_folder(given: Mapping[str, str]) -> Path:
     return new_run_folder('train')
 
 
+def _written(folder: Path, given: Mapping[str, str]) -> Dict[str, Dict[str, Any]]:
+    """
+    Return by node what a run that goes on was told.
+
+    :raises ConfigError: where nothing says so, or an argument would make another policy of it.
+    """
+    for name in ('preset', 'observation'):
+        if given[name]:
+            raise ConfigError(
+                f'{name}:= must not be given with resume:=true, got {given[name]}: a run goes on '
+                f'with the settings in {folder / "config.yaml"}'
+            )
+    return written_parameters(folder / 'config.yaml')
+
+
 def _deployment(given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     """Return what the arguments of a deployment tell its nodes."""
     policy: Dict[str, Any] = {
@@ -323,67 +343,12 @@ def _world(given: Dict[str, str]) -> Dict[str, Any]:
     """Return the simulator's parameters; none where the graph has no simulator."""
     if 'map' not in given:
         return {}
-    is_bridge = given.get('simulator') == 'carla'
-    values: Dict[str, Any] = {'map': _town(given) if is_bridge else map_source(given['map'])}
+    values: Dict[str, Any] = {}
+    if given['map']:
+        is_town = given.get('simulator') == 'carla'
+        values['map'] = given['map'] if is_town else map_source(given['map'])
     if given['vehicles']:
         values['vehicles'] = int(given['vehicles'])
     if given['weather']:
         values['weather'] = given['weather']
     return values
-
-
-def _carla(given: Dict[str, str]) -> List[Any]:
-    """
-    Start the CARLA ROS bridge in lock-step, the vehicle with its sensors, and the route publisher.
-    """
-    server = {'host': given['host'], 'port': given['port'], 'timeout': '20'}
-    return [
-        _include(
-            'carla_ros_bridge',
-            'carla_ros_bridge.launch.py',
-            {
-                **server,
-                'town': _town(given),
-                'synchronous_mode': 'True',
-                'fixed_delta_seconds': '0.05',
-                'synchronous_mode_wait_for_vehicle_control_command': 'True',
-                'ego_vehicle_role_name': f"['{given['role_name']}']",
-            },
-        ),
-        _include(
-            'carla_spawn_objects',
-            'carla_spawn_objects.launch.py',
-            {'objects_definition_file': _objects_file(given['role_name'])},
-        ),
-        _include(
-            'carla_waypoint_publisher',
-            'carla_waypoint_publisher.launch.py',
-            {**server, 'role_name': given['role_name']},
-        ),
-    ]
-
-
-def _town(given: Mapping[str, str]) -> str:
-    """Return the town of CARLA."""
-    return 'Town01' if given['map'] == SHIPPED_MAP else given['map']
-
-
-def _include(package: str, file: str, arguments: Dict[str, str]) -> IncludeLaunchDescription:
-    return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource([FindPackageShare(package), '/', file]),
-        launch_arguments=list(arguments.items()),
-    )
-
-
-def _objects_file(role_name: str) -> str:
-    """Return the objects definition with the vehicle's name in it."""
-    objects = json.loads(OBJECTS.read_text())
-    for item in objects['objects']:
-        if item['type'].startswith('vehicle.'):
-            item['id'] = role_name
-    with tempfile.NamedTemporaryFile(
-        'w', prefix='av_td3_objects_', suffix='.json', delete=False
-    ) as file:
-        json.dump(objects, file)
-    atexit.register(Path(file.name).unlink, missing_ok=True)
-    return file.name
