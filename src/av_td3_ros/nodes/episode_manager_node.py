@@ -212,7 +212,8 @@ class EpisodeManagerNode(GraphNode):
             state = convert.from_odometry(msg)
         except SpecError as error:
             self._complain(str(error))
-            self._carry_out(self._machine.abort(str(error)))
+            if self._machine.phase is not machine.Phase.RESETTING:  # a reset waits for the next
+                self._carry_out(self._machine.abort(str(error)))
         else:
             self._fault = ''
             self._carry_out(self._machine.frame(convert.to_ns(msg.header.stamp), state))
