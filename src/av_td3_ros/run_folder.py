@@ -3,21 +3,27 @@ The folder of a run: config, checkpoints, TensorBoard events, ``episodes.csv``, 
 ``alerts.csv``, ``trajectories.csv``, ``summary.json``, curves.
 
 Every file is complete at any moment: rows are appended and flushed, whole files are replaced
-atomically.
+atomically. Rows that cannot be written, as on a full disk, are dropped: they end no run.
 """
 
+from contextlib import suppress
 import csv
 from dataclasses import asdict
 from datetime import datetime
 import json
+import logging
 import os
 from pathlib import Path
+import time
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import yaml
 
 from av_td3_ros.options import ConfigError
 
+LOG = logging.getLogger(__name__)
+# Each try to write events again begins a file of its own: not with every record, s.
+EVENTS_PAUSE = 60.0
 # What ``trajectories.csv`` tells of an episode besides its points.
 TRAJECTORY = (
     'env_step',
@@ -33,7 +39,11 @@ TRAJECTORY = (
 
 
 class RunFolder:
-    """Writes what a run leaves behind."""
+    """
+    Writes what a run leaves behind.
+
+    ``fault``: why rows are dropped now, '' where they are written.
+    """
 
     def __init__(self, path: Union[str, Path]) -> None:
         """
@@ -42,7 +52,9 @@ class RunFolder:
         :raises ConfigError: where it cannot be written.
         """
         self.path = Path(path)
+        self.fault = ''
         self._events: Optional[Any] = None
+        self._events_at = 0.0
         self._tables: Dict[str, Tuple[Any, csv.DictWriter]] = {}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -112,42 +124,85 @@ class RunFolder:
 
     def add_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Write metrics as TensorBoard events."""
-        if self._events is None:
-            from torch.utils.tensorboard import SummaryWriter
+        if time.monotonic() < self._events_at:
+            return
+        try:
+            if self._events is None:
+                from torch.utils.tensorboard import SummaryWriter
 
-            self._events = SummaryWriter(str(self.path), flush_secs=10)
-        for name, value in metrics.items():
-            self._events.add_scalar(name, value, step)
+                self._events = SummaryWriter(str(self.path), flush_secs=10)
+            for name, value in metrics.items():
+                self._events.add_scalar(name, value, step)
+        except OSError as error:
+            self._drop('events.out.*', error)
+            self._events_at = time.monotonic() + EVENTS_PAUSE
+            self._close_events()
 
     def close(self) -> None:
         """Close the files."""
-        if self._events is not None:
-            self._events.close()
-            self._events = None
-        while self._tables:
-            self._tables.popitem()[1][0].close()
+        self._close_events()
+        for name in list(self._tables):
+            self._close_table(name)
+
+    def _close_events(self) -> None:
+        events, self._events = self._events, None
+        if events is not None:
+            with suppress(OSError):  # it was told where it was written
+                events.close()
+
+    def _close_table(self, name: str) -> None:
+        file, _ = self._tables.pop(name)
+        with suppress(OSError):
+            file.close()
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Append a row to a table; its columns are those of its first row."""
-        if name not in self._tables:
-            path, columns = self.path / f'{name}.csv', []
-            is_torn = False
-            if path.exists():
-                with path.open(newline='') as file:
-                    columns = next(csv.reader(file), [])
-                with path.open('rb') as ending:
-                    ending.seek(max(path.stat().st_size - 1, 0))
-                    is_torn = ending.read(1) not in (b'', b'\n')
-            file = path.open('a', newline='')
-            if is_torn:  # killed within a row: the next one begins on a line of its own
-                file.write('\r\n')
-            writer = csv.DictWriter(file, columns or list(row), extrasaction='ignore')
-            if not columns:
-                writer.writeheader()
-            self._tables[name] = (file, writer)
-        file, writer = self._tables[name]
-        writer.writerow(row)
-        file.flush()
+        """Append a row to a table, whole or not at all."""
+        path = self.path / f'{name}.csv'
+        whole: Optional[int] = None
+        try:
+            whole = path.stat().st_size if path.exists() else 0
+            if name not in self._tables:
+                self._tables[name] = _open_table(path, row)
+            file, writer = self._tables[name]
+            writer.writerow(row)
+            file.flush()
+        except OSError as error:
+            self._drop(path.name, error)
+            # What is still in the buffer must not come with a later row.
+            if name in self._tables and whole is not None:
+                self._close_table(name)
+                with suppress(OSError):
+                    os.truncate(path, whole)
+        else:
+            self.fault = ''
+
+    def _drop(self, name: str, error: OSError) -> None:
+        """Remember why something was not written, and say so once."""
+        known, self.fault = self.fault, (
+            f'{self.path / name} must be written, got {error.strerror or error}; rows are dropped '
+            'until it can be: free space'
+        )
+        if not known:
+            LOG.warning(self.fault)
+
+
+def _open_table(path: Path, row: Mapping[str, Any]) -> Tuple[Any, csv.DictWriter]:
+    """Open a table to append to; its columns are those of its first row."""
+    columns: List[str] = []
+    is_torn = False
+    if path.exists():
+        with path.open(newline='') as file:
+            columns = next(csv.reader(file), [])
+        with path.open('rb') as ending:
+            ending.seek(max(path.stat().st_size - 1, 0))
+            is_torn = ending.read(1) not in (b'', b'\n')
+    file = path.open('a', newline='')
+    if is_torn:  # killed within a row: the next one begins on a line of its own
+        file.write('\r\n')
+    writer = csv.DictWriter(file, columns or list(row), extrasaction='ignore')
+    if not columns:
+        writer.writeheader()
+    return file, writer
 
 
 def new_run_folder(kind: str) -> Path:
