@@ -103,24 +103,17 @@ class RunFolder:
 
     def read_episodes(self) -> List[Dict[str, str]]:
         """Return the rows of ``episodes.csv``."""
-        return self._read('episodes')
+        return _read(self.path / 'episodes.csv')
 
     def standing_alerts(self) -> List[Dict[str, str]]:
         """Return the rows of the alerts that were raised and never cleared, by name."""
         standing: Dict[str, Dict[str, str]] = {}
-        for row in self._read('alerts'):
+        for row in _read(self.path / 'alerts.csv'):
             if row.get('state') == 'raised' and row.get('text'):  # a torn row has none
                 standing[row['name']] = row
             else:
                 standing.pop(row.get('name', ''), None)
         return [standing[name] for name in sorted(standing)]
-
-    def _read(self, name: str) -> List[Dict[str, str]]:
-        try:
-            with (self.path / f'{name}.csv').open(newline='') as file:
-                return list(csv.DictReader(file))
-        except OSError:
-            return []
 
     def add_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Write metrics as TensorBoard events."""
@@ -205,6 +198,15 @@ def _open_table(path: Path, row: Mapping[str, Any]) -> Tuple[Any, csv.DictWriter
     return file, writer
 
 
+def _read(path: Path) -> List[Dict[str, str]]:
+    """Return the rows of a table; none where it cannot be read."""
+    try:
+        with path.open(newline='', errors='replace') as file:
+            return list(csv.DictReader(file))
+    except (OSError, csv.Error):
+        return []
+
+
 def new_run_folder(kind: str) -> Path:
     """Return a new folder name below ``runs/``."""
     return Path('runs') / f'{kind}_{datetime.now():%Y%m%d_%H%M%S}'
@@ -213,6 +215,11 @@ def new_run_folder(kind: str) -> Path:
 def has_checkpoints(folder: Path) -> bool:
     """Whether a run has saved anything that it could go on from."""
     return any((folder / 'checkpoints').glob('step_*'))
+
+
+def episodes_driven(folder: Path) -> int:
+    """Return how many episodes of a run have ended, those that were aborted among them."""
+    return len(_read(folder / 'episodes.csv'))
 
 
 def trajectory(row: Mapping[str, Any]) -> Dict[str, Any]:

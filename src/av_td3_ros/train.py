@@ -42,6 +42,8 @@ def train(
     run.write_config(config)
     behaviour = Behaviour(config.policy.seed)
     behaviour.adopt(trainer.policy)
+    env.go_on(trainer.episodes)
+    behaviour.go_on(trainer.env_steps)
 
     obs = env.reset()
     trainer.begin(obs.image[-1], obs.vector, env.episode.privileged())

@@ -68,6 +68,37 @@ def test_stopping_saves_and_resuming_goes_on(tmp_path):
     assert (trainer.env_steps, trainer.updates) == (120, 60)
 
 
+def routes(folder):
+    return [int(row['route']) for row in RunFolder(folder).read_episodes()]
+
+
+def test_a_resumed_run_drives_on_where_it_was(tmp_path):
+    """Neither its routes nor its noise are those that it has had."""
+    drawn = []
+
+    def seen(trainer):
+        drawn.append(trainer.replay._ring.columns['action'][trainer.replay.count - 1].tolist())
+
+    run(tmp_path, stop=lambda: len(drawn) >= 70, progress=seen)
+    driven = len(routes(tmp_path))
+    assert driven >= 2 and routes(tmp_path) == list(range(driven))
+    run(tmp_path, progress=seen, **{'trainer.resume': True})
+    assert routes(tmp_path) == list(range(len(routes(tmp_path)))) and len(drawn) == 120
+    again = run(tmp_path / 'other', stop=lambda: len(drawn) >= 120 + 50, progress=seen)
+    assert again.env_steps == 50 and drawn[120:] == drawn[:50]
+    assert drawn[70:90] != drawn[:20]
+
+
+def test_the_first_route_may_be_chosen_and_an_evaluation_begins_at_nought(tmp_path):
+    run(tmp_path, **{'episode_manager.first_route': 5})
+    assert routes(tmp_path)[:3] == [5, 6, 7]
+    evaluation = {'episode_manager.first_route': 5, 'episode_manager.start_in_evaluation': True}
+    env = DrivingEnv(build_run({**SETTINGS, **evaluation}, 'test'), camera=False)
+    env.reset()
+    assert env.route_name == '0'
+    env.close()
+
+
 def test_a_resumed_run_computes_as_it_did(tmp_path, monkeypatch):
     from av_td3_ros.td3 import trainer as module
     from av_td3_ros.td3.arithmetic import Arithmetic

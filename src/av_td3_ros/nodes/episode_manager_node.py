@@ -266,7 +266,8 @@ class EpisodeManagerNode(GraphNode):
         if self._is_driven or training:
             self._route_number += 1
         self._is_driven = False
-        found = self._routes.at(self._route_number, self.config.seed, training)
+        number = self._route_number + (self.config.first_route if training else 0)
+        found = self._routes.at(number, self.config.seed, training)
         self._drawn_name = found.name
         return found.route
 
