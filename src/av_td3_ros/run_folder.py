@@ -10,12 +10,13 @@ from contextlib import suppress
 import csv
 from dataclasses import asdict
 from datetime import datetime
+import io
 import json
 import logging
 import os
 from pathlib import Path
 import time
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import yaml
 
@@ -153,49 +154,67 @@ class RunFolder:
         path = self.path / f'{name}.csv'
         whole: Optional[int] = None
         try:
-            whole = path.stat().st_size if path.exists() else 0
+            if name in self._tables and not row.keys() <= set(self._tables[name][1].fieldnames):
+                self._close_table(name)
             if name not in self._tables:
-                self._tables[name] = _open_table(path, row)
+                self._tables[name] = _open_table(path, list(row))
+            whole = path.stat().st_size
             file, writer = self._tables[name]
             writer.writerow(row)
             file.flush()
-        except OSError as error:
+        except (OSError, csv.Error) as error:
             self._drop(path.name, error)
-            # What is still in the buffer must not come with a later row.
-            if name in self._tables and whole is not None:
+            if name in self._tables:  # its buffer must not come with a later row
                 self._close_table(name)
+            if whole is not None:
                 with suppress(OSError):
                     os.truncate(path, whole)
         else:
             self.fault = ''
 
-    def _drop(self, name: str, error: OSError) -> None:
+    def _drop(self, name: str, error: Exception) -> None:
         """Remember why something was not written, and say so once."""
+        reason = getattr(error, 'strerror', None) or error
         known, self.fault = self.fault, (
-            f'{self.path / name} must be written, got {error.strerror or error}; rows are dropped '
-            'until it can be: free space'
+            f'{self.path / name} must be written, got {reason}; rows are dropped until it can be: '
+            'free space'
         )
         if not known:
             LOG.warning(self.fault)
 
 
-def _open_table(path: Path, row: Mapping[str, Any]) -> Tuple[Any, csv.DictWriter]:
-    """Open a table to append to; its columns are those of its first row."""
-    columns: List[str] = []
-    is_torn = False
-    if path.exists():
-        with path.open(newline='') as file:
-            columns = next(csv.reader(file), [])
-        with path.open('rb') as ending:
-            ending.seek(max(path.stat().st_size - 1, 0))
-            is_torn = ending.read(1) not in (b'', b'\n')
-    file = path.open('a', newline='')
+def _open_table(path: Path, names: List[str]) -> Tuple[Any, csv.DictWriter]:
+    """
+    Open a table to append to.
+
+    :param names: of the next row. Those that the table does not have become columns of it, as
+        where a reward term is switched on with a resume.
+    """
+    data = path.read_bytes() if path.exists() else b''
+    whole = data[: data.rfind(b'\n') + 1]
+    reader = csv.reader(io.StringIO(whole.decode(errors='replace'), newline=''))
+    columns = next(reader, [])
+    new = [name for name in names if name not in columns]
+    is_torn = bool(columns) and len(whole) < len(data)
+    if columns and new:
+        _rewrite(path, [*columns, *new], (row for row in reader if len(row) == len(columns)))
+        is_torn = False
+    file = path.open('a' if columns else 'w', newline='')
     if is_torn:  # killed within a row: the next one begins on a line of its own
         file.write('\r\n')
-    writer = csv.DictWriter(file, columns or list(row), extrasaction='ignore')
+    writer = csv.DictWriter(file, [*columns, *new])
     if not columns:
         writer.writeheader()
     return file, writer
+
+
+def _rewrite(path: Path, columns: List[str], rows: Iterable[List[str]]) -> None:
+    """Replace a table by one of more columns, which are empty in its rows."""
+    text = io.StringIO(newline='')
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([*row, *[''] * (len(columns) - len(row))] for row in rows)
+    replace_file(path, text.getvalue())
 
 
 def _read(path: Path) -> List[Dict[str, str]]:

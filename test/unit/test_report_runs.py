@@ -12,7 +12,8 @@ from av_td3_ros.cli.main import main
 from av_td3_ros.gate_evidence import current
 from av_td3_ros.options import ConfigError
 from av_td3_ros.report import runs, series
-from made_runs import evaluation, made
+from av_td3_ros.run_folder import RunFolder
+from made_runs import episode, evaluation, made
 
 
 def test_a_whole_run_is_read_without_a_note(tmp_path):
@@ -251,6 +252,14 @@ def test_gates_and_curves_take_every_record_of_a_round(tmp_path):
     run = runs.read(path)
     assert len(run.evidence().metrics['env_step']) == 90
     assert len(series.metric_curve(run, 'critic_loss', series.STEPS).x) == 90
+
+
+def test_a_reward_term_that_was_switched_on_with_a_resume_has_its_share(tmp_path):
+    run = RunFolder(made(tmp_path / 'run', 2000))
+    run.add_episode({**episode(2100, 2100), 'reward_jerk': -1000.0})
+    run.close()
+    steps, parts = series.shares(runs.read(run.path))
+    assert steps[-1] == 2100 and parts['jerk'][-1] > 30.0 and parts['jerk'][0] == 0.0
 
 
 def test_the_quick_curves_pass_over_a_torn_row():

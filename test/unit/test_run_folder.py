@@ -81,6 +81,53 @@ def test_nothing_is_left_of_a_row_that_fitted_in_part(run, room, first):
     assert all(row['text'] == 'x' * 20 for row in rows(run))
 
 
+def test_a_table_gets_the_columns_that_a_resumed_run_adds(run):
+    run.add_record({'env_step': 1, 'text': 'a, "b"'})
+    run.add_record({'env_step': 2, 'text': ''})
+    run.close()
+    path = run.path / 'metrics.csv'
+    path.write_bytes(path.read_bytes() + b'3,x')  # killed within a row
+    again = RunFolder(run.path)
+    again.add_record({'env_step': 4, 'jerk': -1.5, 'text': 'c'})
+    again.add_record({'env_step': 5, 'text': 'd'})
+    again.add_record({'env_step': 6, 'lane': 2, 'jerk': 0.0})
+    again.close()
+    assert [tuple(row.values()) for row in rows(run)] == [
+        ('1', 'a, "b"', '', ''),
+        ('2', '', '', ''),
+        ('4', 'c', '-1.5', ''),
+        ('5', 'd', '', ''),
+        ('6', '', '0.0', '2'),
+    ]
+    assert list(rows(run)[0]) == ['env_step', 'text', 'jerk', 'lane']
+
+
+def test_a_run_that_was_killed_within_the_head_of_a_table_begins_it_anew(run):
+    (run.path / 'metrics.csv').write_text('env_step,upd')
+    run.add_record(record(1))
+    assert rows(run) == [{name: str(value) for name, value in record(1).items()}]
+
+
+def test_a_table_that_cannot_be_widened_stays_as_it_is(run, monkeypatch):
+    run.add_record(record(1))
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, 'replace_file', full)
+        run.add_record({**record(2), 'jerk': 1.0})
+    assert 'No space left' in run.fault and len(rows(run)) == 1
+    run.add_record(record(3))
+    run.add_record({**record(4), 'jerk': 1.0})
+    assert run.fault == ''
+    assert [(row['env_step'], row['jerk']) for row in rows(run)] == [
+        ('1', ''),
+        ('3', ''),
+        ('4', '1.0'),
+    ]
+
+
 def test_events_that_cannot_be_written_are_tried_again_after_a_while(run, monkeypatch):
     run.add_metrics({'a': 1.0}, 1)
 
