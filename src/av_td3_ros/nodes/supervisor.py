@@ -24,13 +24,12 @@ from rclpy.signals import SignalHandlerOptions
 from av_td3_ros import graph
 from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_qos
 from av_td3_ros.config import RunConfig
-from av_td3_ros.nodes import shared_memory, twin
+from av_td3_ros.nodes import calls, shared_memory, twin
 from av_td3_ros.nodes.base import SUPERVISED
 from av_td3_ros.nodes.member import Member
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
-CALL_PERIOD = 1.0
 # Its name in the graph, and among the participants of SROS 2.
 OPERATOR = 'operator'
 
@@ -241,21 +240,8 @@ class Supervisor:
         return health.get('pid') == str(member.process.pid) and health.get('state') == 'active'
 
     def call(self, kind: Any, name: str, request: Any, timeout: float) -> Any:
-        """
-        Call a service; ask again where no answer comes, as when the first went to a killed
-        process.
-        """
-        client = self.node.create_client(kind, name)
-        try:
-            end = time.monotonic() + timeout
-            while time.monotonic() < end:
-                if self.spin(client.service_is_ready, CALL_PERIOD):
-                    future = client.call_async(request)
-                    if self.spin(future.done, CALL_PERIOD):
-                        return future.result()
-            return None
-        finally:
-            self.node.destroy_client(client)
+        """Call a service; None where no answer comes."""
+        return calls.call(self.node, self.spin, kind, name, request, timeout)
 
     def ask(self, node: str, key: str, timeout: float, **values: Any) -> Any:
         """Call a service of the table, of one of the nodes; None where no answer comes."""
