@@ -212,6 +212,7 @@ class EpisodeConfig:
 
     role_name: str = role_name()
     seed: int = option(0, 'seed of the routes', low=0)
+    first_route: int = option(0, 'training: number of the first route', low=0)
     route_length_min: float = option(80.0, 'shortest route', unit='m', low=20.0, high=5000.0)
     route_length_max: float = option(200.0, 'longest route', unit='m', low=20.0, high=5000.0)
     routes: str = option(

@@ -31,14 +31,22 @@ class Evidence(NamedTuple):
     settings: Mapping[str, Any]
 
 
-def current(env_step: np.ndarray) -> np.ndarray:
+def current(env_step: np.ndarray, updates: Optional[np.ndarray] = None) -> np.ndarray:
     """
     Return which rows no later one goes back to, or before: a resumed run drove those again.
 
-    :param env_step: (n,) float64. :returns: (n,) bool.
+    A round of updates makes several records of one step: their updates tell them apart.
+
+    :param env_step: (n,) float64. :param updates: (n,) float64, NaN where not known; None where
+        there is but one row of a step. :returns: (n,) bool.
     """
-    later = np.minimum.accumulate(env_step[::-1])[::-1]
-    return np.append(env_step[:-1] < later[1:], np.full(min(len(env_step), 1), True))
+    if not len(env_step):
+        return np.empty(0, bool)
+    counted = np.zeros(len(env_step)) if updates is None else np.nan_to_num(updates)
+    places = np.unique(np.stack([env_step, counted], axis=1), axis=0, return_inverse=True)[1]
+    place = places.reshape(-1)  # NumPy 2.0 gives it a second axis
+    later = np.minimum.accumulate(place[::-1])[::-1]
+    return np.append(place[:-1] < later[1:], True)
 
 
 class Unjudged(Exception):

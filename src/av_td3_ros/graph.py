@@ -5,9 +5,12 @@ The launch files and ``av-td3`` are both made from this.
 """
 
 import os
+from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Tuple
 
+from av_td3_ros.config import RunConfig
 from av_td3_ros.resources import share
+from av_td3_ros.run_folder import episodes_driven, has_checkpoints
 
 NAMESPACE = 'av_td3'
 
@@ -97,6 +100,23 @@ def nodes(graph: str, simulator: str = 'embedded') -> Tuple[NodeSpec, ...]:
     return tuple(
         node for node in GRAPHS[graph] if node is not SIMULATOR or simulator == 'embedded'
     )
+
+
+def going_on(run: RunConfig, name: str, is_again: bool = False) -> Dict[str, Any]:
+    """
+    Return what a node is told beside its config where its run goes on, by parameter.
+
+    A trainer that is started again resumes what it saved, if it saved anything. Who draws the
+    routes leaves out those that were driven, else each session would drive the same ones.
+
+    :param name: of the node. :param is_again: whether it ran before, and died.
+    """
+    folder = Path(run.trainer.run_dir)
+    if name == TRAINER.name and is_again:
+        return {'resume': has_checkpoints(folder)}
+    if name == EPISODE_MANAGER.name and (is_again or run.trainer.resume):
+        return {'first_route': run.episode_manager.first_route + episodes_driven(folder)}
+    return {}
 
 
 def enclave(participant: str, namespace: str = NAMESPACE) -> List[str]:

@@ -3,21 +3,28 @@ The folder of a run: config, checkpoints, TensorBoard events, ``episodes.csv``, 
 ``alerts.csv``, ``trajectories.csv``, ``summary.json``, curves.
 
 Every file is complete at any moment: rows are appended and flushed, whole files are replaced
-atomically.
+atomically. Rows that cannot be written, as on a full disk, are dropped: they end no run.
 """
 
+from contextlib import suppress
 import csv
 from dataclasses import asdict
 from datetime import datetime
+import io
 import json
+import logging
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+import time
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 import yaml
 
 from av_td3_ros.options import ConfigError
 
+LOG = logging.getLogger(__name__)
+# Each try to write events again begins a file of its own: not with every record, s.
+EVENTS_PAUSE = 60.0
 # What ``trajectories.csv`` tells of an episode besides its points.
 TRAJECTORY = (
     'env_step',
@@ -33,7 +40,11 @@ TRAJECTORY = (
 
 
 class RunFolder:
-    """Writes what a run leaves behind."""
+    """
+    Writes what a run leaves behind.
+
+    ``fault``: why rows are dropped now, '' where they are written.
+    """
 
     def __init__(self, path: Union[str, Path]) -> None:
         """
@@ -42,7 +53,9 @@ class RunFolder:
         :raises ConfigError: where it cannot be written.
         """
         self.path = Path(path)
+        self.fault = ''
         self._events: Optional[Any] = None
+        self._events_at = 0.0
         self._tables: Dict[str, Tuple[Any, csv.DictWriter]] = {}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -91,63 +104,126 @@ class RunFolder:
 
     def read_episodes(self) -> List[Dict[str, str]]:
         """Return the rows of ``episodes.csv``."""
-        return self._read('episodes')
+        return _read(self.path / 'episodes.csv')
 
     def standing_alerts(self) -> List[Dict[str, str]]:
         """Return the rows of the alerts that were raised and never cleared, by name."""
         standing: Dict[str, Dict[str, str]] = {}
-        for row in self._read('alerts'):
+        for row in _read(self.path / 'alerts.csv'):
             if row.get('state') == 'raised' and row.get('text'):  # a torn row has none
                 standing[row['name']] = row
             else:
                 standing.pop(row.get('name', ''), None)
         return [standing[name] for name in sorted(standing)]
 
-    def _read(self, name: str) -> List[Dict[str, str]]:
-        try:
-            with (self.path / f'{name}.csv').open(newline='') as file:
-                return list(csv.DictReader(file))
-        except OSError:
-            return []
-
     def add_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Write metrics as TensorBoard events."""
-        if self._events is None:
-            from torch.utils.tensorboard import SummaryWriter
+        if time.monotonic() < self._events_at:
+            return
+        try:
+            if self._events is None:
+                from torch.utils.tensorboard import SummaryWriter
 
-            self._events = SummaryWriter(str(self.path), flush_secs=10)
-        for name, value in metrics.items():
-            self._events.add_scalar(name, value, step)
+                self._events = SummaryWriter(str(self.path), flush_secs=10)
+            for name, value in metrics.items():
+                self._events.add_scalar(name, value, step)
+        except OSError as error:
+            self._drop('events.out.*', error)
+            self._events_at = time.monotonic() + EVENTS_PAUSE
+            self._close_events()
 
     def close(self) -> None:
         """Close the files."""
-        if self._events is not None:
-            self._events.close()
-            self._events = None
-        while self._tables:
-            self._tables.popitem()[1][0].close()
+        self._close_events()
+        for name in list(self._tables):
+            self._close_table(name)
+
+    def _close_events(self) -> None:
+        events, self._events = self._events, None
+        if events is not None:
+            with suppress(OSError):  # it was told where it was written
+                events.close()
+
+    def _close_table(self, name: str) -> None:
+        file, _ = self._tables.pop(name)
+        with suppress(OSError):
+            file.close()
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Append a row to a table; its columns are those of its first row."""
-        if name not in self._tables:
-            path, columns = self.path / f'{name}.csv', []
-            is_torn = False
-            if path.exists():
-                with path.open(newline='') as file:
-                    columns = next(csv.reader(file), [])
-                with path.open('rb') as ending:
-                    ending.seek(max(path.stat().st_size - 1, 0))
-                    is_torn = ending.read(1) not in (b'', b'\n')
-            file = path.open('a', newline='')
-            if is_torn:  # killed within a row: the next one begins on a line of its own
-                file.write('\r\n')
-            writer = csv.DictWriter(file, columns or list(row), extrasaction='ignore')
-            if not columns:
-                writer.writeheader()
-            self._tables[name] = (file, writer)
-        file, writer = self._tables[name]
-        writer.writerow(row)
-        file.flush()
+        """Append a row to a table, whole or not at all."""
+        path = self.path / f'{name}.csv'
+        whole: Optional[int] = None
+        try:
+            if name in self._tables and not row.keys() <= set(self._tables[name][1].fieldnames):
+                self._close_table(name)
+            if name not in self._tables:
+                self._tables[name] = _open_table(path, list(row))
+            whole = path.stat().st_size
+            file, writer = self._tables[name]
+            writer.writerow(row)
+            file.flush()
+        except (OSError, csv.Error) as error:
+            self._drop(path.name, error)
+            if name in self._tables:  # its buffer must not come with a later row
+                self._close_table(name)
+            if whole is not None:
+                with suppress(OSError):
+                    os.truncate(path, whole)
+        else:
+            self.fault = ''
+
+    def _drop(self, name: str, error: Exception) -> None:
+        """Remember why something was not written, and say so once."""
+        reason = getattr(error, 'strerror', None) or error
+        known, self.fault = self.fault, (
+            f'{self.path / name} must be written, got {reason}; rows are dropped until it can be: '
+            'free space'
+        )
+        if not known:
+            LOG.warning(self.fault)
+
+
+def _open_table(path: Path, names: List[str]) -> Tuple[Any, csv.DictWriter]:
+    """
+    Open a table to append to.
+
+    :param names: of the next row. Those that the table does not have become columns of it, as
+        where a reward term is switched on with a resume.
+    """
+    data = path.read_bytes() if path.exists() else b''
+    whole = data[: data.rfind(b'\n') + 1]
+    reader = csv.reader(io.StringIO(whole.decode(errors='replace'), newline=''))
+    columns = next(reader, [])
+    new = [name for name in names if name not in columns]
+    is_torn = bool(columns) and len(whole) < len(data)
+    if columns and new:
+        _rewrite(path, [*columns, *new], (row for row in reader if len(row) == len(columns)))
+        is_torn = False
+    file = path.open('a' if columns else 'w', newline='')
+    if is_torn:  # killed within a row: the next one begins on a line of its own
+        file.write('\r\n')
+    writer = csv.DictWriter(file, [*columns, *new])
+    if not columns:
+        writer.writeheader()
+    return file, writer
+
+
+def _rewrite(path: Path, columns: List[str], rows: Iterable[List[str]]) -> None:
+    """Replace a table by one of more columns, which are empty in its rows."""
+    text = io.StringIO(newline='')
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([*row, *[''] * (len(columns) - len(row))] for row in rows)
+    replace_file(path, text.getvalue())
+
+
+def _read(path: Path) -> List[Dict[str, str]]:
+    """Return the rows of a table; none where it cannot be read."""
+    try:
+        with path.open(newline='', errors='replace') as file:
+            return list(csv.DictReader(file))
+    except (OSError, csv.Error):
+        return []
 
 
 def new_run_folder(kind: str) -> Path:
@@ -158,6 +234,11 @@ def new_run_folder(kind: str) -> Path:
 def has_checkpoints(folder: Path) -> bool:
     """Whether a run has saved anything that it could go on from."""
     return any((folder / 'checkpoints').glob('step_*'))
+
+
+def episodes_driven(folder: Path) -> int:
+    """Return how many episodes of a run have ended, those that were aborted among them."""
+    return len(_read(folder / 'episodes.csv'))
 
 
 def trajectory(row: Mapping[str, Any]) -> Dict[str, Any]:

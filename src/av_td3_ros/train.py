@@ -5,6 +5,8 @@ The ROS graph runs the same three parts, with the environment spread over simula
 episode manager. ``av-td3 train --in-process`` runs this file.
 """
 
+from contextlib import closing
+import logging
 from typing import Callable
 
 from av_td3_ros.config import RunConfig
@@ -12,7 +14,10 @@ from av_td3_ros.datatypes import Outcome
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.sim.env import DrivingEnv
 from av_td3_ros.td3.behaviour import Behaviour
+from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.trainer import Trainer
+
+LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -30,12 +35,15 @@ def train(
     :param stop: asked before every step.
     :returns: the trainer at the end, ``halted`` where an alert ended the run; whatever ends the
         loop, a checkpoint is written.
+    :raises CheckpointError: where there is none to resume from, or the last cannot be written.
     """
     env = DrivingEnv(config)
     trainer = Trainer(config.trainer, run)
     run.write_config(config)
     behaviour = Behaviour(config.policy.seed)
     behaviour.adopt(trainer.policy)
+    env.go_on(trainer.episodes)
+    behaviour.go_on(trainer.env_steps)
 
     obs = env.reset()
     trainer.begin(obs.image[-1], obs.vector, env.episode.privileged())
@@ -59,7 +67,7 @@ def train(
             while trainer.update_due:
                 trainer.update()
             if trainer.checkpoint_due:
-                trainer.save()
+                save(trainer)
 
             if result.outcome is not Outcome.CONTINUES:
                 trainer.end_episode(env.summary(result))
@@ -68,7 +76,14 @@ def train(
                 behaviour.begin_episode()
             progress(trainer)
     finally:
-        trainer.save()
-        trainer.close()
-        env.close()
+        with closing(env), closing(trainer):
+            trainer.save()
     return trainer
+
+
+def save(trainer: Trainer) -> None:
+    """Write a checkpoint; where that fails, say so and go on: the next one may succeed."""
+    try:
+        trainer.save()
+    except (CheckpointError, OSError) as error:
+        LOG.error('no checkpoint: %s', error)

@@ -24,7 +24,8 @@ from sensor_msgs.msg import Image
 from av_td3_ros.bridge import convert
 from av_td3_ros.bridge.topics import topic_name, topic_qos, TOPICS
 from av_td3_ros.config import RunConfig
-from av_td3_ros.nodes.supervisor import Member, Supervisor
+from av_td3_ros.nodes.member import Member
+from av_td3_ros.nodes.supervisor import Supervisor
 from av_td3_ros.td3 import weights
 
 NODES = ('simulator', 'perception', 'policy', 'episode_manager', 'trainer')

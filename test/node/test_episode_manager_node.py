@@ -154,6 +154,14 @@ def test_a_broken_step_aborts_the_episode_and_is_not_sent(ros, world, fault, rea
     assert world.states[-1].phase == EpisodeState.RESETTING and world.states[-1].episode_id == 2
 
 
+@pytest.mark.parametrize('is_evaluation, name', [(False, '7'), (True, '0')])
+def test_a_training_may_begin_with_a_later_route(ros, talker, is_evaluation, name):
+    world = World(ros, talker, first_route=7, start_in_evaluation=is_evaluation)
+    world.frame()
+    ros.until(lambda: world.placed)
+    assert world.manager._route_name == name
+
+
 def test_the_trainer_holds_the_graph_and_lets_it_go(ros, talker, world):
     world.start()
     world.step(2)

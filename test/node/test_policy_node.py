@@ -99,6 +99,16 @@ def test_one_command_and_one_action_per_observation(ros, talker, policy, command
     assert all(a.header.stamp.sec == a.step_id for a in actions)
 
 
+def test_the_noise_of_a_run_that_goes_on_is_not_that_of_its_begin(ros, talker, policy):
+    wanted = np.random.default_rng((policy.config.seed, 500)).bit_generator.state
+    for version, env_step in ((1, 500), (2, 600)):
+        msg = packed(version)
+        msg.env_step = env_step
+        talker.say('policy_weights', msg)
+        ros.until(lambda: policy.version == version)
+        assert policy._behaviour._rng.bit_generator.state == wanted
+
+
 def test_the_command_is_the_policy_s_action_and_right_is_positive_on_the_bus(
     ros, talker, policy, commands
 ):

@@ -4,6 +4,7 @@ is lost.
 """
 
 import array
+import errno
 import json
 
 from av_td3_msgs.msg import EpisodeResult, TrainingStatus, Transition
@@ -210,6 +211,24 @@ def test_an_alert_that_warns_is_on_diagnostics(ros, talker, tmp_path):
     assert newest().message.startswith('feature_explosion: L2 norm of the features is ')
     values = {item.key: item.value for item in newest().values}
     assert values['alerts'] == 'feature_explosion' and values['rollbacks'] == '0'
+
+
+def test_rows_that_cannot_be_written_are_on_diagnostics_and_learning_goes_on(
+    ros, talker, trainer, sender, monkeypatch
+):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('av_td3_ros.run_folder._open_table', full)
+    statuses = talker.hear('training_status')
+    talker.say('episode_result', EpisodeResult(outcome='truncated', reason='time_limit'))
+    ros.until(lambda: trainer._trainer.episodes == 1)
+    level, text, _ = trainer.health()
+    assert level == DiagnosticStatus.WARN
+    assert 'episodes.csv must be written, got No space left on device' in text
+    sender.episode(1, 60)
+    ros.until(lambda: statuses and statuses[-1].phase == TrainingStatus.FINISHED, timeout=30.0)
+    assert statuses[-1].updates == 20
 
 
 def test_an_alert_that_halts_ends_the_node_and_says_why(ros, talker, tmp_path):

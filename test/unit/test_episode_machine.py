@@ -300,3 +300,45 @@ def test_a_mode_that_is_set_during_a_reset_asks_for_a_route_of_its_own():
     assert len(graph.of(Respawn)) == 2
     graph.start()
     assert graph.machine.mode is Mode.EVALUATION and len(graph.of(Respawn)) == 2
+
+
+def far_into_a_simulation():
+    graph = Graph()
+    graph.stamp = 19_999 * TICK
+    return graph
+
+
+def test_a_simulation_that_is_started_again_during_a_reset_is_asked_anew():
+    """Of what the one before was asked for it knows nothing, and its clock begins at nought."""
+    graph = far_into_a_simulation()
+    graph.frame(x=50.0)
+    assert len(graph.of(Respawn)) == 1
+    graph.stamp = 0
+    graph.frame(x=50.0)
+    assert len(graph.of(Respawn)) == 2
+    graph.start()
+    assert len(graph.of(Respawn)) == 2
+
+
+def test_an_abort_from_outside_begins_a_reset_anew():
+    graph = far_into_a_simulation()
+    graph.frame(x=50.0)
+    assert graph.take(graph.machine.abort('the simulation was started again')) == []
+    assert len(graph.of(Respawn)) == 1
+    graph.frame(x=50.0)
+    assert len(graph.of(Respawn)) == 2
+
+
+def test_a_frame_of_a_simulation_that_is_gone_begins_no_reset():
+    graph = Graph(reset_timeout=1.0)
+    graph.stamp = 19_999 * TICK
+    graph.start().run(2)
+    graph.see()
+    graph.frame()  # no action for it
+    graph.stamp = 0
+    ended, asked, state = graph.frame(x=50.0)
+    assert 'clock set back' in ended.reason
+    assert isinstance(asked, Respawn) and state.stamp == TICK
+    for _ in range(21):
+        graph.frame(x=50.0)
+    assert len(graph.of(Respawn)) == 3  # the wait is told by the new clock

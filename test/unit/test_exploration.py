@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from av_td3_ros.learning_config import ExplorationConfig
+from av_td3_ros.td3.behaviour import Behaviour
 from av_td3_ros.td3.exploration import ActionNoise, Exploration
 
 CONFIG = ExplorationConfig(
@@ -84,3 +85,16 @@ def test_same_seed_same_actions():
 
     np.testing.assert_array_equal(actions(3), actions(3))
     assert not np.array_equal(actions(3), actions(4))
+
+
+def test_a_run_that_goes_on_has_other_noise_and_the_same_at_the_same_step():
+    def drawn(*steps):
+        behaviour = Behaviour(3)
+        for step in steps:
+            behaviour.go_on(step)
+        behaviour.explore(0.0, True, CONFIG)
+        return behaviour.act(None, None, explore=True)
+
+    assert drawn() == drawn(0) != drawn(500)
+    assert drawn(500) == drawn(0, 500) != drawn(501)
+    assert np.random.default_rng(3).random() == np.random.default_rng((3, 0)).random()

@@ -1,5 +1,6 @@
 """What the command line shows of alerts, and how a halted run ends there."""
 
+import errno
 import json
 
 import pytest
@@ -46,6 +47,32 @@ def test_a_warning_is_in_the_progress_and_the_run_goes_on(tmp_path, capsys, monk
     out = capsys.readouterr().out
     assert 'ALERT feature_explosion | ' in out and 'finished: 80 steps' in out
     assert 'halted' not in out
+
+
+def test_a_run_whose_last_checkpoint_cannot_be_written_is_a_fault(tmp_path, capsys, monkeypatch):
+    real, saves = checkpoint.save, []
+
+    def save(*arguments, **options):
+        saves.append(options['env_step'])
+        if saves[-1] == 80:
+            raise checkpoint.CheckpointError('checkpoint must be written, got no space')
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(checkpoint, 'save', save)
+    assert run(tmp_path) == train.EXIT_FAULT and len(saves) == 2
+    assert 'training failed: checkpoint must be written, got no space' in capsys.readouterr().out
+
+
+def test_rows_that_are_dropped_are_in_the_progress(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr('av_td3_ros.cli.common.PLAIN_PERIOD', 0.0)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('av_td3_ros.run_folder._open_table', full)
+    assert run(tmp_path, **{'trainer.health.feature_warn': 100.0}) == 0
+    captured = capsys.readouterr()
+    assert 'ALERT rows are dropped | ' in captured.out and 'finished: 80 steps' in captured.out
 
 
 def test_a_line_without_alerts_says_nothing_of_them():

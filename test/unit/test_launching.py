@@ -17,6 +17,7 @@ import yaml
 from av_td3_ros import nodes
 from av_td3_ros.cli import common
 from av_td3_ros.options import ConfigError
+from av_td3_ros.run_folder import RunFolder
 
 MODULES = {
     'launch': ('LaunchDescription',),
@@ -175,6 +176,23 @@ def test_a_trainer_goes_on_from_what_it_saved_unless_it_has_stopped_by_itself(la
     with pytest.raises(RuntimeError, match='trainer ended with exit code 1; its last lines say'):
         follows('trainer', 1)
     assert follows('policy', 1) == AGAIN
+
+
+def test_routes_that_were_driven_are_left_out_after_a_resume_and_after_a_death(launching, here):
+    def first_route(started):
+        return started['episode_manager'].kwargs['parameters'][1].get('first_route', 0)
+
+    run = RunFolder(here / 'run')
+    started, follows = actions(launching, 'training', **GIVEN['training'])
+    run.add_episode({'env_step': 10})
+    assert first_route(started) == 0
+    assert follows('episode_manager', -9) == AGAIN and first_route(started) == 1
+    run.add_episode({'env_step': 20})
+    run.close()
+    started, _ = actions(launching, 'training', **GIVEN['training'], resume='true')
+    assert first_route(started) == 2
+    settings = yaml.safe_load((here / 'run' / 'config.yaml').read_text())
+    assert settings['episode_manager']['first_route'] == 0  # else each resume would add to it
 
 
 def test_a_training_leaves_the_config_that_exports_it(launching, here):

@@ -9,9 +9,11 @@ import pytest
 
 from av_td3_ros import curves
 from av_td3_ros.cli.main import main
+from av_td3_ros.gate_evidence import current
 from av_td3_ros.options import ConfigError
 from av_td3_ros.report import runs, series
-from made_runs import evaluation, made
+from av_td3_ros.run_folder import RunFolder
+from made_runs import episode, evaluation, made
 
 
 def test_a_whole_run_is_read_without_a_note(tmp_path):
@@ -217,6 +219,47 @@ def test_gates_judge_what_was_driven_last(tmp_path):
     evidence = runs.read(path).evidence()
     for columns in (evidence.metrics, evidence.episodes):
         assert (np.diff(columns['env_step']) > 0).all()
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    'env_step, updates, kept',
+    [
+        ([1050, 1050, 1100, 1100], [25, 50, 75, 100], [1, 1, 1, 1]),
+        ([1050, 1050, 1100, 1100, 1100, 1100], [25, 50, 75, 100, 75, 100], [1, 1, 0, 0, 1, 1]),
+        ([1050, 1050, 1100, 1100, 1050], [25, 50, 75, 100, 50], [1, 0, 0, 0, 1]),
+        ([1050, 1050, 1100, 1075], [25, 50, 75, 75], [1, 1, 0, 1]),
+        ([1050, 1050, 1100], [NAN, NAN, NAN], [0, 1, 1]),
+        ([1050, 1050, 1100], None, [0, 1, 1]),
+        ([], None, []),
+        ([], [], []),
+    ],
+)
+def test_a_round_of_many_updates_leaves_many_records_of_one_step(env_step, updates, kept):
+    counted = None if updates is None else np.array(updates, float)
+    assert current(np.array(env_step, float), counted).tolist() == [bool(k) for k in kept]
+
+
+def test_gates_and_curves_take_every_record_of_a_round(tmp_path):
+    """As preset spinning_up has them: 50 updates every 50 steps, a record every 25."""
+    path = made(tmp_path / 'run')
+    head, *lines = (path / 'metrics.csv').read_text().splitlines()
+    rows = [line.split(',') for line in lines]
+    doubled = [','.join([rows[i | 1][0], *row[1:]]) for i, row in enumerate(rows)]
+    (path / 'metrics.csv').write_text('\n'.join([head, *doubled]) + '\n')
+    run = runs.read(path)
+    assert len(run.evidence().metrics['env_step']) == 90
+    assert len(series.metric_curve(run, 'critic_loss', series.STEPS).x) == 90
+
+
+def test_a_reward_term_that_was_switched_on_with_a_resume_has_its_share(tmp_path):
+    run = RunFolder(made(tmp_path / 'run', 2000))
+    run.add_episode({**episode(2100, 2100), 'reward_jerk': -1000.0})
+    run.close()
+    steps, parts = series.shares(runs.read(run.path))
+    assert steps[-1] == 2100 and parts['jerk'][-1] > 30.0 and parts['jerk'][0] == 0.0
 
 
 def test_the_quick_curves_pass_over_a_torn_row():

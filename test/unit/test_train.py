@@ -1,6 +1,7 @@
 """The in-process loop, whole: it learns, stops when asked, saves whatever ends it, and goes on."""
 
 import csv
+import errno
 import json
 
 import numpy as np
@@ -12,8 +13,10 @@ pytest.importorskip('panda3d')
 from av_td3_ros.config import build_run  # noqa: E402
 from av_td3_ros.options import ConfigError  # noqa: E402
 from av_td3_ros.run_folder import RunFolder  # noqa: E402
+from av_td3_ros.sim.env import DrivingEnv  # noqa: E402
 from av_td3_ros.task_config import PRIVILEGED_NAMES  # noqa: E402
 from av_td3_ros.td3 import checkpoint  # noqa: E402
+from av_td3_ros.td3.trainer import Trainer  # noqa: E402
 from av_td3_ros.train import train  # noqa: E402
 from small_runs import SMALL  # noqa: E402
 
@@ -63,6 +66,37 @@ def test_stopping_saves_and_resuming_goes_on(tmp_path):
         run(tmp_path)
     trainer = run(tmp_path, **{'trainer.resume': True})
     assert (trainer.env_steps, trainer.updates) == (120, 60)
+
+
+def routes(folder):
+    return [int(row['route']) for row in RunFolder(folder).read_episodes()]
+
+
+def test_a_resumed_run_drives_on_where_it_was(tmp_path):
+    """Neither its routes nor its noise are those that it has had."""
+    drawn = []
+
+    def seen(trainer):
+        drawn.append(trainer.replay._ring.columns['action'][trainer.replay.count - 1].tolist())
+
+    run(tmp_path, stop=lambda: len(drawn) >= 70, progress=seen)
+    driven = len(routes(tmp_path))
+    assert driven >= 2 and routes(tmp_path) == list(range(driven))
+    run(tmp_path, progress=seen, **{'trainer.resume': True})
+    assert routes(tmp_path) == list(range(len(routes(tmp_path)))) and len(drawn) == 120
+    again = run(tmp_path / 'other', stop=lambda: len(drawn) >= 120 + 50, progress=seen)
+    assert again.env_steps == 50 and drawn[120:] == drawn[:50]
+    assert drawn[70:90] != drawn[:20]
+
+
+def test_the_first_route_may_be_chosen_and_an_evaluation_begins_at_nought(tmp_path):
+    run(tmp_path, **{'episode_manager.first_route': 5})
+    assert routes(tmp_path)[:3] == [5, 6, 7]
+    evaluation = {'episode_manager.first_route': 5, 'episode_manager.start_in_evaluation': True}
+    env = DrivingEnv(build_run({**SETTINGS, **evaluation}, 'test'), camera=False)
+    env.reset()
+    assert env.route_name == '0'
+    env.close()
 
 
 def test_a_resumed_run_computes_as_it_did(tmp_path, monkeypatch):
@@ -149,6 +183,49 @@ def test_a_fault_in_the_loop_saves_first(tmp_path):
     with pytest.raises(RuntimeError, match='planted'):
         run(tmp_path, progress=fail)
     assert checkpoint.load_policy(tmp_path).env_step == 60
+
+
+def test_a_disk_that_is_full_for_a_while_ends_no_run(tmp_path, monkeypatch):
+    """Neither rows nor a checkpoint can be written; what is learned is not lost by it."""
+    saves = []
+
+    def save(*arguments, **options):
+        saves.append(options['env_step'])
+        if len(saves) == 1:
+            raise checkpoint.CheckpointError('no space')
+        return real(*arguments, **options)
+
+    def full():
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    def fill(trainer):
+        if trainer.env_steps == 80:
+            trainer._run._tables['metrics'][0].flush = full
+
+    real = checkpoint.save
+    monkeypatch.setattr(checkpoint, 'save', save)
+    trainer = run(tmp_path, progress=fill, **{'trainer.checkpoint_every': 30})
+    assert (trainer.env_steps, trainer.updates) == (120, 60)
+    assert len(saves) > 2 and checkpoint.load_policy(tmp_path).env_step == 120
+    with (tmp_path / 'metrics.csv').open() as file:
+        kept = [int(row['updates']) for row in csv.DictReader(file)]
+    assert kept == [u for u in range(5, 65, 5) if u != 35]
+
+
+def test_where_the_last_checkpoint_cannot_be_written_everything_is_closed_all_the_same(
+    tmp_path, monkeypatch
+):
+    closed = []
+
+    def fail(*arguments, **options):
+        raise checkpoint.CheckpointError('no space')
+
+    monkeypatch.setattr(checkpoint, 'save', fail)
+    monkeypatch.setattr(DrivingEnv, 'close', lambda env: closed.append('env'))
+    monkeypatch.setattr(Trainer, 'close', lambda trainer: closed.append('trainer'))
+    with pytest.raises(checkpoint.CheckpointError, match='no space'):
+        run(tmp_path)
+    assert closed == ['trainer', 'env']
 
 
 def test_no_wait_for_a_batch_that_cannot_be_filled_yet(tmp_path):

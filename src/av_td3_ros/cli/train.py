@@ -124,16 +124,20 @@ def check_map(config: RunConfig) -> None:
 
 def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:
     """Train without ROS."""
-    from av_td3_ros.train import train
+    from av_td3_ros.td3.checkpoint import CheckpointError
+    from av_td3_ros.train import save, train
 
     progress = common.Progress()
     told: List[str] = []
 
     def show(trainer: Any) -> None:
-        keeper.look(trainer.env_steps, progress.end, lambda: nullcontext(trainer.save()))
+        keeper.look(trainer.env_steps, progress.end, lambda: nullcontext(save(trainer)))
         if not told:
             told.append(trainer.machine)
             progress.end(f'learner: {told[0]}')
+        alerts = [alert.name for alert in trainer.alerts]
+        if run_folder.fault:
+            alerts.append('rows are dropped')
         progress.show(
             line(
                 trainer.env_steps,
@@ -142,12 +146,18 @@ def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeepe
                 trainer.updates,
                 trainer.updates_per_second,
                 trainer.return_mean,
-                alerts=', '.join(alert.name for alert in trainer.alerts),
+                alerts=', '.join(alerts),
             )
         )
 
     stops = catch_stops()
-    trainer = train(config, run_folder, show, lambda: bool(stops) or keeper.stopped)
+    try:
+        trainer = train(config, run_folder, show, lambda: bool(stops) or keeper.stopped)
+    except (CheckpointError, OSError) as error:
+        if not told:  # refused before its first step
+            raise
+        progress.end(f'training failed: {error}')
+        return EXIT_FAULT
     ended = 'halted' if trainer.halted else 'stopped' if stops or keeper.stopped else 'finished'
     progress.end(
         f'{ended}: {trainer.env_steps} steps, {trainer.updates} '

@@ -100,7 +100,8 @@ class EpisodeMachine:
         if last is not None:
             ticks = (stamp - last) / (self._period * NANOSECONDS)
             if last - stamp > NANOSECONDS:
-                effects += self._abort(f'clock set back by {-ticks:.0f} ticks')
+                self._pending = None  # of a world that is gone: nobody waits for its command
+                effects += self.abort(f'clock set back by {-ticks:.0f} ticks')
             elif ticks < 0.5:
                 self._last_stamp = last
                 what = 'repeated' if ticks > -0.5 else 'reordered'
@@ -196,7 +197,14 @@ class EpisodeMachine:
         self._route = None if far_start or far_goal else (stamp, route)
 
     def abort(self, reason: str) -> List[Effect]:
-        """End the episode from outside, as a fault."""
+        """
+        End the episode from outside, as a fault; a reset begins anew.
+
+        A simulation that was started again knows nothing of what the one before was asked for, and
+        its clock says nothing of how long that was ago.
+        """
+        if self.phase is Phase.RESETTING:
+            self._wanted = None
         return self._abort(reason)
 
     # -- behaviour --------------------------------------------------------------------------------

@@ -212,7 +212,8 @@ class EpisodeManagerNode(GraphNode):
             state = convert.from_odometry(msg)
         except SpecError as error:
             self._complain(str(error))
-            self._carry_out(self._machine.abort(str(error)))
+            if self._machine.phase is not machine.Phase.RESETTING:  # a reset waits for the next
+                self._carry_out(self._machine.abort(str(error)))
         else:
             self._fault = ''
             self._carry_out(self._machine.frame(convert.to_ns(msg.header.stamp), state))
@@ -265,7 +266,8 @@ class EpisodeManagerNode(GraphNode):
         if self._is_driven or training:
             self._route_number += 1
         self._is_driven = False
-        found = self._routes.at(self._route_number, self.config.seed, training)
+        number = self._route_number + (self.config.first_route if training else 0)
+        found = self._routes.at(number, self.config.seed, training)
         self._drawn_name = found.name
         return found.route
 

@@ -6,7 +6,7 @@ first frame waits until perception and policy are there.
 """
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 from launch import LaunchDescription
 from launch.actions import (
@@ -23,7 +23,7 @@ from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
 from av_td3_ros import graph, presets
-from av_td3_ros.config import WEATHERS
+from av_td3_ros.config import RunConfig, WEATHERS
 from av_td3_ros.launch_config import bridge_camera, run_config, written_parameters
 from av_td3_ros.nodes.launching_carla import carla, OBJECTS, TOWN
 from av_td3_ros.options import ConfigError
@@ -150,14 +150,15 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
     simulator = given.get('simulator', 'embedded')
     if simulator not in ('embedded', 'carla'):
         raise RuntimeError(f"simulator must be 'embedded' or 'carla', got '{simulator}'")
-    overrides = _overrides(kind, given)
+    overrides, run = _overrides(kind, given), None
     actions = []
     if simulator == 'carla':
         actions += carla(given, overrides['simulator'].setdefault('map', TOWN))
     if kind == 'training':
-        actions.append(LogInfo(msg=f'run folder: {_write_config(overrides, simulator)}'))
+        run = _write_config(overrides, simulator)
+        actions.append(LogInfo(msg=f'run folder: {run.trainer.run_dir}'))
     for spec in graph.nodes(kind, simulator):
-        actions += Member(spec, kind, given, overrides[spec.name]).started()
+        actions += Member(spec, kind, given, overrides[spec.name], run).started()
     return actions
 
 
@@ -170,15 +171,17 @@ class Member:
         kind: str,
         given: Mapping[str, str],
         overrides: Mapping[str, Any],
+        run: Optional[RunConfig],
     ) -> None:
         """
         :param given: the arguments of the launch. :param overrides: what the node is told beside
-            its parameter file.
+            its parameter file. :param run: the training that it belongs to.
         """
         self._spec = spec
         self._kind = kind
         self._given = given
-        self._overrides = dict(overrides)
+        self._overrides = overrides
+        self._run = run
         self._restarts = 0
 
     def started(self) -> List[Any]:
@@ -186,6 +189,7 @@ class Member:
         given, spec = self._given, self._spec
         own = [str(Path(given['params']).resolve())] if given.get('params') else []
         started = given.get('autostart', 'true').lower() == 'true'
+        going_on = graph.going_on(self._run, spec.name, self._restarts > 0) if self._run else {}
         node = Node(
             package=PACKAGE,
             executable=spec.executable,
@@ -193,7 +197,7 @@ class Member:
             namespace=given['namespace'],
             parameters=[
                 str(share('config', spec.file)),
-                {'autostart': started, **self._overrides},
+                {'autostart': started, **self._overrides, **going_on},
                 *own,
             ],
             ros_arguments=graph.enclave(spec.name, given['namespace']),
@@ -229,17 +233,15 @@ class Member:
         if self._restarts >= graph.MAX_RESTARTS:
             raise RuntimeError(f'{why} ({self._restarts + 1} times)')
         self._restarts += 1
-        if self._spec is graph.TRAINER:
-            self._overrides['resume'] = has_checkpoints(Path(self._overrides['run_dir']))
         again = f'starting it again ({self._restarts} of {graph.MAX_RESTARTS})'
         return [LogInfo(msg=f'{name} ended with exit code {code}: {again}'), *self.started()]
 
 
-def _write_config(overrides: Mapping[str, Mapping[str, Any]], simulator: str) -> Path:
+def _write_config(overrides: Mapping[str, Mapping[str, Any]], simulator: str) -> RunConfig:
     """
     Write ``config.yaml`` into the run folder, which tells whoever exports or judges the run.
 
-    :returns: the folder.
+    :returns: the config.
     :raises ConfigError: where the folder cannot be written or holds another run, or a parameter
         file holds what no node would take.
     """
@@ -254,7 +256,7 @@ def _write_config(overrides: Mapping[str, Mapping[str, Any]], simulator: str) ->
             'resume:=true or choose another with run_dir:='
         )
     RunFolder(folder).write_config(config)
-    return folder
+    return config
 
 
 def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:

@@ -192,6 +192,8 @@ class PolicyNode(GraphNode):
             self._announce()
             self.diagnose()
         else:
+            if not self.adopted:
+                self._behaviour.go_on(msg.env_step)
             self._behaviour.adopt(policy)
             self._behaviour.explore(msg.exploration_std, msg.random_actions, exploration)
             self.version, self._sha256 = msg.version, msg.sha256

@@ -10,11 +10,9 @@ from dataclasses import replace
 import os
 from pathlib import Path
 import signal
-import subprocess
-import sys
 import time
 from types import MappingProxyType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TextIO
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
 from diagnostic_msgs.msg import DiagnosticArray
@@ -22,106 +20,22 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-import yaml
 
 from av_td3_ros import graph
 from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_qos
-from av_td3_ros.config import RunConfig, TrainerConfig
-from av_td3_ros.nodes import shared_memory, twin
+from av_td3_ros.config import RunConfig
+from av_td3_ros.nodes import calls, shared_memory, twin
 from av_td3_ros.nodes.base import SUPERVISED
-from av_td3_ros.options import to_flat
-from av_td3_ros.run_folder import has_checkpoints
+from av_td3_ros.nodes.member import Member
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
-CALL_PERIOD = 1.0
 # Its name in the graph, and among the participants of SROS 2.
 OPERATOR = 'operator'
 
 
 class GraphError(RuntimeError):
     """The graph could not be started or did not survive; the text is for the user."""
-
-
-class Member:
-    """One process of the graph."""
-
-    def __init__(
-        self,
-        spec: graph.NodeSpec,
-        params: Path,
-        log: Path,
-        environment: Dict[str, str],
-        arguments: Sequence[str] = (),
-    ) -> None:
-        """
-        :param params: parameter file. :param log: what the process prints goes here.
-        :param arguments: further arguments after ``--ros-args``, such as remappings.
-        """
-        self._arguments = list(arguments)
-        self.spec = spec
-        self.restarts = 0
-        self._params = params
-        self._log = log
-        self._environment = environment
-        self._output: Optional[TextIO] = None
-        self.process: Optional[subprocess.Popen] = None
-
-    def write_parameters(self, config: Any) -> None:
-        """Write the parameter file that the process reads at its start."""
-        values = {'/**': {'ros__parameters': {'autostart': True, **_nested(to_flat(config))}}}
-        self._params.write_text(yaml.safe_dump(values))
-
-    def spawn(self) -> None:
-        """
-        Start the process, in a session of its own so that Ctrl-C reaches the supervisor alone.
-        """
-        self._output = self._log.open('a')
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                '-m',
-                self.spec.module,
-                '--ros-args',
-                '--params-file',
-                str(self._params),
-                '-r',
-                f'__ns:=/{graph.NAMESPACE}',
-                '--disable-external-lib-logs',
-                *graph.enclave(self.spec.name),
-                *self._arguments,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            env=self._environment,
-            start_new_session=True,
-        )
-
-    def alive(self) -> bool:
-        """Return whether the process runs."""
-        return self.process is not None and self.process.poll() is None
-
-    def terminate(self, timeout: float) -> None:
-        """Ask the process to end; insist after the timeout (s)."""
-        if self.process is None:
-            return
-        if self.alive():
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self._output.close()
-
-    def last_error(self) -> str:
-        """Return the last error that the process logged, without its prefix."""
-        lines = self._log.read_text(errors='replace').splitlines()
-        for line in reversed(lines):
-            if '[ERROR]' in line or '[FATAL]' in line:
-                return line.split(': ', 1)[-1]
-        return next((line for line in reversed(lines) if line.strip()), 'no output')
 
 
 class Supervisor:
@@ -173,8 +87,8 @@ class Supervisor:
         if not self._claim.take():
             raise GraphError(twin.REFUSAL.format(twin.domain()))
         try:
-            for name, member in self.members.items():
-                member.write_parameters(getattr(self._run, name))
+            for member in self.members.values():
+                self._tell(member)
             rclpy.init(
                 args=['--ros-args', '--disable-external-lib-logs', *graph.enclave(OPERATOR)],
                 signal_handler_options=SignalHandlerOptions.NO,
@@ -234,8 +148,7 @@ class Supervisor:
                 f'again ({member.restarts} of {graph.MAX_RESTARTS})'
             )
             member.terminate(0.0)
-            if member.spec is graph.TRAINER:
-                member.write_parameters(self._resumed(self._run.trainer))
+            self._tell(member)
             member.spawn()
             self._await_active([member])
 
@@ -295,6 +208,12 @@ class Supervisor:
                 member.spawn()
             self._await_active(batch)
 
+    def _tell(self, member: Member) -> None:
+        """Write the parameters of a process that starts, for the first time or again."""
+        name = member.spec.name
+        going_on = graph.going_on(self._run, name, is_again=member.restarts > 0)
+        member.write_parameters(replace(getattr(self._run, name), **going_on))
+
     def _await_active(self, members: Sequence[Member]) -> None:
         """
         Wait until every member says that it is active.
@@ -321,32 +240,14 @@ class Supervisor:
         return health.get('pid') == str(member.process.pid) and health.get('state') == 'active'
 
     def call(self, kind: Any, name: str, request: Any, timeout: float) -> Any:
-        """
-        Call a service; ask again where no answer comes, as when the first went to a killed
-        process.
-        """
-        client = self.node.create_client(kind, name)
-        try:
-            end = time.monotonic() + timeout
-            while time.monotonic() < end:
-                if self.spin(client.service_is_ready, CALL_PERIOD):
-                    future = client.call_async(request)
-                    if self.spin(future.done, CALL_PERIOD):
-                        return future.result()
-            return None
-        finally:
-            self.node.destroy_client(client)
+        """Call a service; None where no answer comes."""
+        return calls.call(self.node, self.spin, kind, name, request, timeout)
 
     def ask(self, node: str, key: str, timeout: float, **values: Any) -> Any:
         """Call a service of the table, of one of the nodes; None where no answer comes."""
         service = SERVICES[key]
         name = f'/{graph.NAMESPACE}/{node}/{service.name[2:]}'
         return self.call(service.type, name, service.type.Request(**values), timeout)
-
-    @staticmethod
-    def _resumed(config: TrainerConfig) -> TrainerConfig:
-        """A trainer that is started again goes on from what it saved, if it saved anything."""
-        return replace(config, resume=has_checkpoints(Path(config.run_dir)))
 
     # -- listening --------------------------------------------------------------------------------
 
@@ -383,14 +284,3 @@ class Supervisor:
             return answered
         sent = int(manager.get('transitions_sent', -1))
         return answered and self.status is not None and self.status.transitions_received >= sent
-
-
-def _nested(flat: Dict[str, Any]) -> Dict[str, Any]:
-    tree: Dict[str, Any] = {}
-    for key, value in flat.items():
-        *groups, leaf = key.split('.')
-        branch = tree
-        for name in groups:
-            branch = branch.setdefault(name, {})
-        branch[leaf] = value
-    return tree

@@ -120,6 +120,8 @@ class TrainerNode(GraphNode):
             return ERROR, self._save_failure, values
         if self._refusal:
             return ERROR, f'refused: {self._refusal}', values
+        if self._run.fault:
+            return WARN, self._run.fault, values
         if intake.lost or self._dropped:
             return WARN, f'{intake.lost + self._dropped} transitions lost', values
         if trainer.alerts:

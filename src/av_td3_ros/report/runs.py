@@ -208,7 +208,7 @@ def _columns(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Columns:
 
 def _current(columns: Columns) -> Columns:
     """Return columns without what a resumed run drove again."""
-    kept = current(columns['env_step']) if columns else ()
+    kept = current(columns['env_step'], columns.get('updates')) if columns else ()
     return {name: column[kept] for name, column in columns.items()}
 
 

@@ -1,6 +1,6 @@
 """Curves of runs: smoothed, on one axis, and as mean and spread over the seeds of a group."""
 
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -87,7 +87,8 @@ def metric_curve(run: Run, name: str, axis: str) -> Curve:
     """Return a column of the metrics, averaged over the last five records that have it."""
     if name not in run.metrics:
         return Curve(np.empty(0), np.empty(0))
-    return _curve(run, run.metrics['env_step'], run.metrics[name], RECORDS, axis)
+    columns = run.metrics
+    return _curve(run, columns['env_step'], columns[name], RECORDS, axis, columns.get('updates'))
 
 
 def band(group: Group, curves: Sequence[Curve]) -> List[Band]:
@@ -117,8 +118,15 @@ def minutes(run: Run, env_step: np.ndarray) -> np.ndarray:
     return np.interp(env_step, at[order], seconds[order]) / 60.0
 
 
-def _curve(run: Run, env_step: np.ndarray, values: np.ndarray, window: int, axis: str) -> Curve:
-    kept = np.isfinite(values) & np.isfinite(env_step) & current(env_step)
+def _curve(
+    run: Run,
+    env_step: np.ndarray,
+    values: np.ndarray,
+    window: int,
+    axis: str,
+    updates: Optional[np.ndarray] = None,
+) -> Curve:
+    kept = np.isfinite(values) & np.isfinite(env_step) & current(env_step, updates)
     x, y = env_step[kept], smooth(values[kept], window)
     if axis == MINUTES:
         x = minutes(run, x)

@@ -40,13 +40,25 @@ class DrivingEnv:
         """
         self._config = config
         self._period = config.simulator.fixed_delta_seconds
-        self._seed, self._route_number = config.episode_manager.seed, -1
+        self._training = not config.episode_manager.start_in_evaluation
+        self._before = config.episode_manager.first_route - 1 if self._training else -1
+        self._seed, self._route_number = config.episode_manager.seed, self._before
         self._stack = preprocess.FrameStack(config.observation.spec())
         self._camera = camera
         self.world = World(config.simulator)
         self._routes = RouteSet(config.episode_manager, self.world.road_map)
         self.route_name = ''
         self.episode_id = 0
+
+    def go_on(self, episodes: int) -> None:
+        """
+        Go on with a run: leave out the routes that it has driven, and draw other weather.
+
+        :param episodes: so many; 0 changes nothing.
+        """
+        if episodes:
+            self._route_number += episodes
+            self.world.reseed((self._config.simulator.seed, episodes))
 
     def reset(self, seed: Optional[int] = None) -> Observation:
         """
@@ -55,14 +67,10 @@ class DrivingEnv:
         :param seed: of all chance from here on; None goes on with what there is.
         """
         if seed is not None:
-            self._seed, self._route_number = seed, -1
+            self._seed, self._route_number = seed, self._before
             self.world.reseed(seed)
         self._route_number += 1
-        self.route_name, route, _ = self._routes.at(
-            self._route_number,
-            self._seed,
-            training=not self._config.episode_manager.start_in_evaluation,
-        )
+        self.route_name, route, _ = self._routes.at(self._route_number, self._seed, self._training)
         self.world.teleport(route.start)
         self.world.shown_route = route.points
         self.world.set_velocity(0.0, 0.0)

@@ -6,7 +6,7 @@ Deterministic: the same seed and controls give the same states and images, bit f
 
 import functools
 import math
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class World:
         """The traffic: (n, 6) float64, x, y, yaw, length, width, speed."""
         return np.column_stack([self.traffic.boxes, self.traffic.speed])
 
-    def reseed(self, seed: int) -> None:
+    def reseed(self, seed: Union[int, Sequence[int]]) -> None:
         """Begin anew as far as chance goes; the next teleport draws from it."""
         self._rng = np.random.default_rng(seed)
 

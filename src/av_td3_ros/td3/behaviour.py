@@ -18,12 +18,17 @@ class Behaviour:
 
     def __init__(self, seed: int) -> None:
         """:param seed: of the exploration noise."""
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
+        self.go_on(0)
         self._policy: Optional[Policy] = None
         self._std = 0.0
         self._random = False
         self._config = ExplorationConfig()
         self._exploration = Exploration(self._config)
+
+    def go_on(self, env_step: int) -> None:
+        """Explore from a step of the run on with noise that it has not had before."""
+        self._rng = np.random.default_rng((self._seed, env_step))
 
     @property
     def ready(self) -> bool:

@@ -1,0 +1,147 @@
+"""What a run folder does where it cannot write: rows are dropped whole, and the run goes on."""
+
+import csv
+import errno
+import logging
+import resource
+
+import pytest
+
+from av_td3_ros import run_folder
+from av_td3_ros.run_folder import RunFolder
+
+
+class Full:
+    """A file on a disk that is full."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def flush(self):
+        """Fail as a full disk does."""
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+@pytest.fixture
+def run(tmp_path):
+    it = RunFolder(tmp_path)
+    yield it
+    it.close()
+
+
+def rows(run, name='metrics'):
+    with (run.path / f'{name}.csv').open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def record(number):
+    return {'env_step': number, 'updates': 10 * number, 'text': 'x' * 20}
+
+
+def test_a_row_that_cannot_be_written_is_dropped_and_said_once(run, caplog, monkeypatch):
+    run.add_record(record(1))
+    run.close()
+    opened = run_folder._open_table
+
+    def on_full_disk(*arguments):
+        file, writer = opened(*arguments)
+        return Full(file), writer
+
+    with caplog.at_level(logging.WARNING), monkeypatch.context() as patch:
+        patch.setattr(run_folder, '_open_table', on_full_disk)
+        for number in (2, 3):
+            run.add_record(record(number))
+            assert 'metrics.csv must be written, got No space left on device' in run.fault
+    assert [entry.getMessage() for entry in caplog.records] == [run.fault]
+    run.add_record(record(4))
+    assert run.fault == ''
+    assert [row['env_step'] for row in rows(run)] == ['1', '4']
+
+
+@pytest.mark.parametrize('room', [0, 5, 25])
+@pytest.mark.parametrize('first', [0, 1])
+def test_nothing_is_left_of_a_row_that_fitted_in_part(run, room, first):
+    """A file that may grow by so many bytes, as on a disk with so much room."""
+    if first:
+        run.add_record(record(1))
+    path = run.path / 'metrics.csv'
+    size = path.stat().st_size if first else 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, before[1]))
+    try:
+        run.add_record(record(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert 'File too large' in run.fault and path.stat().st_size == size
+    run.add_record(record(3))
+    assert [row['env_step'] for row in rows(run)] == ['1', '3'][1 - first :]
+    assert all(row['text'] == 'x' * 20 for row in rows(run))
+
+
+def test_a_table_gets_the_columns_that_a_resumed_run_adds(run):
+    run.add_record({'env_step': 1, 'text': 'a, "b"'})
+    run.add_record({'env_step': 2, 'text': ''})
+    run.close()
+    path = run.path / 'metrics.csv'
+    path.write_bytes(path.read_bytes() + b'3,x')  # killed within a row
+    again = RunFolder(run.path)
+    again.add_record({'env_step': 4, 'jerk': -1.5, 'text': 'c'})
+    again.add_record({'env_step': 5, 'text': 'd'})
+    again.add_record({'env_step': 6, 'lane': 2, 'jerk': 0.0})
+    again.close()
+    assert [tuple(row.values()) for row in rows(run)] == [
+        ('1', 'a, "b"', '', ''),
+        ('2', '', '', ''),
+        ('4', 'c', '-1.5', ''),
+        ('5', 'd', '', ''),
+        ('6', '', '0.0', '2'),
+    ]
+    assert list(rows(run)[0]) == ['env_step', 'text', 'jerk', 'lane']
+
+
+def test_a_run_that_was_killed_within_the_head_of_a_table_begins_it_anew(run):
+    (run.path / 'metrics.csv').write_text('env_step,upd')
+    run.add_record(record(1))
+    assert rows(run) == [{name: str(value) for name, value in record(1).items()}]
+
+
+def test_a_table_that_cannot_be_widened_stays_as_it_is(run, monkeypatch):
+    run.add_record(record(1))
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, 'replace_file', full)
+        run.add_record({**record(2), 'jerk': 1.0})
+    assert 'No space left' in run.fault and len(rows(run)) == 1
+    run.add_record(record(3))
+    run.add_record({**record(4), 'jerk': 1.0})
+    assert run.fault == ''
+    assert [(row['env_step'], row['jerk']) for row in rows(run)] == [
+        ('1', ''),
+        ('3', ''),
+        ('4', '1.0'),
+    ]
+
+
+def test_events_that_cannot_be_written_are_tried_again_after_a_while(run, monkeypatch):
+    run.add_metrics({'a': 1.0}, 1)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run._events, 'add_scalar', full)
+        patch.setattr(run._events, 'close', full)
+        run.add_metrics({'a': 2.0}, 2)
+    assert 'events.out.* must be written' in run.fault
+    run.add_metrics({'a': 3.0}, 3)
+    assert len(list(run.path.glob('events.out.*'))) == 1
+    run._events_at = 0.0
+    run.add_metrics({'a': 4.0}, 4)
+    run.add_record(record(1))
+    assert run.fault == '' and len(list(run.path.glob('events.out.*'))) == 2
