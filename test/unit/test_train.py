@@ -65,6 +65,14 @@ def test_stopping_saves_and_resuming_goes_on(tmp_path):
     assert (trainer.env_steps, trainer.updates) == (120, 60)
 
 
+def test_stopping_waits_for_no_round_of_updates(tmp_path):
+    seen = []
+    trainer = run(tmp_path, lambda: bool(seen) and seen[0].updates >= 10, seen.append)
+    assert trainer.updates == 10  # three a round
+    again = run(tmp_path, **{'trainer.resume': True})
+    assert (again.env_steps, again.updates) == (120, 60)
+
+
 def test_a_resumed_run_computes_as_it_did(tmp_path, monkeypatch):
     from av_td3_ros.td3 import trainer as module
     from av_td3_ros.td3.arithmetic import Arithmetic

@@ -31,6 +31,7 @@ from av_td3_ros.td3.learner_state import LearnerError
 from av_td3_ros.td3.metrics import COLUMNS, Rate, Record, reward_shares
 from av_td3_ros.td3.prefetch import Prefetcher
 from av_td3_ros.td3.replay import ReplayBuffer
+from av_td3_ros.td3.schedule import Schedule
 
 LOG = logging.getLogger(__name__)
 RETURNS_KEPT = 20
@@ -74,6 +75,7 @@ class Trainer:
         self._record = Record()
         self._begun = time.monotonic()
         self._exploration = Exploration(config.exploration)
+        self._schedule = Schedule(config)
         self.env_steps = self.version = 0
         self.episodes = 0
         self.metrics: Dict[str, float] = {}
@@ -155,12 +157,10 @@ class Trainer:
     @property
     def update_due(self) -> bool:
         """Whether the ratio asks for another update now."""
-        warm = min(self.env_steps, self.config.steps) - self.config.update_after
-        rounds = max(warm, 0) // self.config.update_every
         return (
             not self.halted
             and len(self.replay) >= self.config.learner.batch_size
-            and self.updates < rounds * self.config.updates_per_round
+            and self.updates < self._schedule.owed(self.env_steps)
         )
 
     @property
@@ -168,10 +168,7 @@ class Trainer:
         """Environment steps up to which experience may run ahead of the updates."""
         if len(self.replay) < self.config.learner.batch_size:
             return self.config.steps  # there is nothing yet to wait for
-        # A round begins only when all its steps are there: they are always allowed.
-        rounds = self.updates // self.config.updates_per_round + 1
-        earned = rounds * self.config.update_every + self.config.max_lead
-        return min(self.config.update_after + earned, self.config.steps)
+        return self._schedule.allowed(self.updates)
 
     def update(self) -> None:
         """Do one update, and every ``log_every`` of them record and judge what they did."""
@@ -338,6 +335,7 @@ class Trainer:
                 'arithmetic': self.agent.arithmetic._asdict(),
                 'health': self._guard.state(),
                 'healthy': self._guard.healthy,
+                'schedule': self._schedule.state(),
                 'seconds': self._seconds,
             },
             replay=None if self.halted else self.replay,
@@ -372,6 +370,8 @@ class Trainer:
         ratio = self.config.updates_per_round / self.config.update_every
         lost = self.config.checkpoint_every * ratio / self.config.publish_every
         self.version = state.version + math.ceil(lost) + 1
+        schedule = state.extra.get('schedule', {})
+        self._schedule.load_state(schedule, self.env_steps, self.updates)
         self.episodes = int(state.extra.get('episodes', 0))
         self._returns.extend(state.extra.get('returns', ()))
         self._published_at, self._saved_at = self.updates, self.env_steps

@@ -1,0 +1,77 @@
+"""The trainer across its lives: updates at their ratio, and what a resumed run goes on with."""
+
+import json
+
+from av_td3_ros.datatypes import Outcome
+from av_td3_ros.td3 import checkpoint
+from small_trainers import blank, drive
+
+
+def lived(make, **values):
+    """Return a trainer that goes on from step 70."""
+    before = make(checkpoint_every=1000)
+    drive(before, 70)
+    before.save()
+    assert before.updates == 50
+    after = make(**values, resume=True)
+    after.begin(*blank(after))
+    return after
+
+
+def live(trainer, steps):
+    """Take steps; return the updates that each of them made due."""
+    counts = []
+    for _ in range(steps):
+        known = trainer.updates
+        trainer.add((0.0, 0.0), 0.5, Outcome.CONTINUES, *blank(trainer))
+        assert trainer.env_steps <= trainer.steps_allowed
+        while trainer.update_due:
+            trainer.update()
+        counts.append(trainer.updates - known)
+    return counts
+
+
+def test_a_slower_schedule_begins_where_it_was_taken_up(make):
+    trainer = lived(make, update_every=4, max_lead=3)
+    assert trainer.steps_allowed == 70 + 4 + 3
+    assert live(trainer, 8) == [0, 0, 0, 1, 0, 0, 0, 1]
+
+
+def test_of_a_faster_schedule_nothing_is_owed_for_the_time_before(make):
+    trainer = lived(make, update_every=4)
+    live(trainer, 4)
+    trainer.save()
+    trainer = make(update_every=1, resume=True)
+    trainer.begin(*blank(trainer))
+    assert not trainer.update_due
+    assert live(trainer, 3) == [1, 1, 1]
+    trainer.save()
+    again = make(update_every=1, updates_per_round=3, resume=True)
+    again.begin(*blank(again))
+    assert live(again, 2) == [3, 3]
+
+
+def test_the_same_schedule_goes_on_as_if_never_interrupted(make):
+    trainer = lived(make, update_every=4)
+    live(trainer, 6)
+    trainer.save()
+    again = make(update_every=4, resume=True)
+    again.begin(*blank(again))
+    assert live(again, 2) == [0, 1]
+
+
+def test_updates_put_off_wait_for_their_step(make):
+    trainer = lived(make, update_after=75)
+    assert live(trainer, 7) == [0, 0, 0, 0, 0, 1, 1]
+
+
+def test_a_checkpoint_that_tells_no_schedule_was_of_this_one(make, tmp_path):
+    trainer = make(update_every=4, checkpoint_every=1000)
+    drive(trainer, 70)
+    path = trainer.save() / checkpoint.INFO
+    info = json.loads(path.read_text())
+    assert info['extra'].pop('schedule')['update_every'] == 4
+    path.write_text(json.dumps(info))
+    again = make(update_every=4, resume=True)
+    again.begin(*blank(again))
+    assert live(again, 2) == [0, 1]  # of the twelve at 70, and the thirteenth at 72
