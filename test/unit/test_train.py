@@ -14,6 +14,7 @@ from av_td3_ros.options import ConfigError  # noqa: E402
 from av_td3_ros.run_folder import RunFolder  # noqa: E402
 from av_td3_ros.task_config import PRIVILEGED_NAMES  # noqa: E402
 from av_td3_ros.td3 import checkpoint  # noqa: E402
+from av_td3_ros.td3.trainer import Trainer  # noqa: E402
 from av_td3_ros.train import train  # noqa: E402
 from small_runs import SMALL  # noqa: E402
 
@@ -166,10 +167,21 @@ def test_no_wait_for_a_batch_that_cannot_be_filled_yet(tmp_path):
 
 def test_versions_never_come_twice(tmp_path):
     trainer = run(tmp_path)
-    trainer.version = 7
+    trainer._versions.newest = 7
     trainer.save()
     again = run(tmp_path, **{'trainer.resume': True})
     assert again.version > 7 + 2000 * 0.75 / 50
+
+
+def test_nor_where_lives_end_without_a_checkpoint(tmp_path):
+    run(tmp_path)
+    values = {**SETTINGS, 'trainer.run_dir': str(tmp_path), 'trainer.resume': True}
+    published = []
+    for count in (20, 150, 1):
+        trainer = Trainer(build_run(values, 'test').trainer, RunFolder(tmp_path))
+        published += [trainer.next_weights().version for _ in range(count)]
+        trainer.close()
+    assert published == sorted(set(published))
 
 
 def test_what_the_learner_is_told_is_of_the_same_step_as_what_the_policy_sees(tmp_path):

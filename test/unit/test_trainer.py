@@ -75,3 +75,17 @@ def test_a_checkpoint_that_tells_no_schedule_was_of_this_one(make, tmp_path):
     again = make(update_every=4, resume=True)
     again.begin(*blank(again))
     assert live(again, 2) == [0, 1]  # of the twelve at 70, and the thirteenth at 72
+
+
+def test_a_first_life_without_a_checkpoint_is_followed_by_a_new_run(make, tmp_path):
+    assert [make().next_weights().version for _ in range(2)] == [1, 1]
+    (tmp_path / 'weights_version').write_text('torn\n7')
+    make(checkpoint_every=1000).save()
+    assert make(resume=True).next_weights().version > 1
+
+
+def test_where_no_version_can_be_noted_weights_go_out_all_the_same(make, tmp_path, caplog):
+    (tmp_path / 'weights_version.part').mkdir()
+    trainer = make()
+    assert [trainer.next_weights().version for _ in range(3)] == [1, 2, 3]
+    assert caplog.text.count('may have its number twice') == 1

@@ -32,6 +32,7 @@ from av_td3_ros.td3.metrics import COLUMNS, Rate, Record, reward_shares
 from av_td3_ros.td3.prefetch import Prefetcher
 from av_td3_ros.td3.replay import ReplayBuffer
 from av_td3_ros.td3.schedule import Schedule
+from av_td3_ros.td3.versions import Versions
 
 LOG = logging.getLogger(__name__)
 RETURNS_KEPT = 20
@@ -76,8 +77,8 @@ class Trainer:
         self._begun = time.monotonic()
         self._exploration = Exploration(config.exploration)
         self._schedule = Schedule(config)
-        self.env_steps = self.version = 0
-        self.episodes = 0
+        self._versions = Versions(run.path)
+        self.env_steps = self.episodes = 0
         self.metrics: Dict[str, float] = {}
         self._returns: Deque[float] = deque(maxlen=RETURNS_KEPT)
         self._steps, self._updates = Rate(), Rate()
@@ -248,6 +249,11 @@ class Trainer:
         return self.agent.policy
 
     @property
+    def version(self) -> int:
+        """Version of the newest weights."""
+        return self._versions.newest
+
+    @property
     def random_actions(self) -> bool:
         """Whether this is warm-up."""
         return self.env_steps < self.config.exploration.warmup_steps
@@ -267,9 +273,9 @@ class Trainer:
 
     def next_weights(self) -> Any:
         """Return the policy as a new version, ready to travel."""
-        self.version += 1
         self._published_at, self._published_random = self.updates, self.random_actions
-        return weights.pack(self.policy, self.spec, self.config.learner.network, self.version)
+        network = self.config.learner.network
+        return weights.pack(self.policy, self.spec, network, self._versions.next())
 
     def close(self) -> None:
         """End the prefetching thread."""
@@ -366,10 +372,7 @@ class Trainer:
     def _resume(self) -> None:
         state = checkpoint.load(self._run.path, self.agent, self.spec, self.replay)
         self.env_steps = state.env_step
-        # Versions never come twice: skip what may have been published after the checkpoint.
-        ratio = self.config.updates_per_round / self.config.update_every
-        lost = self.config.checkpoint_every * ratio / self.config.publish_every
-        self.version = state.version + math.ceil(lost) + 1
+        self._versions.resume(state.version, self.config)
         schedule = state.extra.get('schedule', {})
         self._schedule.load_state(schedule, self.env_steps, self.updates)
         self.episodes = int(state.extra.get('episodes', 0))
