@@ -1,6 +1,7 @@
 """What an alert does to a run: its account, the end, the way back, and what is resumed then."""
 
 import csv
+import json
 import math
 
 import numpy as np
@@ -207,6 +208,19 @@ def test_no_checkpoint_is_made_while_a_figure_is_beyond_a_limit_to_halt(make, tm
     drive(trainer, 170)
     trainer.save()  # asked for, or at the end: it is made
     assert checkpoint.load_policy(tmp_path).env_step == 170
+
+
+def test_where_an_alert_only_warns_checkpoints_go_on_and_tell_it(make, tmp_path):
+    trainer = make(**BOUND, **{'health.on_halt': 'warn'})
+    drive(trainer, 160, huge)
+    assert not trainer._guard.healthy and not trainer.halted
+    newest = checkpoint.latest(tmp_path)
+    info = json.loads((newest / checkpoint.INFO).read_text())
+    assert info['env_step'] > 160 - 20 and not info['extra']['healthy']
+    poison(trainer)
+    trainer.add((0.0, 0.0), 0.5, Outcome.CONTINUES, *blank(trainer))
+    trainer.update()
+    assert trainer.halted and not trainer.checkpoint_due
 
 
 def test_random_episodes_are_not_judged_and_shares_of_the_reward_are_recorded(make, tmp_path):

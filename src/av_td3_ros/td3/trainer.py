@@ -315,9 +315,9 @@ class Trainer:
     def checkpoint_due(self) -> bool:
         """
         Whether ``checkpoint_every`` environment steps have gone since the last, or warm-up is
-        over. Not while a figure is beyond a limit to halt: the newest checkpoint is a healthy one.
+        over. Not while the newest checkpoint must stay a healthy one.
         """
-        if not self._guard.healthy:
+        if not self._guard.may_save:
             return False
         first = self._saved_at == 0 and self.updates > 0
         return first or self.env_steps - self._saved_at >= self.config.checkpoint_every
