@@ -241,6 +241,16 @@ def test_random_episodes_are_not_judged_and_shares_of_the_reward_are_recorded(ma
     assert events.Scalars('health/saturation')[-1].value == 0.0
 
 
+def test_nor_are_random_episodes_that_are_learned_from_already(make):
+    standing = {'health.episodes': 4, 'health.standing_speed': 40.0}
+    trainer = make(**standing, **{'exploration.warmup_steps': 61})
+    drive(trainer, 90)
+    assert trainer.updates == 70
+    assert not trainer.alerts  # of two episodes one began at 60
+    drive(trainer, 105)
+    assert [alert.name for alert in trainer.alerts] == ['standing_still']
+
+
 def test_what_was_seen_outlives_a_pause(make):
     trainer = make(**{'health.episodes': 2})
     drive(trainer, 60, lambda step: 2.5)

@@ -145,7 +145,9 @@ class Trainer:
         numbers.update({f'share_{term}': x for term, x in reward_shares(row).items()})
         self._run.add_metrics({f'episode/{key}': x for key, x in numbers.items()}, self.env_steps)
         # Random actions say nothing of the policy.
-        if self.updates and self._guard.episode(self.env_steps, self.updates, row):
+        begun = self.env_steps - int(row['length'])
+        is_its_own = self.updates > 0 and begun >= self.config.exploration.warmup_steps
+        if is_its_own and self._guard.episode(self.env_steps, self.updates, row):
             self._roll_back()
 
     # -- updates ----------------------------------------------------------------------------------
