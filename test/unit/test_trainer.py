@@ -89,3 +89,31 @@ def test_where_no_version_can_be_noted_weights_go_out_all_the_same(make, tmp_pat
     trainer = make()
     assert [trainer.next_weights().version for _ in range(3)] == [1, 2, 3]
     assert caplog.text.count('may have its number twice') == 1
+
+
+def test_a_replay_that_never_holds_a_batch_ends_the_run_with_the_reason(make):
+    values = {'replay.capacity': 100, 'learner.batch_size': 80, 'checkpoint_every': 1000}
+    trainer = make(**values)
+    drive(trainer, 200, length=3)
+    assert trainer.env_steps < 100 and trainer.updates == 0 and not trainer.update_due
+    assert 'batch_size must be <= what fits into the replay, got 80 > 7' in trainer.halted
+    trainer.save()
+    assert trainer._run.read_summary()['halted'] == trainer.halted
+
+
+def test_a_replay_of_long_episodes_holds_the_largest_batch_that_is_allowed(make):
+    trainer = make(**{'replay.capacity': 100, 'learner.batch_size': 96})
+    drive(trainer, 140, length=1000)
+    assert not trainer.halted and trainer.updates == 120
+
+
+def test_an_unreadable_replay_is_not_a_full_one(make, tmp_path):
+    trainer = make(**{'replay.capacity': 100, 'checkpoint_every': 1000})
+    drive(trainer, 150)
+    trainer.save()
+    for path in (tmp_path / 'replay').glob('*.npz'):
+        path.write_bytes(b'')
+    again = make(**{'replay.capacity': 100}, resume=True)
+    again.begin(*blank(again))
+    live(again, 20)
+    assert len(again.replay) == 20 and not again.halted

@@ -8,7 +8,6 @@ transport.
 from collections import deque
 import logging
 import math
-import os
 from pathlib import Path
 import time
 from typing import Any, Deque, Dict, Mapping, Optional, Sequence, Tuple
@@ -22,7 +21,7 @@ from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3 import checkpoint, weights
 from av_td3_ros.td3.agent import TD3
-from av_td3_ros.td3.arithmetic import Arithmetic, choose, keep_memory
+from av_td3_ros.td3.arithmetic import Arithmetic, choose, default_threads, keep_memory
 from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.exploration import Exploration
 from av_td3_ros.td3.health import Alert
@@ -36,7 +35,6 @@ from av_td3_ros.td3.versions import Versions
 
 LOG = logging.getLogger(__name__)
 RETURNS_KEPT = 20
-MAX_THREADS = 4
 
 
 class Trainer:
@@ -129,6 +127,13 @@ class Trainer:
         self.env_steps += 1
         self._steps.count()
         self._guard.monitor.reward(reward)
+        batch = self.config.learner.batch_size
+        if self.replay.is_full and len(self.replay) < batch:
+            self._guard.stop(
+                f'learner.batch_size must be <= what fits into the replay, got {batch} > '
+                f'{len(self.replay)} transitions in {self.replay.capacity} observations of '
+                'episodes as short as these; raise replay.capacity in trainer.param.yaml'
+            )
 
     def abort(self) -> None:
         """End the running episode at its last good step."""
@@ -235,7 +240,7 @@ class Trainer:
 
     @property
     def halted(self) -> str:
-        """Why an alert ended the run, or ''."""
+        """Why an alert or a batch that cannot be filled ended the run, or ''."""
         return self._guard.halted
 
     @property
@@ -385,13 +390,3 @@ class Trainer:
             self._begun -= float(state.extra['seconds'])
         if self.config.precision == 'auto':  # measured again it might differ, and so would the run
             self.agent.arithmetic = Arithmetic(**state.extra['arithmetic'])
-
-
-def default_threads() -> int:
-    """
-    Return the torch threads of a learner that shares its cores: one core is the simulation's.
-
-    A thread more is slower: where two threads wait for each other and a third process runs, both
-    wait for that process.
-    """
-    return max(1, min(len(os.sched_getaffinity(0)) - 1, MAX_THREADS))
