@@ -112,6 +112,14 @@ def test_it_learns_at_the_ratio_publishes_and_finishes(ros, talker, trainer, sen
     assert (tmp_path / 'episodes.csv').read_text().count('\n') == 2
 
 
+def test_warm_up_is_over_in_time_though_nothing_is_learned_yet(ros, talker, tmp_path):
+    ros.start(TrainerNode, run_dir=str(tmp_path), **{**SMALL, 'update_after': 50})
+    heard = talker.hear('policy_weights')
+    Sender(talker).episode(1, 30)
+    ros.until(lambda: heard and not heard[-1].random_actions)
+    assert (heard[-1].version, heard[-1].update) == (2, 0)
+
+
 def test_the_graph_may_run_ahead_only_so_far(ros, talker, trainer, sender):
     statuses = talker.hear('training_status')
     sender.episode(1, 10)

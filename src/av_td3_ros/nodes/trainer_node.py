@@ -202,10 +202,12 @@ class TrainerNode(GraphNode):
             self._take_all(wait=not self._trainer.update_due)
             if self._trainer.halted:  # by an update, or by the account of an episode
                 return f'halted: {self._trainer.halted}'
-            if self._trainer.update_due:
+            is_due = self._trainer.update_due
+            if is_due:
                 self._trainer.update()
-                if self._trainer.publish_due:
-                    self._publish_weights()
+            if self._trainer.publish_due:  # by updates, or because warm-up is over
+                self._publish_weights()
+            if is_due:
                 self._publish_status()
             if self._trainer.checkpoint_due:
                 self._save()
