@@ -5,6 +5,7 @@ is lost.
 
 import array
 import json
+import queue
 
 from av_td3_msgs.msg import EpisodeResult, TrainingStatus, Transition
 from av_td3_msgs.srv import SaveCheckpoint
@@ -141,6 +142,24 @@ def test_lost_and_doubled_transitions_are_counted(ros, talker, trainer):
         1,
     )
     assert trainer.health()[1] == '2 transitions lost'
+
+
+def test_what_a_full_queue_drops_is_lost_once(ros, talker, trainer, monkeypatch):
+    statuses = talker.hear('training_status')
+    put = trainer._queue.put_nowait
+
+    def full(msg):
+        if msg.sequence in (3, 4):
+            raise queue.Full
+        put(msg)
+
+    monkeypatch.setattr(trainer._queue, 'put_nowait', full)
+    for step in range(6):
+        talker.say('transition', transition(step + 1, 1, step))
+    ros.until(lambda: statuses and statuses[-1].transitions_received == 4)
+    assert statuses[-1].transitions_lost == 2
+    _, text, values = trainer.health()
+    assert (text, values['lost'], values['dropped']) == ('2 transitions lost', 2, 2)
 
 
 @pytest.mark.parametrize(

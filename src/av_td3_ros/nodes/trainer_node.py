@@ -120,8 +120,10 @@ class TrainerNode(GraphNode):
             return ERROR, self._save_failure, values
         if self._refusal:
             return ERROR, f'refused: {self._refusal}', values
-        if intake.lost or self._dropped:
-            return WARN, f'{intake.lost + self._dropped} transitions lost', values
+        if intake.lost:  # those that were dropped here are among them: their numbers are missing
+            return WARN, f'{intake.lost} transitions lost', values
+        if self._dropped:
+            return WARN, f'{self._dropped} messages dropped', values
         if trainer.alerts:
             return WARN, '; '.join(alert.text for alert in trainer.alerts), values
         return OK, 'warming up' if trainer.random_actions else 'learning', values
@@ -297,7 +299,7 @@ class TrainerNode(GraphNode):
             policy_version=trainer.version,
             transitions_received=intake.received,
             transitions_stored=intake.stored,
-            transitions_lost=intake.lost + self._dropped,
+            transitions_lost=intake.lost,
             transitions_duplicated=intake.duplicated,
             queue_length=self._queue.qsize(),
             steps_per_second=trainer.steps_per_second,
