@@ -5,7 +5,7 @@ Each node has one frozen dataclass. ROS parameters, the YAML files in ``config/`
 command line and the tables in the docs are all made from these fields.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Dict, Mapping, Tuple, Type
 
 from av_td3_ros.gate_config import GateConfig, VehicleConfig
@@ -301,10 +301,11 @@ class TrainerConfig:
 
     def validate(self) -> None:
         """:raises ConfigError: where a batch cannot be filled."""
-        if self.learner.batch_size > self.replay.capacity:
+        batch, capacity = self.learner.batch_size, self.replay.capacity
+        if batch > capacity - self.observation.stack:  # the oldest lack frames of their stack
             raise ConfigError(
-                f'learner.batch_size must be <= replay.capacity, got {self.learner.batch_size} '
-                f'> {self.replay.capacity}'
+                'learner.batch_size must be <= replay.capacity - observation.stack, got '
+                f'{batch} > {capacity} - {self.observation.stack}'
             )
 
 
@@ -336,21 +337,22 @@ def build_run(values: Mapping[str, Any], where: str) -> RunConfig:
 
     :raises ConfigError: as :func:`build`, and where a node's section sets a shared key.
     """
-    for key in flatten(values):
+    flat = flatten(values)
+    for key in flat:
         section, _, rest = key.partition('.')
         if rest and section not in SHARED and rest.split('.')[0] in SHARED:
             raise ConfigError(
                 f"'{key}' is shared by several nodes; set '{rest}' at the top of {where}"
             )
-    run = build(RunConfig, values, where)
-    shared = {name: getattr(run, name) for name in SHARED}
-    sections = {}
-    for item in fields(RunConfig):
-        section = getattr(run, item.name)
-        if item.name not in SHARED:
-            own = {f.name for f in fields(section)}
-            sections[item.name] = replace(section, **{k: v for k, v in shared.items() if k in own})
-    return replace(run, **sections)
+    known = {item.key for item in options(RunConfig)}
+    copies = {
+        copy: value
+        for key, value in flat.items()
+        if key.partition('.')[0] in SHARED
+        for section in fields(RunConfig)
+        if (copy := f'{section.name}.{key}') in known
+    }
+    return build(RunConfig, {**flat, **copies}, where)
 
 
 def without_shared_copies(values: Mapping[str, Any]) -> Dict[str, Any]:

@@ -233,7 +233,8 @@ def new_run_folder(kind: str) -> Path:
 
 def has_checkpoints(folder: Path) -> bool:
     """Whether a run has saved anything that it could go on from."""
-    return any((folder / 'checkpoints').glob('step_*'))
+    kinds = ('step_*', '.part_old_step_*')  # the second: killed while it replaced its only one
+    return any(path for kind in kinds for path in (folder / 'checkpoints').glob(kind))
 
 
 def episodes_driven(folder: Path) -> int:

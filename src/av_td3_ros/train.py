@@ -32,7 +32,7 @@ def train(
     :param config: everything; ``config.trainer.steps`` environment steps are taken.
     :param run: where checkpoints, metrics and episodes go.
     :param progress: called after every step.
-    :param stop: asked before every step.
+    :param stop: asked before every step and every update.
     :returns: the trainer at the end, ``halted`` where an alert ended the run; whatever ends the
         loop, a checkpoint is written.
     :raises CheckpointError: where there is none to resume from, or the last cannot be written.
@@ -64,7 +64,7 @@ def train(
                 env.episode.privileged(),
             )
 
-            while trainer.update_due:
+            while trainer.update_due and not stop():
                 trainer.update()
             if trainer.checkpoint_due:
                 save(trainer)

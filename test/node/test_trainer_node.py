@@ -6,6 +6,7 @@ is lost.
 import array
 import errno
 import json
+import queue
 
 from av_td3_msgs.msg import EpisodeResult, TrainingStatus, Transition
 from av_td3_msgs.srv import SaveCheckpoint
@@ -113,6 +114,14 @@ def test_it_learns_at_the_ratio_publishes_and_finishes(ros, talker, trainer, sen
     assert (tmp_path / 'episodes.csv').read_text().count('\n') == 2
 
 
+def test_warm_up_is_over_in_time_though_nothing_is_learned_yet(ros, talker, tmp_path):
+    ros.start(TrainerNode, run_dir=str(tmp_path), **{**SMALL, 'update_after': 50})
+    heard = talker.hear('policy_weights')
+    Sender(talker).episode(1, 30)
+    ros.until(lambda: heard and not heard[-1].random_actions)
+    assert (heard[-1].version, heard[-1].update) == (2, 0)
+
+
 def test_the_graph_may_run_ahead_only_so_far(ros, talker, trainer, sender):
     statuses = talker.hear('training_status')
     sender.episode(1, 10)
@@ -134,6 +143,24 @@ def test_lost_and_doubled_transitions_are_counted(ros, talker, trainer):
         1,
     )
     assert trainer.health()[1] == '2 transitions lost'
+
+
+def test_what_a_full_queue_drops_is_lost_once(ros, talker, trainer, monkeypatch):
+    statuses = talker.hear('training_status')
+    put = trainer._queue.put_nowait
+
+    def full(msg):
+        if msg.sequence in (3, 4):
+            raise queue.Full
+        put(msg)
+
+    monkeypatch.setattr(trainer._queue, 'put_nowait', full)
+    for step in range(6):
+        talker.say('transition', transition(step + 1, 1, step))
+    ros.until(lambda: statuses and statuses[-1].transitions_received == 4)
+    assert statuses[-1].transitions_lost == 2
+    _, text, values = trainer.health()
+    assert (text, values['lost'], values['dropped']) == ('2 transitions lost', 2, 2)
 
 
 @pytest.mark.parametrize(

@@ -26,3 +26,20 @@ def refused(capsys):
         return err
 
     return check
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make trainers of one run folder; they are closed in the end."""
+    from small_trainers import make_trainer
+
+    made = []
+
+    def trainer(**values):
+        made.append(make_trainer(tmp_path, **values))
+        return made[-1]
+
+    yield trainer
+    for trainer in made:
+        trainer.close()
+        trainer._run.close()

@@ -10,6 +10,7 @@ import torch
 
 from av_td3_ros.datatypes import ObsSpec, Outcome
 from av_td3_ros.learning_config import ReplayConfig
+from av_td3_ros.run_folder import has_checkpoints
 from av_td3_ros.td3 import checkpoint
 from av_td3_ros.td3.agent import TD3
 from av_td3_ros.td3.checkpoint import CheckpointError
@@ -119,6 +120,40 @@ def test_the_same_step_again_replaces(tmp_path):
     save(tmp_path, agent, 10)
     assert checkpoint.load(tmp_path, make()[0], SPEC).update == 2
     assert steps_in(tmp_path) == ['step_00000010']
+
+
+def test_a_replacement_that_fails_midway_leaves_the_old_one(tmp_path, monkeypatch):
+    agent, replay = make()
+    drive(replay, 30, 0)
+    save(tmp_path, agent, 10)
+    run(agent, replay, 2)
+    rename, calls = os.rename, []
+
+    def second_fails(*paths):
+        calls.append(paths)
+        if len(calls) == 2:
+            raise OSError(5, 'Input/output error')
+        rename(*paths)
+
+    monkeypatch.setattr(os, 'rename', second_fails)
+    with pytest.raises(CheckpointError, match='got Input/output error'):
+        save(tmp_path, agent, 10)
+    assert len(calls) == 3 and steps_in(tmp_path) == ['step_00000010']
+    assert checkpoint.load(tmp_path, make()[0], SPEC).update == 0
+
+
+@pytest.mark.parametrize('next_step', [10, 20])
+def test_a_replacement_that_is_killed_midway_leaves_the_old_one(tmp_path, next_step):
+    agent, _ = make()
+    path = save(tmp_path, agent, 10)
+    path.rename(path.with_name('.part_old_step_00000010'))
+    path.with_name('.part_step_00000010').mkdir()
+    assert has_checkpoints(tmp_path)
+    assert checkpoint.load(tmp_path, make()[0], SPEC).env_step == 10
+    assert checkpoint.load_policy(tmp_path, SPEC).env_step == 10
+    save(tmp_path, agent, next_step)
+    assert steps_in(tmp_path) == sorted({'step_00000010', f'step_000000{next_step}'})
+    assert checkpoint.load(tmp_path, make()[0], SPEC).env_step == next_step
 
 
 @pytest.mark.parametrize('name', ['policy.safetensors', 'learner.safetensors', 'checkpoint.json'])

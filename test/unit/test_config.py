@@ -61,7 +61,8 @@ def test_shared_settings_reach_every_node_that_has_them():
         ),
         (
             {'trainer.replay.capacity': 100},
-            'learner.batch_size must be <= replay.capacity, got 128 > 100',
+            'trainer.learner.batch_size must be <= replay.capacity - observation.stack, got 128 > '
+            '100 - 4; fix it in f.yaml',
         ),
         (
             {'episode_manager.route_length_min': 900.0},
@@ -74,6 +75,14 @@ def test_bad_values_are_refused_with_key_value_and_place(values, text):
         conf.build_run(values, 'f.yaml')
     assert text in str(error.value)
     assert '\n' not in str(error.value)
+
+
+def test_a_batch_may_fill_the_replay_but_for_one_stack():
+    for stack in (1, 4, 8):
+        values = {'observation.stack': stack, 'trainer.replay.capacity': 128 + stack}
+        assert conf.build_run(values, 'x').trainer.observation.stack == stack
+        with pytest.raises(opt.ConfigError, match=f'got 128 > {127 + stack} - {stack}'):
+            conf.build_run({**values, 'trainer.replay.capacity': 127 + stack}, 'x')
 
 
 def test_integers_are_accepted_where_floats_are_meant():

@@ -13,8 +13,9 @@ from av_td3_ros.learning_config import HealthConfig
 from av_td3_ros.options import build, options
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.task_config import PRIVILEGED_NAMES
+from av_td3_ros.td3.arithmetic import default_threads
 from av_td3_ros.td3.behaviour import Behaviour
-from av_td3_ros.td3.trainer import default_threads, Trainer
+from av_td3_ros.td3.trainer import Trainer
 
 torch.set_num_threads(1)
 

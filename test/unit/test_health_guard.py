@@ -1,51 +1,19 @@
 """What an alert does to a run: its account, the end, the way back, and what is resumed then."""
 
 import csv
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from av_td3_ros.config import TrainerConfig
 from av_td3_ros.datatypes import Outcome
-from av_td3_ros.options import build
-from av_td3_ros.run_folder import RunFolder
-from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import checkpoint
 from av_td3_ros.td3.health import Alert
 from av_td3_ros.td3.metrics import COLUMNS, RECORD_METRICS
-from av_td3_ros.td3.trainer import Trainer
+from small_trainers import blank, drive, EPISODE
 
-PRIVILEGED = np.zeros(len(PRIVILEGED_NAMES), np.float32)
-SMALL = {
-    'observation.height': 36,
-    'observation.width': 36,
-    'observation.waypoints': 0,
-    'steps': 200,
-    'precision': 'fp32',
-    'threads': 1,
-    'update_after': 20,
-    'update_every': 1,
-    'updates_per_round': 1,
-    'checkpoint_every': 20,
-    'log_every': 4,
-    'learner.batch_size': 8,
-    'learner.network.feature_size': 16,
-    'learner.network.hidden_1': 16,
-    'learner.network.hidden_2': 16,
-    'replay.capacity': 1000,
-    'replay.prefetch': False,
-    'exploration.warmup_steps': 20,
-}
-EPISODE = {
-    'outcome': 'truncated',
-    'episode_return': 1.0,
-    'mean_speed': 5.0,
-    'route_completion': 0.9,
-    'reward_progress': 3.0,
-    'reward_failure': -1.0,
-}
 SICK = 60  # from this step on the rewards are
 BOUND = {
     'health.reward_bound': 1.0,
@@ -53,52 +21,6 @@ BOUND = {
     'learner.loss': 'mse',
     'learner.n_step': 1,
 }
-
-
-@pytest.fixture
-def make(tmp_path):
-    made = []
-
-    def trainer(**values):
-        config = build(TrainerConfig, {**SMALL, **values}, 'the test')
-        made.append((Trainer(config, RunFolder(tmp_path)), tmp_path))
-        return made[-1][0]
-
-    yield trainer
-    for trainer, _ in made:
-        trainer.close()
-        trainer._run.close()
-
-
-def drive(trainer, steps, reward=lambda step: 0.5, each=lambda: None):
-    """Live through made-up episodes of 15 steps until a step is reached or an alert ends it."""
-    rng = np.random.default_rng(trainer.env_steps)
-
-    def frame():
-        return rng.integers(0, 256, trainer.spec.frame_shape, np.uint8)
-
-    def vector():
-        return rng.random(trainer.spec.vector_size).astype(np.float32)
-
-    trainer.begin(frame(), vector(), PRIVILEGED)
-    while trainer.env_steps < steps and not trainer.halted:
-        step = trainer.env_steps
-        ends = step % 15 == 14
-        outcome = Outcome.TRUNCATED if ends else Outcome.CONTINUES
-        trainer.add(rng.uniform(-1, 1, 2), reward(step), outcome, frame(), vector(), PRIVILEGED)
-        if ends:
-            trainer.end_episode(EPISODE)
-            trainer.begin(frame(), vector(), PRIVILEGED)
-        while trainer.update_due:
-            trainer.update()
-        if trainer.checkpoint_due:
-            trainer.save()
-        each()
-
-
-def blank(trainer):
-    vector = np.zeros(trainer.spec.vector_size, np.float32)
-    return np.zeros(trainer.spec.frame_shape, np.uint8), vector, PRIVILEGED
 
 
 def huge(step):
@@ -288,6 +210,19 @@ def test_no_checkpoint_is_made_while_a_figure_is_beyond_a_limit_to_halt(make, tm
     assert checkpoint.load_policy(tmp_path).env_step == 170
 
 
+def test_where_an_alert_only_warns_checkpoints_go_on_and_tell_it(make, tmp_path):
+    trainer = make(**BOUND, **{'health.on_halt': 'warn'})
+    drive(trainer, 160, huge)
+    assert not trainer._guard.healthy and not trainer.halted
+    newest = checkpoint.latest(tmp_path)
+    info = json.loads((newest / checkpoint.INFO).read_text())
+    assert info['env_step'] > 160 - 20 and not info['extra']['healthy']
+    poison(trainer)
+    trainer.add((0.0, 0.0), 0.5, Outcome.CONTINUES, *blank(trainer))
+    trainer.update()
+    assert trainer.halted and not trainer.checkpoint_due
+
+
 def test_random_episodes_are_not_judged_and_shares_of_the_reward_are_recorded(make, tmp_path):
     trainer = make(**{'health.episodes': 2, 'health.standing_speed': 40.0})
     for _ in range(5):
@@ -304,6 +239,16 @@ def test_random_episodes_are_not_judged_and_shares_of_the_reward_are_recorded(ma
     assert events.Scalars('episode/share_progress')[0].value == 0.75
     assert events.Scalars('health/standing_still')[-1].value == 1.0
     assert events.Scalars('health/saturation')[-1].value == 0.0
+
+
+def test_nor_are_random_episodes_that_are_learned_from_already(make):
+    standing = {'health.episodes': 4, 'health.standing_speed': 40.0}
+    trainer = make(**standing, **{'exploration.warmup_steps': 61})
+    drive(trainer, 90)
+    assert trainer.updates == 70
+    assert not trainer.alerts  # of two episodes one began at 60
+    drive(trainer, 105)
+    assert [alert.name for alert in trainer.alerts] == ['standing_still']
 
 
 def test_what_was_seen_outlives_a_pause(make):

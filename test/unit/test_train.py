@@ -99,6 +99,14 @@ def test_the_first_route_may_be_chosen_and_an_evaluation_begins_at_nought(tmp_pa
     env.close()
 
 
+def test_stopping_waits_for_no_round_of_updates(tmp_path):
+    seen = []
+    trainer = run(tmp_path, lambda: bool(seen) and seen[0].updates >= 10, seen.append)
+    assert trainer.updates == 10  # three a round
+    again = run(tmp_path, **{'trainer.resume': True})
+    assert (again.env_steps, again.updates) == (120, 60)
+
+
 def test_a_resumed_run_computes_as_it_did(tmp_path, monkeypatch):
     from av_td3_ros.td3 import trainer as module
     from av_td3_ros.td3.arithmetic import Arithmetic
@@ -235,10 +243,21 @@ def test_no_wait_for_a_batch_that_cannot_be_filled_yet(tmp_path):
 
 def test_versions_never_come_twice(tmp_path):
     trainer = run(tmp_path)
-    trainer.version = 7
+    trainer._versions.newest = 7
     trainer.save()
     again = run(tmp_path, **{'trainer.resume': True})
     assert again.version > 7 + 2000 * 0.75 / 50
+
+
+def test_nor_where_lives_end_without_a_checkpoint(tmp_path):
+    run(tmp_path)
+    values = {**SETTINGS, 'trainer.run_dir': str(tmp_path), 'trainer.resume': True}
+    published = []
+    for count in (20, 150, 1):
+        trainer = Trainer(build_run(values, 'test').trainer, RunFolder(tmp_path))
+        published += [trainer.next_weights().version for _ in range(count)]
+        trainer.close()
+    assert published == sorted(set(published))
 
 
 def test_what_the_learner_is_told_is_of_the_same_step_as_what_the_policy_sees(tmp_path):

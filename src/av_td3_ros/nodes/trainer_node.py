@@ -122,8 +122,10 @@ class TrainerNode(GraphNode):
             return ERROR, f'refused: {self._refusal}', values
         if self._run.fault:
             return WARN, self._run.fault, values
-        if intake.lost or self._dropped:
-            return WARN, f'{intake.lost + self._dropped} transitions lost', values
+        if intake.lost:  # those that were dropped here are among them: their numbers are missing
+            return WARN, f'{intake.lost} transitions lost', values
+        if self._dropped:
+            return WARN, f'{self._dropped} messages dropped', values
         if trainer.alerts:
             return WARN, '; '.join(alert.text for alert in trainer.alerts), values
         return OK, 'warming up' if trainer.random_actions else 'learning', values
@@ -204,10 +206,12 @@ class TrainerNode(GraphNode):
             self._take_all(wait=not self._trainer.update_due)
             if self._trainer.halted:  # by an update, or by the account of an episode
                 return f'halted: {self._trainer.halted}'
-            if self._trainer.update_due:
+            is_due = self._trainer.update_due
+            if is_due:
                 self._trainer.update()
-                if self._trainer.publish_due:
-                    self._publish_weights()
+            if self._trainer.publish_due:  # by updates, or because warm-up is over
+                self._publish_weights()
+            if is_due:
                 self._publish_status()
             if self._trainer.checkpoint_due:
                 self._save()
@@ -297,7 +301,7 @@ class TrainerNode(GraphNode):
             policy_version=trainer.version,
             transitions_received=intake.received,
             transitions_stored=intake.stored,
-            transitions_lost=intake.lost + self._dropped,
+            transitions_lost=intake.lost,
             transitions_duplicated=intake.duplicated,
             queue_length=self._queue.qsize(),
             steps_per_second=trainer.steps_per_second,

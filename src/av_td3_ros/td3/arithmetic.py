@@ -1,11 +1,13 @@
 """
-Which arithmetic the encoders use, chosen by measurement; and memory that the process keeps.
+Which arithmetic the encoders use, chosen by measurement; how many threads; and memory
+that the process keeps.
 
 bf16 halves the work of a convolution where the processor has it and multiplies it where it has
 not; the faster memory layout differs from processor to processor, too. So both are tried out.
 """
 
 import ctypes
+import os
 import platform
 import time
 from typing import Dict, List, NamedTuple, Tuple
@@ -18,6 +20,7 @@ from av_td3_ros.td3.networks import Encoder
 
 ROUNDS = 5
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+MAX_THREADS = 4
 LARGEST_KEPT = 32 * 2**20  # glibc takes no more
 KEPT_ON_TOP = 512 * 2**20
 
@@ -66,6 +69,16 @@ def choose(
 def autocast(arithmetic: Arithmetic, device: torch.device) -> torch.autocast:
     """Return the context in which encoders run."""
     return torch.autocast(device.type, torch.bfloat16, enabled=arithmetic.precision == 'bf16')
+
+
+def default_threads() -> int:
+    """
+    Return the torch threads of a learner that shares its cores: one core is the simulation's.
+
+    A thread more is slower: where two threads wait for each other and a third process runs, both
+    wait for that process.
+    """
+    return max(1, min(len(os.sched_getaffinity(0)) - 1, MAX_THREADS))
 
 
 def keep_memory() -> None:

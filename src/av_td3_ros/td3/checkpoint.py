@@ -8,6 +8,7 @@ not there; ``checkpoints/latest`` names the newest. Tensors are safetensors and 
 reading a checkpoint can run no code.
 """
 
+from contextlib import suppress
 from dataclasses import asdict
 import json
 import logging
@@ -31,6 +32,8 @@ LOG = logging.getLogger(__name__)
 FORMAT = 3
 KEEP = 3
 POLICY, LEARNER, INFO = 'policy.safetensors', 'learner.safetensors', 'checkpoint.json'
+# A folder that is being written, and one that it takes the place of.
+PART, OLD = '.part_', '.part_old_'
 
 
 class CheckpointError(RuntimeError):
@@ -90,27 +93,28 @@ def save(
     """
     folder = Path(run_dir) / 'checkpoints'
     final = folder / f'step_{env_step:08d}'
-    part = folder / f'.part_{final.name}'
+    part = folder / f'{PART}{final.name}'
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_parts(folder)
+        _clear(folder)
         if replay is not None:
             replay.save(Path(run_dir) / 'replay')
         part.mkdir()
         _write(part, agent, obs_spec, env_step, version, extra, replay)
         if final.exists():  # the same step once more, after a resume
-            os.rename(final, folder / f'.part_old_{final.name}')
+            os.rename(final, folder / f'{OLD}{final.name}')
         os.rename(part, final)
         sync_folder(folder)
         replace_bytes(folder / 'latest', final.name.encode())
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):  # where not even that can be done, reading finds it where it is
+            _clear(folder)
         reason = error.strerror or error
         raise CheckpointError(
             f'checkpoint must be written to {final}, got {reason}; free space '
             'or choose another run_dir'
         ) from None
-    _remove_parts(folder)
+    _clear(folder)
     for old in _newest_first(folder)[KEEP:]:
         shutil.rmtree(old, ignore_errors=True)
     return final
@@ -144,10 +148,23 @@ def _write(
     sync_folder(folder)
 
 
-def _remove_parts(folder: Path) -> None:
-    """Remove what a killed writer left behind."""
-    for part in folder.glob('.part_*'):
-        shutil.rmtree(part, ignore_errors=True)
+def _clear(folder: Path) -> None:
+    """
+    Remove what a killed writer left behind; what it was about to replace comes back.
+
+    :raises OSError: where that cannot be put back; it stays where it is.
+    """
+    for part in folder.glob(f'{PART}*'):
+        final = folder / _name(part)
+        if part.name.startswith(OLD) and not final.exists():
+            os.rename(part, final)
+        else:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _name(path: Path) -> str:
+    """Return the name of a checkpoint, also of one that is about to be replaced."""
+    return path.name[len(OLD) :] if path.name.startswith(OLD) else path.name
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -268,8 +285,11 @@ def _newest_first(folder: Path) -> List[Path]:
         named = (folder / 'latest').read_text().strip()
     except (OSError, UnicodeDecodeError):
         named = ''
-    steps = [path for path in folder.glob('step_*') if path.name[5:].isdigit()]
-    return sorted(steps, key=lambda path: (path.name == named, int(path.name[5:])), reverse=True)
+    old = [path for path in folder.glob(f'{OLD}step_*') if not (folder / _name(path)).exists()]
+    steps = [path for path in (*folder.glob('step_*'), *old) if _name(path)[5:].isdigit()]
+    return sorted(
+        steps, key=lambda path: (_name(path) == named, int(_name(path)[5:])), reverse=True
+    )
 
 
 def _read(path: Path) -> Tuple[Dict[str, Any], Dict[str, bytes]]:

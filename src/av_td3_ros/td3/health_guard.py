@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Set, Tuple
 
 from av_td3_ros.learning_config import HealthConfig, LearnerConfig
 from av_td3_ros.run_folder import RunFolder
-from av_td3_ros.td3.health import Alert, CLEARED, HALT, Monitor, ROLLBACK
+from av_td3_ros.td3.health import Alert, CLEARED, HALT, Monitor, ROLLBACK, WARN
 
 HALTED = 'halted'
 
@@ -32,6 +32,11 @@ class Guard:
     def healthy(self) -> bool:
         """Whether a checkpoint of now would be one to go back to."""
         return not self.halted and not self.monitor.suspicious
+
+    @property
+    def may_save(self) -> bool:
+        """Whether a checkpoint may be due: of a sick learner only where nobody would go back."""
+        return self.healthy or not self.halted and self.monitor.config.on_halt == WARN
 
     def record(self, env_step: int, updates: int, metrics: Mapping[str, float]) -> bool:
         """

@@ -94,6 +94,11 @@ class ReplayBuffer:
         return self._ring.count
 
     @property
+    def is_full(self) -> bool:
+        """Whether the next observation takes the place of an old one."""
+        return self._ring.count - self._ring.oldest >= self.capacity
+
+    @property
     def frames_on_host(self) -> bool:
         """Whether images of batches are NumPy arrays, not tensors on a device."""
         return not isinstance(self._ring.frames, DeviceFrames)

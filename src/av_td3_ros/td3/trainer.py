@@ -8,7 +8,6 @@ transport.
 from collections import deque
 import logging
 import math
-import os
 from pathlib import Path
 import time
 from typing import Any, Deque, Dict, Mapping, Optional, Sequence, Tuple
@@ -22,7 +21,7 @@ from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3 import checkpoint, weights
 from av_td3_ros.td3.agent import TD3
-from av_td3_ros.td3.arithmetic import Arithmetic, choose, keep_memory
+from av_td3_ros.td3.arithmetic import Arithmetic, choose, default_threads, keep_memory
 from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.exploration import Exploration
 from av_td3_ros.td3.health import Alert
@@ -31,10 +30,11 @@ from av_td3_ros.td3.learner_state import LearnerError
 from av_td3_ros.td3.metrics import COLUMNS, Rate, Record, reward_shares
 from av_td3_ros.td3.prefetch import Prefetcher
 from av_td3_ros.td3.replay import ReplayBuffer
+from av_td3_ros.td3.schedule import Schedule
+from av_td3_ros.td3.versions import Versions
 
 LOG = logging.getLogger(__name__)
 RETURNS_KEPT = 20
-MAX_THREADS = 4
 
 
 class Trainer:
@@ -74,8 +74,9 @@ class Trainer:
         self._record = Record()
         self._begun = time.monotonic()
         self._exploration = Exploration(config.exploration)
-        self.env_steps = self.version = 0
-        self.episodes = 0
+        self._schedule = Schedule(config)
+        self._versions = Versions(run.path)
+        self.env_steps = self.episodes = 0
         self.metrics: Dict[str, float] = {}
         self._returns: Deque[float] = deque(maxlen=RETURNS_KEPT)
         self._steps, self._updates = Rate(), Rate()
@@ -126,6 +127,13 @@ class Trainer:
         self.env_steps += 1
         self._steps.count()
         self._guard.monitor.reward(reward)
+        batch = self.config.learner.batch_size
+        if self.replay.is_full and len(self.replay) < batch:
+            self._guard.stop(
+                f'learner.batch_size must be <= what fits into the replay, got {batch} > '
+                f'{len(self.replay)} transitions in {self.replay.capacity} observations of '
+                'episodes as short as these; raise replay.capacity in trainer.param.yaml'
+            )
 
     def abort(self) -> None:
         """End the running episode at its last good step."""
@@ -142,7 +150,9 @@ class Trainer:
         numbers.update({f'share_{term}': x for term, x in reward_shares(row).items()})
         self._run.add_metrics({f'episode/{key}': x for key, x in numbers.items()}, self.env_steps)
         # Random actions say nothing of the policy.
-        if self.updates and self._guard.episode(self.env_steps, self.updates, row):
+        begun = self.env_steps - int(row['length'])
+        is_its_own = self.updates > 0 and begun >= self.config.exploration.warmup_steps
+        if is_its_own and self._guard.episode(self.env_steps, self.updates, row):
             self._roll_back()
 
     # -- updates ----------------------------------------------------------------------------------
@@ -155,12 +165,10 @@ class Trainer:
     @property
     def update_due(self) -> bool:
         """Whether the ratio asks for another update now."""
-        warm = min(self.env_steps, self.config.steps) - self.config.update_after
-        rounds = max(warm, 0) // self.config.update_every
         return (
             not self.halted
             and len(self.replay) >= self.config.learner.batch_size
-            and self.updates < rounds * self.config.updates_per_round
+            and self.updates < self._schedule.owed(self.env_steps)
         )
 
     @property
@@ -168,10 +176,7 @@ class Trainer:
         """Environment steps up to which experience may run ahead of the updates."""
         if len(self.replay) < self.config.learner.batch_size:
             return self.config.steps  # there is nothing yet to wait for
-        # A round begins only when all its steps are there: they are always allowed.
-        rounds = self.updates // self.config.updates_per_round + 1
-        earned = rounds * self.config.update_every + self.config.max_lead
-        return min(self.config.update_after + earned, self.config.steps)
+        return self._schedule.allowed(self.updates)
 
     def update(self) -> None:
         """Do one update, and every ``log_every`` of them record and judge what they did."""
@@ -235,7 +240,7 @@ class Trainer:
 
     @property
     def halted(self) -> str:
-        """Why an alert ended the run, or ''."""
+        """Why an alert or a batch that cannot be filled ended the run, or ''."""
         return self._guard.halted
 
     @property
@@ -249,6 +254,11 @@ class Trainer:
     def policy(self) -> Any:
         """The policy as it is now."""
         return self.agent.policy
+
+    @property
+    def version(self) -> int:
+        """Version of the newest weights."""
+        return self._versions.newest
 
     @property
     def random_actions(self) -> bool:
@@ -270,9 +280,9 @@ class Trainer:
 
     def next_weights(self) -> Any:
         """Return the policy as a new version, ready to travel."""
-        self.version += 1
         self._published_at, self._published_random = self.updates, self.random_actions
-        return weights.pack(self.policy, self.spec, self.config.learner.network, self.version)
+        network = self.config.learner.network
+        return weights.pack(self.policy, self.spec, network, self._versions.next())
 
     def close(self) -> None:
         """End the prefetching thread."""
@@ -312,9 +322,9 @@ class Trainer:
     def checkpoint_due(self) -> bool:
         """
         Whether ``checkpoint_every`` environment steps have gone since the last, or warm-up is
-        over. Not while a figure is beyond a limit to halt: the newest checkpoint is a healthy one.
+        over. Not while the newest checkpoint must stay a healthy one.
         """
-        if not self._guard.healthy:
+        if not self._guard.may_save:
             return False
         first = self._saved_at == 0 and self.updates > 0
         return first or self.env_steps - self._saved_at >= self.config.checkpoint_every
@@ -338,6 +348,7 @@ class Trainer:
                 'arithmetic': self.agent.arithmetic._asdict(),
                 'health': self._guard.state(),
                 'healthy': self._guard.healthy,
+                'schedule': self._schedule.state(),
                 'seconds': self._seconds,
             },
             replay=None if self.halted else self.replay,
@@ -368,10 +379,9 @@ class Trainer:
     def _resume(self) -> None:
         state = checkpoint.load(self._run.path, self.agent, self.spec, self.replay)
         self.env_steps = state.env_step
-        # Versions never come twice: skip what may have been published after the checkpoint.
-        ratio = self.config.updates_per_round / self.config.update_every
-        lost = self.config.checkpoint_every * ratio / self.config.publish_every
-        self.version = state.version + math.ceil(lost) + 1
+        self._versions.resume(state.version, self.config)
+        schedule = state.extra.get('schedule', {})
+        self._schedule.load_state(schedule, self.env_steps, self.updates)
         self.episodes = int(state.extra.get('episodes', 0))
         self._returns.extend(state.extra.get('returns', ()))
         self._published_at, self._saved_at = self.updates, self.env_steps
@@ -380,13 +390,3 @@ class Trainer:
             self._begun -= float(state.extra['seconds'])
         if self.config.precision == 'auto':  # measured again it might differ, and so would the run
             self.agent.arithmetic = Arithmetic(**state.extra['arithmetic'])
-
-
-def default_threads() -> int:
-    """
-    Return the torch threads of a learner that shares its cores: one core is the simulation's.
-
-    A thread more is slower: where two threads wait for each other and a third process runs, both
-    wait for that process.
-    """
-    return max(1, min(len(os.sched_getaffinity(0)) - 1, MAX_THREADS))
