@@ -308,6 +308,22 @@ def test_save_on_demand(ros, talker, trainer, sender):
     assert future.result().success and checkpoint.load_policy(future.result().path)
 
 
+def test_a_last_checkpoint_that_cannot_be_written_is_a_fault(
+    ros, talker, trainer, sender, monkeypatch
+):
+    def fails():
+        raise checkpoint.CheckpointError('checkpoint must be written, got No space left on device')
+
+    statuses = talker.hear('training_status')
+    sender.episode(1, 5)
+    ros.until(lambda: trainer._trainer.env_steps == 5)
+    monkeypatch.setattr(trainer._trainer, 'save', fails)
+    trainer.trigger_deactivate()
+    assert trainer.exit_code == 1
+    ros.until(lambda: statuses and statuses[-1].phase == TrainingStatus.FAILED)
+    assert 'No space left' in statuses[-1].message
+
+
 def test_resume_goes_on_and_a_used_folder_is_refused(ros, talker, trainer, sender, tmp_path):
     sender.episode(1, 40)
     ros.until(lambda: trainer._trainer.updates == 10, timeout=20.0)

@@ -283,6 +283,7 @@ def run(node_class: Type[GraphNode]) -> int:
         raise
     finally:
         node.close()
+        code = code or node.exit_code  # its last work may have failed
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()

@@ -193,7 +193,8 @@ class TrainerNode(GraphNode):
         if why:
             self.get_logger().fatal(f'learner stopped: {why}')
         try:
-            self._save()
+            if not self._save():
+                why = why or self._save_failure
         finally:  # told when it is saved: who hears of it looks for the checkpoint
             if why:
                 self.finish(EXIT_FAULT)
