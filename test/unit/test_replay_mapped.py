@@ -148,7 +148,7 @@ def writers():
 
 
 def test_killed_at_any_moment_it_reopens_whole(writers, tmp_path):
-    rng = random.Random(os.getpid())
+    rng = random.Random(0)
     (tmp_path / 'done').write_bytes(bytes(8))
     with (tmp_path / 'done').open('r+b') as file:
         done = np.ndarray(1, np.int64, mmap.mmap(file.fileno(), 8))
