@@ -39,8 +39,10 @@ def own(tmp_path):
 
 @pytest.fixture
 def refused(capsys):
+    """Run a command that must be refused in one line, and return that."""
+
     def check(*arguments):
-        assert main(list(arguments)) == 2
+        assert main([str(argument) for argument in arguments]) == 2
         out, err = capsys.readouterr()
         assert out == '' and err.startswith('av-td3: ') and err.count('\n') == 1
         return err
