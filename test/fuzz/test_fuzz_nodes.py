@@ -20,13 +20,7 @@ from std_msgs.msg import Float32
 from av_td3_ros.bridge import images
 from av_td3_ros.bridge.topics import TOPICS
 
-QUICK = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=10,
-    suppress_health_check=list(HealthCheck),
-)
+QUICK = settings(max_examples=10, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize('subject', SUBJECTS, ids=lambda subject: subject.name())
@@ -150,6 +144,23 @@ def test_images_of_known_encodings_are_thrown():
 
     build()
     assert len(seen & set(images.ENCODINGS)) > 5
+
+
+@pytest.mark.parametrize('first_seed, same', [(0, True), (1, False)])
+def test_the_seed_alone_says_what_is_thrown(monkeypatch, first_seed, same):
+    """Whatever profile of Hypothesis the tests run by."""
+
+    def thrown(number):
+        campaign, seen = Campaign(Perception, number), []
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                campaign, '_throw', lambda key, msg, _: seen.append((key, described(msg)))
+            )
+            campaign.run(20)
+        campaign.close()
+        return seen
+
+    assert (thrown(0) == thrown(first_seed)) is same
 
 
 def test_the_table_is_written(tmp_path):

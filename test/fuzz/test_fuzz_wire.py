@@ -63,8 +63,6 @@ def test_what_arrives_over_dds_is_survived_too(wired):
     @seed(0)
     @settings(
         max_examples=COUNT,
-        database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -7,6 +7,7 @@ import copy
 import math
 
 from carla_msgs.msg import CarlaActorInfo, CarlaControl, CarlaEgoVehicleControl
+from pictures import bgra
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Imu
 from std_msgs.msg import Float64
@@ -150,13 +151,13 @@ def frozen(node, msg):
 
 def ids(node, msg):
     """Classes by number instead of colour."""
-    msg.data = convert.to_bytes(convert.from_image(msg) // 16)
+    msg.data = convert.to_bytes(bgra(msg) // 16)
     return [msg]
 
 
 def halved(node, msg):
     """Every second pixel of every second row."""
-    pixels = convert.from_image(msg)[::2, ::2]
+    pixels = bgra(msg)[::2, ::2]
     return [convert.to_image(pixels, msg.encoding, msg.header)]
 
 

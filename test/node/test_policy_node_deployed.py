@@ -345,15 +345,6 @@ def test_a_recording_is_not_driven_by_as_its_clock_is_not_obeyed(ros, talker, fo
     car.until(lambda: 'the observation must be at most 0.5 s old' in car.said('gate_reason'))
 
 
-def test_a_driver_who_does_not_latch_his_override_is_heard(driving):
-    button = driving.talker.node.create_publisher(
-        Bool, '/carla/ego_vehicle/vehicle_control_manual_override', 10
-    )
-    driving.until(lambda: button.get_subscription_count() >= 1)
-    button.publish(Bool(data=True))
-    driving.until(lambda: driving.node.gate.state.value == 'manual')
-
-
 @pytest.mark.parametrize('value', [1.01, -1e6, float('nan')])
 def test_a_vector_that_no_observation_has_brakes(driving, value):
     vector = np.zeros(ObservationConfig().spec().vector_size, np.float32)

@@ -19,6 +19,7 @@ from av_td3_ros.driving.road_map import RoadMap  # noqa: E402
 from av_td3_ros.nodes.simulator_node import SimulatorNode  # noqa: E402
 from av_td3_ros.sim.scenery import Scenery  # noqa: E402
 from drivers import BRIDGE, Driver, TICK  # noqa: E402
+from pictures import bgra  # noqa: E402
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_frames_encodings_and_intrinsics(driver):
     f = 32.0 / math.tan(math.radians(60.0))
     assert info.k == pytest.approx([f, 0, 32, 0, f, 24, 0, 0, 1])  # 120 degrees
     assert (odometry.header.frame_id, odometry.child_frame_id) == ('map', 'ego_vehicle')
-    assert np.ptp(convert.from_image(image)[..., :3]) > 50  # a street, not a plane
+    assert np.ptp(bgra(image)[..., :3]) > 50  # a street, not a plane
 
 
 def test_right_is_positive_for_the_command_and_left_for_odometry(driver):

@@ -15,6 +15,7 @@ from av_td3_ros.bridge import convert  # noqa: E402
 from av_td3_ros.datatypes import Pose  # noqa: E402
 from av_td3_ros.sim.weather import PRESETS, Weather  # noqa: E402
 from drivers import Driver  # noqa: E402
+from pictures import bgra  # noqa: E402
 
 
 @pytest.fixture
@@ -61,16 +62,16 @@ def test_a_hit_vehicle_is_named_by_its_id(ros, talker):
 
 def test_weather_changes_the_picture_and_back(ros, talker, driver):
     driver.command(brake=1.0)
-    clear = convert.from_image(driver.last('image')).copy()
+    clear = bgra(driver.last('image')).copy()
     talker.say('weather_control', weather_msg(PRESETS['foggy_noon']))
     ros.until(lambda: driver.simulator._world.weather == PRESETS['foggy_noon'])
     driver.command(brake=1.0)
-    foggy = convert.from_image(driver.last('image')).copy()
+    foggy = bgra(driver.last('image')).copy()
     assert np.abs(clear.astype(int) - foggy).mean() > 5.0
     talker.say('weather_control', weather_msg(PRESETS['clear_noon']))
     ros.until(lambda: driver.simulator._world.weather == PRESETS['clear_noon'])
     driver.command(brake=1.0)
-    assert np.array_equal(convert.from_image(driver.last('image')), clear)
+    assert np.array_equal(bgra(driver.last('image')), clear)
 
 
 def test_carla_s_own_presets_are_taken(ros, talker, driver):

@@ -46,6 +46,11 @@ def road(
     )
 
 
+def street(length):
+    """Return a street with a lane in each direction, which both lead nowhere."""
+    return opendrive(road(length=length, left=[lane(1)], right=[lane(-1)]))
+
+
 def two_roads(gap):
     """Return two roads of 50 m that are linked, but lie ``gap`` m apart."""
     ahead = '<successor elementType="road" elementId="2" contactPoint="start"/>'

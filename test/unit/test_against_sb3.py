@@ -28,14 +28,6 @@ SPEC = ObsSpec(4, 84, 84, ())
 CONFIG = build_run(presets.load('sb3'), 'preset sb3').trainer.learner
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def twins(spec=SPEC, config=CONFIG, seed=0, **options):
     """Return both learners with the same weights."""
     model = bench_peer.make(

@@ -18,8 +18,6 @@ from av_td3_ros.td3.metrics import (
 from av_td3_ros.td3.replay import Batch
 from learners import changed, EXACT, make_batch, small, snapshot, SPEC, STILL
 
-torch.set_num_threads(1)  # networks this small lose by more
-
 
 def tensors(*arrays):
     return [torch.from_numpy(array) for array in arrays]

@@ -9,8 +9,6 @@ from av_td3_ros.td3.learner_state import LearnerError
 from av_td3_ros.td3.metrics import ACTOR_METRICS, CRITIC_METRICS
 from learners import changed, EXACT, make_batch, small, snapshot, SPEC, STILL
 
-torch.set_num_threads(1)  # networks this small lose by more
-
 
 def norm_by_hand(*modules):
     return float(

@@ -25,9 +25,6 @@ def small(monkeypatch):
     monkeypatch.setattr(bench_profile, 'FRAMES', 300)
     monkeypatch.setattr(bench_profile, 'WINDOW', 2)
     monkeypatch.setattr(bench_profile, 'PEAK_SIZES', (128,))
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def run(*arguments):

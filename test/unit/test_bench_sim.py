@@ -1,6 +1,7 @@
 """``av-td3 bench sim``: every side is measured in a process of its own; what fails is said."""
 
 import argparse
+from contextlib import suppress
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ pytest.importorskip('panda3d')
 from av_td3_ros.cli import bench_sim, bench_sim_profile  # noqa: E402
 from av_td3_ros.cli.main import main  # noqa: E402
 from av_td3_ros.options import ConfigError  # noqa: E402
+from waiting import until  # noqa: E402
 
 SHORT = ['--rounds', '2', '--seconds', '0.1']
 
@@ -76,15 +78,19 @@ def test_a_stop_ends_every_process_and_leaves_nothing(tmp_path, stop, phase):
         env={**os.environ, 'TMPDIR': str(tmp_path)},
         start_new_session=True,
     )
-    while not list(tmp_path.glob('av_td3_bench_*/*')):  # until a side keeps its first lanes
-        assert process.poll() is None
-    while phase == 'rounds' and os.listdir(tmp_path):
-        assert process.poll() is None
-    if stop == signal.SIGINT:
-        os.killpg(process.pid, stop)  # as a terminal does: to all of them
-    else:
-        process.send_signal(stop)
-    _, errors = process.communicate(timeout=20)  # until every process let go of the pipes
+    try:
+        # Lanes are kept there while a side loads, and are gone when it measures.
+        until(lambda: list(tmp_path.glob('av_td3_bench_*/*')), process=process)
+        if phase == 'rounds':
+            until(lambda: not os.listdir(tmp_path), process=process)
+        if stop == signal.SIGINT:
+            os.killpg(process.pid, stop)  # as a terminal does: to all of them
+        else:
+            process.send_signal(stop)
+        _, errors = process.communicate(timeout=20)  # until every process let go of the pipes
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130 and errors == ''
     assert not list(tmp_path.iterdir())
 

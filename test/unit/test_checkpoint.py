@@ -17,8 +17,6 @@ from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.replay import ReplayBuffer
 from learners import small
 
-torch.set_num_threads(1)  # networks this small lose by more
-
 SPEC = ObsSpec(2, 36, 36, ('speed',))
 TINY = {'batch_size': 8, 'network__feature_size': 8, 'network__hidden_1': 8}
 CONFIG = small(**TINY)

@@ -62,9 +62,11 @@ class Player:
             if select.select([self.ours], [], [], 0.05)[0]:
                 self.output += os.read(self.ours, 1 << 16)
 
-    def end(self):
+    def end(self, timeout=60.0):
         """Read to the end; return the exit code."""
+        end = time.monotonic() + timeout
         while self.process.poll() is None or select.select([self.ours], [], [], 0.0)[0]:
+            assert time.monotonic() < end, self.output[-2000:]
             if select.select([self.ours], [], [], 0.05)[0]:
                 self.output += os.read(self.ours, 1 << 16)
         return self.process.returncode

@@ -93,7 +93,7 @@ def test_a_hit_off_the_middle_is_softer_because_the_car_turns():
     assert impulse(edge, car, fast) == pytest.approx(1.1 * 5.0 / (1e-3 + 0.8**2 / 2000.0))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.floats(-6, 6),
     st.floats(-6, 6),

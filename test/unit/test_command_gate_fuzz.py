@@ -212,4 +212,4 @@ class Vehicle(RuleBasedStateMachine):
 
 
 TestVehicle = Vehicle.TestCase
-TestVehicle.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestVehicle.settings = settings(max_examples=100, stateful_step_count=40)

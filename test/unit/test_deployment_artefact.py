@@ -72,7 +72,7 @@ def test_the_same_contents_make_the_same_bytes():
     assert packed(CONFIG, POLICY, training={'run': 'a test'}) == DATA
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(0, len(DATA) - 1), st.integers(0, 7))
 def test_every_flipped_bit_is_found(place, bit):
     damaged = bytearray(DATA)
@@ -87,7 +87,7 @@ def test_every_flipped_byte_of_the_description_is_found():
         refusal(bytes(damaged))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, len(DATA) - 1))
 def test_every_cut_is_found(size):
     text = refusal(DATA[:size])

@@ -25,14 +25,6 @@ ARTEFACT = files.unpack(DATA)
 NETWORK = 'trainer__learner__network__'
 
 
-@pytest.fixture(autouse=True)
-def threads():
-    """Leave torch's threads, which an engine sets, as they were."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def path(tmp_path):
     """Return the file of the small policy."""

@@ -21,6 +21,7 @@ from av_td3_ros.driving.route import Route  # noqa: E402
 from av_td3_ros.sim.boxes import touching  # noqa: E402
 from av_td3_ros.sim.vehicle import Vehicle  # noqa: E402
 from av_td3_ros.sim.world import World  # noqa: E402
+from waiting import until  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 TOWN01 = ROOT.parent / 'shared' / 'maps' / 'Town01.xodr'
@@ -252,10 +253,12 @@ def test_the_evaluation_keeps_what_was_driven_before_a_stop(tmp_path):
     tool = str(ROOT / 'tools' / 'evaluate_expert.py')
     command = [sys.executable, tool, str(out), '--routes', '1000', '--lengths', '40', '60']
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not out.exists() or len(out.read_text().splitlines()) < 3:
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    try:
+        until(lambda: out.exists() and out.read_text().count('\n') >= 3, process=process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert process.returncode == 130 and errors == ''
     assert len(out.read_text().splitlines()) >= 3
 

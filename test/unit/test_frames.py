@@ -28,7 +28,7 @@ KINDS = pytest.mark.parametrize('kind', [MemoryFrames, CompressedFrames, DeviceF
 
 
 @KINDS
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     capacity=strategies.integers(1, 60),
     count=strategies.integers(1, 200),
@@ -59,7 +59,7 @@ def test_fills_the_array_that_it_is_given(kind):
 
 
 @KINDS
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cuts=strategies.lists(strategies.integers(1, 20), min_size=1, max_size=8))
 def test_goes_on_from_files_that_end_anywhere(kind, cuts):
     """Files may meet within a compressed group, and the last one may end in one."""

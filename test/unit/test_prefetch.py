@@ -19,6 +19,7 @@ from replays import (
 
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.td3.prefetch import Prefetcher
+from waiting import until
 
 ALL = pytest.mark.parametrize('storage', STORAGES)
 PRIORITISED = pytest.mark.parametrize('prioritised', [False, True])
@@ -115,17 +116,16 @@ def test_a_frame_is_not_overwritten_before_it_is_gathered(monkeypatch):
     def draw():
         prefetcher.next()
 
-    drawing = threading.Thread(target=draw)
+    drawing = threading.Thread(target=draw, daemon=True)
     drawing.start()
-    while not pair.replay._ring.reading:
-        pass
-    inserting = threading.Thread(target=insert)
+    until(lambda: pair.replay._ring.reading)
+    inserting = threading.Thread(target=insert, daemon=True)
     inserting.start()
     assert not done.wait(0.05), 'the writer must wait for the reader'
     slow.gate.set()
     drawing.join(10)
     assert done.wait(10)
-    inserting.join()
+    inserting.join(10)
     batch = prefetcher.next()
     np.testing.assert_array_equal(index_of(batch.image)[:, -1], batch.index)
     assert (np.diff(index_of(batch.image), axis=1) <= 1).all()

@@ -14,7 +14,7 @@ WEIGHTS = strategies.lists(
 ).filter(any)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(WEIGHTS, strategies.lists(strategies.floats(0, 1, exclude_max=True), max_size=20))
 def test_the_tree_finds_what_a_running_sum_finds_and_never_an_empty_leaf(weights, places):
     tree = SumTree(len(weights))

@@ -12,17 +12,6 @@ from av_td3_ros.cli.main import main
 from av_td3_ros.recording.bag_writer import BagWriter
 
 
-@pytest.fixture
-def refused(capsys):
-    def check(*arguments):
-        assert main([str(argument) for argument in arguments]) == 2
-        lines = capsys.readouterr().err.strip().splitlines()
-        assert len(lines) == 1 and lines[0].startswith('av-td3: ')
-        return lines[0]
-
-    return check
-
-
 @pytest.mark.parametrize(
     'arguments, said',
     [

@@ -26,7 +26,7 @@ OPERATIONS = strategies.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     OPERATIONS, strategies.integers(1, 4), strategies.integers(5, 20), strategies.integers(1, 5)
 )
@@ -37,7 +37,7 @@ def test_equals_a_naive_buffer_of_whole_stacks(operations, stack, capacity, n_st
 
 
 @pytest.mark.parametrize('storage', STORAGES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=strategies.data())
 def test_every_storage_does_with_and_without_priorities(storage, data):
     stack, n_step = data.draw(strategies.integers(1, 4)), data.draw(strategies.integers(1, 5))

@@ -23,6 +23,7 @@ from replays import (
 
 from av_td3_ros.datatypes import ObsSpec, SpecError
 from av_td3_ros.td3.replay_batch import Draw
+from waiting import until
 
 PICTURES = ObsSpec(3, 12, 12, ('index', 'sign'))
 CAPACITY, N_STEP = 500, 3
@@ -142,13 +143,16 @@ def writers():
         stdout=subprocess.PIPE,
         env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
         text=True,
+        start_new_session=True,
     ) as process:
-        yield process
-        process.stdin.close()
+        try:
+            yield process
+        finally:  # it waits for its writer, which nothing else ends
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_killed_at_any_moment_it_reopens_whole(writers, tmp_path):
-    rng = random.Random(os.getpid())
+    rng = random.Random(0)
     (tmp_path / 'done').write_bytes(bytes(8))
     with (tmp_path / 'done').open('r+b') as file:
         done = np.ndarray(1, np.int64, mmap.mmap(file.fileno(), 8))
@@ -159,8 +163,12 @@ def test_killed_at_any_moment_it_reopens_whole(writers, tmp_path):
         writers.stdin.flush()
         pid = int(writers.stdout.readline())
         target = begin + rng.randrange(1, 2000)
-        while done[0] < target:
+
+        def is_there():
             assert os.path.exists(f'/proc/{pid}'), 'the writer ended by itself'
+            return done[0] >= target
+
+        until(is_there)
         for _ in range(rng.randrange(3000)):  # any instruction, not the one after a count
             pass
         os.kill(pid, signal.SIGKILL)

@@ -83,9 +83,9 @@ def test_nothing_is_torn(tmp_path, storage, prioritised):
 
     prefetcher = Prefetcher(replay, 32)
     threads = [
-        threading.Thread(target=store, args=(replay, failures, ended)),
-        threading.Thread(target=guarded, args=(0, lambda: replay.sample(32))),
-        threading.Thread(target=guarded, args=(1, prefetcher.next)),
+        threading.Thread(target=store, args=(replay, failures, ended), daemon=True),
+        threading.Thread(target=guarded, args=(0, lambda: replay.sample(32)), daemon=True),
+        threading.Thread(target=guarded, args=(1, prefetcher.next), daemon=True),
     ]
     for thread in threads:
         thread.start()
@@ -103,15 +103,16 @@ def test_saving_beside_a_thread_that_stores(tmp_path):
     """What is saved is a state that the buffer really had."""
     replay = make(SPEC, CAPACITY)
     failures, ended = [], threading.Event()
-    thread = threading.Thread(target=store, args=(replay, failures, ended))
+    thread = threading.Thread(target=store, args=(replay, failures, ended), daemon=True)
     thread.start()
-    saves = 0
+    saves, end = 0, time.monotonic() + 60.0
     while not ended.is_set():
+        assert time.monotonic() < end, 'the thread stores for ever'
         replay.save(tmp_path)
         copy = make(SPEC, CAPACITY)
         copy.load(tmp_path)
         if len(copy):
             check(copy.sample(64))
             saves += 1
-    thread.join()
+    thread.join(10)
     assert not failures and saves > 1

@@ -79,7 +79,7 @@ def damaged(path, draw):
         path.unlink()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(some.data())
 def test_every_part_of_a_page_is_made_of_what_there_is(tmp_path_factory, whole, data):
     path = tmp_path_factory.mktemp('broken') / 'run'

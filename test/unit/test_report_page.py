@@ -128,7 +128,7 @@ def test_several_runs_stand_side_by_side(tmp_path):
     assert len(tables.overview(found)[0].cells) == 2
 
 
-@pytest.mark.parametrize('name', ['<b>&"x', '$\\nothing$', 'ä\u202e{{ 1 }}'])
+@pytest.mark.parametrize('name', ['<b>&"x', '$\\nothing$', 'ä\u202e{{ 6*7777 }}'])
 def test_names_cannot_break_the_page(tmp_path, name):
     """Of the folder, an alert, a reward term, a policy, a machine, a setting: none is trusted."""
     path = made(tmp_path / name)
@@ -143,7 +143,8 @@ def test_names_cannot_break_the_page(tmp_path, name):
     (path / 'evaluation' / 'evaluation.json').write_text(text)
     text = page.render([runs.read(path)])
     checked(text)
-    assert '<b>' not in text and '{ 1 }' not in text.replace('{{ 1 }}', '')
+    assert '<b>' not in text
+    assert ('{{ 6*7777 }}' in text) is ('{{' in name) and '46662' not in text
 
 
 def test_a_long_run_has_a_page_of_bounded_size(tmp_path):

@@ -19,6 +19,7 @@ from small_maps import lane, left_hand, opendrive, repeated, road, two_roads, WI
 from av_td3_ros.driving import lane_sampling, road_map as road_map_module  # noqa: E402
 from av_td3_ros.driving.opendrive import LARGEST_FILE  # noqa: E402
 from av_td3_ros.driving.road_map import MapError, RoadMap  # noqa: E402
+from av_td3_ros.driving.towns import LARGEST_SEED  # noqa: E402
 from av_td3_ros.resources import share  # noqa: E402
 
 
@@ -147,9 +148,10 @@ def test_a_name_that_no_file_can_have_is_refused(name):
         RoadMap.load(name)
 
 
-@pytest.mark.parametrize('seed', ['9' * 5000, '-1', '', 'one', '\u0661'])
+@pytest.mark.parametrize('seed', ['9' * 5000, '9' * 19, '-1', '', 'one', '1.5', '\u0661'])
 def test_a_seed_of_a_town_that_is_none_is_refused(seed):
-    with pytest.raises(MapError, match='must be a whole number from 0 to') as error:
+    text = f"must be a whole number from 0 to {LARGEST_SEED}, got '?{seed[:9]}"
+    with pytest.raises(MapError, match=text) as error:
         RoadMap.load(f'random_town:{seed}')
     assert len(str(error.value)) < 200
 

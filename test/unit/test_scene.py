@@ -369,7 +369,7 @@ def test_a_gpu_sees_the_same_or_says_that_there_is_none(scene):
         gpu = Camera(scene, 256, 144, 90.0, renderer='gpu')
     except CameraError as error:
         assert 'renderer gpu, got no buffer' in str(error)
-        return
+        pytest.skip(str(error))
     classes, depth = software.segmentation(HERE), software.depth(HERE)
     same = gpu.segmentation(HERE) == classes
     assert same.mean() > 0.95

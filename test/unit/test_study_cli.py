@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -23,6 +22,7 @@ from av_td3_ros.config import build_run  # noqa: E402
 from av_td3_ros.gym_env import TownEnv  # noqa: E402
 from av_td3_ros.study.race import COMPARED  # noqa: E402
 from small_runs import SMALL  # noqa: E402
+from waiting import until  # noqa: E402
 
 TINY = {
     **SMALL,
@@ -89,11 +89,8 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path):
         start_new_session=True,
     )
     try:
-        until = time.monotonic() + PATIENCE
         written = [tmp_path / 'runs' / f'{n}_seed0' for n in ('diverging', 'with_feature_head')]
-        while not all((path / 'metrics.csv').exists() for path in written):
-            assert time.monotonic() < until and process.poll() is None
-            time.sleep(0.05)
+        until(lambda: all((path / 'metrics.csv').exists() for path in written), PATIENCE, process)
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=PATIENCE)
     finally:
@@ -101,10 +98,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path):
     assert process.returncode == 1 and 'no run is finished: nothing is written' in out
     assert 'Traceback' not in out
     assert not list(tmp_path.glob('runs/*/done.json'))
-    until = time.monotonic() + PATIENCE
-    while _is_there(process.pid):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: not _is_there(process.pid), PATIENCE)
 
 
 def _is_there(group):

@@ -11,8 +11,6 @@ from av_td3_ros.study import attempts, cures
 from av_td3_ros.td3.agent import TD3
 from learners import make_batch, small, SPEC
 
-torch.set_num_threads(1)  # networks this small lose by more
-
 
 def test_all_cures_together_are_the_whole_difference():
     found = cures.differences()

@@ -12,8 +12,6 @@ from av_td3_ros.td3.agent import TD3
 from av_td3_ros.td3.replay import ReplayBuffer
 from learners import make_batch, small, SPEC
 
-torch.set_num_threads(1)
-
 Q1 = np.array([1.0, -2.0, 0.5, 4.0], np.float32)
 Q2 = np.array([3.0, -5.0, 0.5, 3.0], np.float32)
 GAP = 0.8

@@ -19,6 +19,7 @@ from av_td3_ros.sim.boxes import touching  # noqa: E402
 from av_td3_ros.sim.traffic import Traffic  # noqa: E402
 from av_td3_ros.sim.traffic_conflicts import WHEELBASE  # noqa: E402
 from av_td3_ros.sim.traffic_lanes import LaneNetwork  # noqa: E402
+from small_maps import street  # noqa: E402
 
 MAPS = Path(__file__).resolve().parents[3] / 'shared' / 'maps'
 TICK = 0.05
@@ -37,11 +38,6 @@ def load(name):
 @pytest.fixture(scope='module')
 def town():
     return load('town')
-
-
-@pytest.fixture(scope='module')
-def town01():
-    return load('Town01')
 
 
 def overlapping(boxes):
@@ -82,7 +78,7 @@ def test_no_traffic(town):
 
 
 def test_a_map_too_small_says_how_many_fit():
-    road_map = load('fabriksgatan')
+    road_map = RoadMap('street', street(300.0))
     with pytest.raises(ValueError, match='100 vehicles for (.*) places') as error:
         Traffic(road_map, 100, 0).reset(0, NOWHERE[:5])
     fitting = int(str(error.value).rpartition(' ')[2])
@@ -307,9 +303,11 @@ def test_nobody_waits_in_a_junction_for_a_lane_that_is_full(town):
             assert not (inside & (still > 1.0)).any()
 
 
-def test_nobody_drives_into_the_back_of_a_slow_ego(town01):
-    traffic = Traffic(town01, 50, 0)
-    route = town01.random_route(np.random.default_rng(5), 300.0, 500.0)
+@pytest.mark.parametrize('name', ['town', 'Town01'])
+def test_nobody_drives_into_the_back_of_a_slow_ego(name):
+    road_map = load(name)
+    traffic = Traffic(road_map, 50, 0)
+    route = road_map.random_route(np.random.default_rng(9), 300.0, 500.0)
     traffic.reset(0, (*route.points[0], route.yaw[0], 4.5, 1.8))
     columns = (*route.points.T, np.unwrap(route.yaw))
     for tick in range(1200):
@@ -322,13 +320,11 @@ def test_nobody_drives_into_the_back_of_a_slow_ego(town01):
 
 
 def test_who_comes_to_the_end_of_the_map_comes_back_unseen():
-    road_map = load('fabriksgatan')
-    traffic = Traffic(road_map, 8, 0)
-    x, y, *rest = middle_of(road_map, True)
-    ego = (x + 15.0, y + 15.0, *rest)
-    traffic.reset(0, ego[:5])
+    traffic = Traffic(RoadMap('street', street(600.0)), 8, 0)
+    traffic.reset(0, (0.0, 15.0, 0.0, 4.5, 1.8))
     jumps = 0
-    for _ in range(2000):
+    for tick in range(2000):
+        ego = (0.3 * tick, 15.0, 0.0, 4.5, 1.8, 6.0)  # beside it, from one end to the other
         before = traffic.boxes[:, :2].copy()
         traffic.step(TICK, ego)
         for k in np.flatnonzero(np.hypot(*(traffic.boxes[:, :2] - before).T) > 1.0):

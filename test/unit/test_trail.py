@@ -32,7 +32,7 @@ def test_who_never_moved_has_one_point():
     assert driven(50, 0.0) == ((0.0, 5.0),)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(strategies.integers(1, 20_000), strategies.floats(0.0, 3.0))
 def test_a_trail_is_bounded_and_ends_where_the_vehicle_is(steps, step):
     points = driven(steps, step)

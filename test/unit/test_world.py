@@ -1,7 +1,6 @@
 """The simulated world: ticks, collisions, lane markings, determinism."""
 
 import math
-from pathlib import Path
 import time
 
 import numpy as np
@@ -17,8 +16,8 @@ from av_td3_ros.sim.collisions import RESTITUTION  # noqa: E402
 from av_td3_ros.sim.vehicle import VehicleParams  # noqa: E402
 from av_td3_ros.sim.weather import PRESETS  # noqa: E402
 from av_td3_ros.sim.world import World  # noqa: E402
+from small_maps import street  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
 BROKEN, SOLID = 1, 2
 CAR = VehicleParams()
 # On the street to the east of the crossing: y = -1.75 leads east.
@@ -225,11 +224,10 @@ def test_where_there_is_room_at_first_there_is_room_after_every_reset():
 
 
 def test_too_many_vehicles_are_refused(tmp_path):
-    fabriksgatan = ROOT.parent / 'shared' / 'maps' / 'fabriksgatan.xodr'
-    if not fabriksgatan.exists():
-        pytest.skip(f'{fabriksgatan} is not there')
+    path = tmp_path / 'street.xodr'
+    path.write_text(street(300.0))
     with pytest.raises(ValueError, match='must have room for the traffic, got 100 vehicles'):
-        World(SimulatorConfig(map=str(fabriksgatan), vehicles=100))
+        World(SimulatorConfig(map=str(path), vehicles=100))
 
 
 # -- weather --------------------------------------------------------------------------------------

@@ -34,7 +34,6 @@ from av_td3_ros.options import build
 from av_td3_ros.sim.weather import Weather
 
 NANOSECONDS = 1_000_000_000
-ENCODING_CHANNELS = {'bgra8': 4, 'bgr8': 3, 'mono8': 1}
 
 
 def to_ns(stamp: Time) -> int:
@@ -104,33 +103,6 @@ def from_odometry(msg: Odometry) -> VehicleState:
 
 
 # -- camera ---------------------------------------------------------------------------------------
-
-
-def from_image(msg: Image) -> np.ndarray:
-    """
-    Return an image message as (rows, columns[, channels]) uint8, without a copy.
-
-    :raises SpecError: for an encoding, step or size that does not fit.
-    """
-    channels = ENCODING_CHANNELS.get(msg.encoding)
-    if channels is None:
-        raise SpecError(
-            f"image encoding must be one of {', '.join(ENCODING_CHANNELS)}, got "
-            f"'{msg.encoding}'; check the camera"
-        )
-    row = msg.width * channels
-    if not (
-        msg.height > 0
-        and msg.width > 0
-        and msg.step >= row
-        and len(msg.data) == msg.step * msg.height
-    ):
-        raise SpecError(
-            f'image of {msg.width}x{msg.height} {msg.encoding} must have step >= {row} and '
-            f'step * height bytes, got step {msg.step} and {len(msg.data)} bytes'
-        )
-    pixels = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.step)[:, :row]
-    return pixels if channels == 1 else pixels.reshape(msg.height, msg.width, channels)
 
 
 def to_image(pixels: np.ndarray, encoding: str, header: Any) -> Image:

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -183,7 +182,7 @@ def _acceleration() -> Finding:
         flags = ''
     found = [name for name in ('amx_bf16', 'avx512_bf16', 'avx512f', 'avx2') if name in flags]
     seen = ', '.join(found[:2]) or 'plain processor'
-    if importlib.util.find_spec('torch'):
+    if _torch().state == OK:
         import torch
 
         if torch.cuda.is_available():

@@ -50,6 +50,8 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     folder, config = prepare(options)
+    if not options.in_process:
+        check_ros()
     run_folder = RunFolder(folder)
     print(f'run folder: {folder}')
     if options.preset:
@@ -122,6 +124,18 @@ def check_map(config: RunConfig) -> None:
     RouteSet(config.episode_manager, RoadMap.load(config.simulator.map)).at(0, 0, training=True)
 
 
+def check_ros() -> None:
+    """
+    Refuse what a graph cannot do without, before anything is written.
+
+    :raises ConfigError: for a middleware that does not start.
+    :raises ImportError: where ROS or the messages are not there.
+    """
+    common.check_middleware()
+    import av_td3_msgs.msg  # noqa: F401
+    import av_td3_ros.nodes.supervisor  # noqa: F401
+
+
 def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:
     """Train without ROS."""
     from av_td3_ros.td3.checkpoint import CheckpointError
@@ -172,7 +186,6 @@ def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeepe
 
 def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:
     """Train over the ROS 2 graph."""
-    common.check_middleware()
     from av_td3_msgs.msg import TrainingStatus
     from av_td3_ros.nodes.supervisor import GraphError, Supervisor
     from av_td3_ros.cli.main import refuse

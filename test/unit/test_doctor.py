@@ -1,0 +1,85 @@
+"""``av-td3 doctor``: what is missing is named with what to do about it, and decides the exit."""
+
+import json
+import sys
+
+import pytest
+
+from av_td3_ros.cli import doctor
+from av_td3_ros.cli.main import main
+
+ADVICE = 'pip install torch==2.13.0 (the CPU build suffices)'
+
+
+@pytest.fixture
+def well(monkeypatch):
+    """A machine that has everything; torch alone is looked for in earnest."""
+    real = doctor._module
+
+    def module(name, *rest, **more):
+        if name == 'torch':
+            return real(name, *rest, **more)
+        return doctor.Finding(name, doctor.OK, '1.0')
+
+    monkeypatch.setattr(doctor, '_module', module)
+    monkeypatch.setattr(doctor, 'rmw_fault', lambda: '')
+
+
+@pytest.fixture
+def broken_torch(monkeypatch, tmp_path):
+    """A torch that is installed and cannot be loaded, as where a library of CUDA is missing."""
+    (tmp_path / 'torch.py').write_text("raise OSError('libcudart.so: cannot open')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, 'torch', raising=False)
+
+
+def found(capsys):
+    return {finding['name']: finding for finding in json.loads(capsys.readouterr().out)}
+
+
+def test_without_torch_the_text_says_what_to_do(well, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    assert main(['doctor']) == 2
+    lines = capsys.readouterr().out.splitlines()
+    at = next(
+        index for index, line in enumerate(lines) if line.split()[:2] == ['MISSING', 'torch']
+    )
+    assert lines[at + 1].strip() == f'-> {ADVICE}'
+    assert lines[-1] == 'not ready: torch'
+
+
+def test_without_torch_the_json_says_what_to_do(well, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    assert main(['doctor', '--json']) == 2
+    findings = found(capsys)
+    assert (findings['torch']['state'], findings['torch']['advice']) == ('MISSING', ADVICE)
+    assert [name for name, each in findings.items() if each['state'] == 'MISSING'] == ['torch']
+
+
+def test_a_torch_that_cannot_be_loaded_is_missing(well, broken_torch, capsys):
+    assert main(['doctor', '--json']) == 2
+    findings = found(capsys)
+    assert findings['torch']['state'] == 'MISSING'
+    assert findings['torch']['seen'] == 'OSError: libcudart.so: cannot open'
+    assert 'GPU' not in findings['acceleration']['seen']
+
+
+def test_a_middleware_that_does_not_start_is_missing(well, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, 'rmw_fault', lambda: 'no rmw here')
+    assert main(['doctor', '--json']) == 2
+    assert found(capsys)['RMW']['seen'] == 'no rmw here'
+
+
+def test_where_all_is_there_it_is_ready(well, capsys):
+    pytest.importorskip('torch')
+    assert main(['doctor']) == 0
+    told = capsys.readouterr().out
+    assert told.splitlines()[-1] == 'ready: `av-td3 train` can run here' and 'MISSING' not in told
+
+
+def test_it_looks_at_this_machine(capsys):
+    torch = pytest.importorskip('torch')
+    code, findings = main(['doctor', '--json']), found(capsys)
+    assert findings['torch']['seen'] == torch.__version__
+    assert findings['Python']['seen'].startswith(f'{sys.version_info[0]}.{sys.version_info[1]}.')
+    assert code == (2 if 'MISSING' in {each['state'] for each in findings.values()} else 0)
