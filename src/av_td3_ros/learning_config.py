@@ -236,7 +236,7 @@ class HealthConfig:
     on_halt: str = option(
         'halt',
         'what those do: end the run, take the learner back to the last healthy checkpoint, or '
-        'nothing (non_finite ends the run)',
+        'warn alone (non_finite ends the run)',
         choices=('halt', 'rollback', 'warn'),
     )
     rollbacks: int = option(3, 'roll-backs until the next one ends the run', low=0, high=1000)
