@@ -285,6 +285,7 @@ ELSEWHERE = {
         **prefixed('', 'routes turning_share route_file', 'unit/test_route_set.py'),
         'start_in_evaluation': 'node/test_episode_measures.py',
         'reset_timeout': 'unit/test_episode_machine.py',
+        'first_route': 'unit/test_train.py',
         **{f'reward.{item.key}': 'unit/test_reward.py' for item in options(RewardConfig)},
         'termination.max_steps': 'unit/test_episode.py',
         **prefixed(
