@@ -3,7 +3,7 @@
 import math
 
 from carla_msgs.msg import CarlaControl, CarlaEgoVehicleControl
-from geometry_msgs.msg import Pose, PoseStamped, Twist
+from geometry_msgs.msg import Point, Pose, PoseStamped, Twist, Vector3
 import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -181,48 +181,60 @@ def test_a_command_for_an_earlier_frame_is_counted_as_late(ros, driver):
     assert 'answered an earlier frame' in driver.simulator.health()[1]
 
 
+def test_a_command_that_is_no_number_brakes(ros, driver):
+    for _ in range(20):
+        driver.command(throttle=1.0)
+    speed = driver.last('speedometer').data
+    for _ in range(10):
+        driver.command(throttle=math.nan, steer=math.inf)
+    applied = driver.last('vehicle_status').control
+    assert (applied.throttle, applied.brake, applied.steer) == (0.0, 1.0, 0.0)
+    assert driver.last('speedometer').data < speed - 0.5
+
+
+def place(x, y=0.0):
+    return Pose(position=Point(x=x, y=y))
+
+
 def in_a_house():
     scenery = Scenery(RoadMap.load('town'), SimulatorConfig().seed)
     house = next(item for item in scenery.items if item.kind == 'house')
-    return convert.geometry_msgs.msg.Point(x=house.x, y=house.y)
+    return place(house.x, house.y)
+
+
+def velocity(x=0.0, z=0.0):
+    return Twist(linear=Vector3(x=x), angular=Vector3(z=z))
 
 
 @pytest.mark.parametrize(
-    'bad',
+    'key, bad, why',
     [
-        lambda t: t.say(
-            'vehicle_control_cmd', CarlaEgoVehicleControl(throttle=math.nan, steer=math.inf)
-        ),
-        lambda t: t.say(
-            'set_target_velocity', Twist(linear=convert.geometry_msgs.msg.Vector3(x=math.nan))
-        ),
-        lambda t: t.say(
-            'set_transform', Pose(position=convert.geometry_msgs.msg.Point(x=math.inf))
-        ),
-        lambda t: t.say('set_transform', Pose(position=in_a_house())),
-        lambda t: t.say(
-            'set_transform', Pose(position=convert.geometry_msgs.msg.Point(x=1e300, y=1e15))
-        ),
-        lambda t: t.say(
-            'set_target_velocity', Twist(linear=convert.geometry_msgs.msg.Vector3(x=1e200))
-        ),
-        lambda t: t.say(
-            'set_target_velocity', Twist(angular=convert.geometry_msgs.msg.Vector3(z=1000.0))
-        ),
-        lambda t: t.say(
-            'goal', PoseStamped(pose=Pose(position=convert.geometry_msgs.msg.Point(x=math.nan)))
-        ),
-        lambda t: t.say(
-            'goal', PoseStamped(pose=Pose(position=convert.geometry_msgs.msg.Point(x=1e9)))
-        ),
+        ('set_target_velocity', velocity(x=math.nan), 'speed must lie within 100 m/s'),
+        ('set_target_velocity', velocity(x=1e200), 'speed must lie within 100 m/s'),
+        ('set_target_velocity', velocity(z=1000.0), 'yaw rate within 10 rad/s'),
+        ('set_transform', place(math.inf), 'a pose must be finite and within 100000 m'),
+        ('set_transform', place(1e300, 1e15), 'a pose must be finite and within 100000 m'),
+        ('set_transform', in_a_house, 'where a house stands'),
+        ('goal', PoseStamped(pose=place(math.nan)), 'goal must be finite and within 100000 m'),
+        ('goal', PoseStamped(pose=place(1e9)), 'goal must be finite and within 100000 m'),
     ],
 )
-def test_nonsense_does_no_harm(ros, talker, driver, bad):
-    bad(talker)
+def test_nonsense_is_refused_by_name_and_changes_nothing(
+    ros, talker, driver, capfd, key, bad, why
+):
+    for _ in range(20):
+        driver.command(throttle=1.0)
+    before, said = driver.simulator._world.state, []
+    assert before.speed > 0.5
+    talker.say(key, bad() if callable(bad) else bad)
+    ros.until(lambda: said.append(capfd.readouterr().err) or why in ''.join(said))
+    assert driver.simulator._world.state == before  # the world waits for its command
     for _ in range(3):
-        driver.command(throttle=0.2)
+        driver.command(throttle=1.0)
     state = convert.from_odometry(driver.last('odometry'))  # raises where a number is not finite
-    assert abs(state.speed) < 50.0
+    assert before.speed <= state.speed < before.speed + 2.0
+    assert math.dist(state.pose[:2], before.pose[:2]) < 0.2 * state.speed
+    assert not driver.heard['waypoints']
 
 
 def test_real_time_without_waiting(ros, talker):

@@ -28,7 +28,7 @@ from av_td3_ros.config import SimulatorConfig
 from av_td3_ros.datatypes import Control, Pose
 from av_td3_ros.driving.road_map import MapError
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
-from av_td3_ros.sim.world import World
+from av_td3_ros.sim.world import FARTHEST, World
 
 # A camera's own axes: x to the right, y down, z ahead.
 OPTICAL = Pose(0.0, 0.0, 0.0, -math.pi / 2, 0.0, -math.pi / 2)
@@ -220,11 +220,13 @@ class SimulatorNode(GraphNode):
     def on_goal(self, msg: PoseStamped) -> None:
         """Plan a route from the vehicle to the goal."""
         goal = (msg.pose.position.x, msg.pose.position.y)
-        if all(math.isfinite(value) for value in goal):
+        if all(abs(value) <= FARTHEST for value in goal):
             self._goal = goal
             self._publish_route()
         else:
-            self.get_logger().warning(f'goal must be finite, got {goal}: ignored')
+            self.get_logger().warning(
+                f'goal must be finite and within {FARTHEST:g} m of the origin, got {goal}: ignored'
+            )
 
     # -- ticking ----------------------------------------------------------------------------------
 
