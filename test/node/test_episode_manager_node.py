@@ -180,7 +180,9 @@ def test_the_trainer_holds_the_graph_and_lets_it_go(ros, talker, world):
     assert world.manager.unpaced == 0
 
 
-def test_a_trainer_that_falls_silent_does_not_hold_it_for_longer_than_a_step(ros, talker, world):
+def test_a_trainer_that_permits_nothing_holds_a_step_for_the_pacing_timeout_alone(
+    ros, talker, world
+):
     world.start()
     talker.say('training_status', TrainingStatus(transition_limit=0))
     ros.until(lambda: world.manager._trainer_at > 0)
@@ -190,6 +192,18 @@ def test_a_trainer_that_falls_silent_does_not_hold_it_for_longer_than_a_step(ros
     world.frame(wait=False)
     ros.until(lambda: len(world.states) == known + 1, timeout=1.5)
     assert world.manager.unpaced == 1
+
+
+def test_a_trainer_that_has_been_silent_holds_nobody(ros, talker, world):
+    manager = world.start().manager
+    talker.say('training_status', TrainingStatus(transition_limit=0))
+    ros.until(lambda: manager._trainer_at > 0)
+    manager._trainer_at -= 2.0  # its last word is so old now
+    known = len(world.states)
+    world.answer()
+    world.frame(wait=False)
+    ros.until(lambda: len(world.states) == known + 1)
+    assert manager._held_since == 0.0 and manager.unpaced == 0  # not even for a moment
 
 
 def test_services(ros, talker, world):
