@@ -1,10 +1,14 @@
 """Shared-memory segments of Fast DDS: a process that is killed leaves its own behind."""
 
+import os
 from pathlib import Path
+import re
 from typing import FrozenSet, Optional, Set
 
 FOLDER = Path('/dev/shm')
 PATTERNS = ('fastrtps_*', 'fastdds_*', 'fast_datasharing*', 'sem.fastrtps_*', 'sem.fastdds_*')
+# A segment, beside ports and the like; who made it holds its lock as long as he lives.
+MADE, LOCK = re.compile('fast(rtps|dds)_[0-9a-f]+'), '_el'
 
 
 def snapshot() -> FrozenSet[str]:
@@ -35,14 +39,25 @@ def _in_use(ending: Optional[int]) -> Set[str]:
     for process in Path('/proc').glob('[0-9]*'):
         if process.name == str(ending):
             continue
-        try:
-            for line in (process / 'maps').read_text().splitlines():
-                if str(FOLDER) in line:
-                    used.add(line.split(f'{FOLDER}/', 1)[1].split(' ')[0])
-            for handle in (process / 'fd').iterdir():
-                target = str(handle.resolve())
-                if target.startswith(str(FOLDER)):
-                    used.add(Path(target).name)
-        except OSError:
-            continue  # ended meanwhile, or another user's
+        held = _held(process)
+        if process.name == str(os.getpid()):
+            # What a killed process made stays mapped here for a while after all was shut down.
+            held = {name for name in held if name + LOCK in held or not MADE.fullmatch(name)}
+        used |= held
     return used
+
+
+def _held(process: Path) -> Set[str]:
+    """Return the names that a process has mapped or open; none of another user's."""
+    held: Set[str] = set()
+    try:
+        for line in (process / 'maps').read_text().splitlines():
+            if str(FOLDER) in line:
+                held.add(line.split(f'{FOLDER}/', 1)[1].split(' ')[0])
+        for handle in (process / 'fd').iterdir():
+            target = str(handle.resolve())
+            if target.startswith(str(FOLDER)):
+                held.add(Path(target).name)
+    except OSError:
+        pass  # ended meanwhile
+    return held
