@@ -175,6 +175,21 @@ def test_every_other_node_may_die_and_training_goes_on(tmp_path, nothing_left):
         assert graph.status.transitions_lost == graph.status.transitions_duplicated == 0
 
 
+def test_a_node_that_keeps_dying_ends_the_run_with_what_was_learned(tmp_path, nothing_left):
+    once = {'trainer.checkpoint_every': 100_000}  # and at the first update, and at the end
+    with pytest.raises(GraphError, match='perception ended 4 times, last with exit code -9'):
+        with Supervisor(config(tmp_path, **once), 'training', tmp_path) as graph:
+            wait(graph, lambda: graph.status is not None and graph.status.env_steps > 100)
+            for restarts in range(4):
+                member, learned = graph.members['perception'], graph.status.env_steps
+                assert member.restarts == restarts
+                member.process.kill()
+                member.process.wait()
+                graph.revive()
+    saved = checkpoint.load_policy(tmp_path)
+    assert saved.version > 0 and saved.env_step >= learned > 100
+
+
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):
     options = [part for key, value in SMALL.items() for part in ('--set', f'{key}={value}')]
     base = [sys.executable, '-u', '-m', 'av_td3_ros.cli.main', 'train']
