@@ -211,6 +211,8 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):
     assert process.returncode == 0, output
     first = json.loads((tmp_path / 'summary.json').read_text())
     assert first['stopped_by_user'] and first['env_steps'] >= 50
+    graph = first['graph']
+    assert graph['frames'] == graph['commands'] > 50 and graph['late_commands'] == 0
     steps = first['env_steps'] + 100
     done = subprocess.run(
         [*base, '--resume', str(tmp_path), '--steps', str(steps)],
