@@ -1,4 +1,4 @@
-"""Settings of a graph whose pictures and networks are as small as they may be."""
+"""Settings of graphs: small pictures and networks, and patience where seconds are no question."""
 
 SMALL_GRAPH = {
     'observation.height': 36,
@@ -10,4 +10,10 @@ SMALL_GRAPH = {
     'trainer.learner.network.hidden_1': 32,
     'trainer.learner.network.hidden_2': 32,
     'trainer.learner.network.feature_size': 16,
+}
+
+# A machine that is busy elsewhere must not make the graph brake or tick without a command.
+PATIENT = {
+    'simulator.control_timeout': 10.0,
+    'policy.gate.observation_timeout': 9.0,
 }

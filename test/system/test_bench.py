@@ -8,7 +8,8 @@ import sys
 def test_the_bench_runs_in_lock_step_and_reports(nothing_left):
     done = subprocess.run(
         [sys.executable, '-m', 'av_td3_ros.cli.main', 'bench', 'graph', '--json', '--seconds', '3']
-        + ['--camera', '128x72'],
+        # A machine that is busy elsewhere must not make the simulation tick without a command.
+        + ['--camera', '128x72', '--set=simulator.control_timeout=10.0'],
         capture_output=True,
         text=True,
         timeout=120,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from small_graph import PATIENT
 
 from av_td3_ros.config import build_run
 from av_td3_ros.deployment import artefact as files
@@ -13,11 +14,9 @@ from av_td3_ros.td3 import checkpoint
 from av_td3_ros.td3.agent import TD3
 
 STEPS = 30
-# A machine that is busy elsewhere must not make the graph brake or tick without a command.
 SETTINGS = {
     'episode_manager.termination.max_steps': STEPS,
-    'simulator.control_timeout': 10.0,
-    'policy.gate.observation_timeout': 9.0,
+    **PATIENT,
 }
 FIGURES = ('length', 'distance', 'route_completion', 'mean_speed')
 

@@ -13,7 +13,7 @@ import time
 
 from av_td3_msgs.msg import TrainingStatus
 import pytest
-from small_graph import SMALL_GRAPH
+from small_graph import PATIENT, SMALL_GRAPH
 
 from av_td3_ros.config import build_run
 from av_td3_ros.driving.episode import SUMMARY
@@ -52,7 +52,7 @@ def test_it_trains_and_accounts_for_everything(tmp_path, nothing_left):
         '--run-dir',
         str(tmp_path),
     ]
-    for key, value in SMALL.items():
+    for key, value in {**SMALL, **PATIENT}.items():
         command += ['--set', f'{key}={value}']
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -127,7 +127,7 @@ def same_without_ros(run, command):
 
 
 def test_a_killed_trainer_stops_neither_the_car_nor_the_run(tmp_path, nothing_left):
-    with Supervisor(config(tmp_path), 'training', tmp_path) as graph:
+    with Supervisor(config(tmp_path, **PATIENT), 'training', tmp_path) as graph:
         wait(graph, lambda: graph.status is not None and graph.status.updates > 40)
         wait(graph, lambda: any((tmp_path / 'checkpoints').glob('step_*')))
         trainer = graph.members['trainer']
@@ -150,11 +150,11 @@ def test_a_killed_trainer_stops_neither_the_car_nor_the_run(tmp_path, nothing_le
         assert simulator['frames'] == simulator['commands'] and simulator['late_commands'] == '0'
 
 
-def late_commands(graph):
-    """Return the count of the simulator's next report."""
+def late_and_given_up(graph):
+    """Return counts of the simulator's next report: commands too late, frames without one."""
     stamp = graph.health['simulator']['stamp']
     wait(graph, lambda: graph.health['simulator']['stamp'] > stamp)
-    return int(graph.health['simulator']['late_commands'])
+    return [int(graph.health['simulator'][key]) for key in ('late_commands', 'timeouts')]
 
 
 def test_every_other_node_may_die_and_training_goes_on(tmp_path, nothing_left):
@@ -168,15 +168,33 @@ def test_every_other_node_may_die_and_training_goes_on(tmp_path, nothing_left):
             graph.revive()
             assert graph.members[name].restarts == 1
             wait(graph, lambda: graph.status.env_steps > known + 60)
-            # A fresh policy may answer frames that the simulation gave up on; it must not go on.
-            late = late_commands(graph)
+            # A fresh policy may answer frames that the simulation gave up on; it must not go on,
+            # though the simulation of a busy machine may give up on another.
+            late, given_up = late_and_given_up(graph)
             wait(graph, lambda: graph.status.env_steps > known + 120)
-            assert late_commands(graph) == late < 20, name
+            still_late, more = late_and_given_up(graph)
+            assert late < 20 and still_late - late <= 5 * (more - given_up), name
         assert graph.status.transitions_lost == graph.status.transitions_duplicated == 0
 
 
+def test_a_node_that_keeps_dying_ends_the_run_with_what_was_learned(tmp_path, nothing_left):
+    once = {'trainer.checkpoint_every': 100_000}  # and at the first update, and at the end
+    with pytest.raises(GraphError, match='perception ended 4 times, last with exit code -9'):
+        with Supervisor(config(tmp_path, **once), 'training', tmp_path) as graph:
+            wait(graph, lambda: graph.status is not None and graph.status.env_steps > 100)
+            for restarts in range(4):
+                member, learned = graph.members['perception'], graph.status.env_steps
+                assert member.restarts == restarts
+                member.process.kill()
+                member.process.wait()
+                graph.revive()
+    saved = checkpoint.load_policy(tmp_path)
+    assert saved.version > 0 and saved.env_step >= learned > 100
+
+
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):
-    options = [part for key, value in SMALL.items() for part in ('--set', f'{key}={value}')]
+    settings = {**SMALL, **PATIENT}.items()
+    options = [part for key, value in settings for part in ('--set', f'{key}={value}')]
     base = [sys.executable, '-u', '-m', 'av_td3_ros.cli.main', 'train']
     process = subprocess.Popen(
         [*base, '--steps', '100000', '--run-dir', str(tmp_path), *options],
@@ -196,6 +214,8 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):
     assert process.returncode == 0, output
     first = json.loads((tmp_path / 'summary.json').read_text())
     assert first['stopped_by_user'] and first['env_steps'] >= 50
+    graph = first['graph']
+    assert graph['frames'] == graph['commands'] > 50 and graph['late_commands'] == 0
     steps = first['env_steps'] + 100
     done = subprocess.run(
         [*base, '--resume', str(tmp_path), '--steps', str(steps)],
