@@ -6,8 +6,14 @@ Properties are tried with the same examples every time. ``AV_TD3_HYPOTHESIS=rand
 each time, for long runs; what fails is kept in ``.hypothesis`` and tried first from then on.
 """
 
+import gc
 import os
+from pathlib import Path
 import tempfile
+import time
+import uuid
+
+import pytest
 
 try:
     from hypothesis import settings
@@ -18,6 +24,7 @@ try:
 except ImportError:
     shared_memory = None
 
+MOMENT = 3.0
 BEFORE = shared_memory.snapshot() if shared_memory else frozenset()
 
 
@@ -36,3 +43,41 @@ def pytest_unconfigure():
     CACHE.cleanup()
     if shared_memory:
         shared_memory.remove_orphans(BEFORE, ending=os.getpid())
+
+
+@pytest.fixture
+def nothing_left(monkeypatch):
+    """
+    Neither a process nor a shared-memory segment may stay behind; gives what tells the processes.
+    """
+    # Every process that the test starts inherits it, and so do theirs, whoever their parent is.
+    mark = f'AV_TD3_TEST={uuid.uuid4()}'
+    monkeypatch.setenv(*mark.split('='))
+    gc.collect()  # participants of the tests before
+    segments = shared_memory.snapshot()
+    yield lambda: marked(mark)
+    gc.collect()  # and of this one
+
+    def left():
+        found = shared_memory.snapshot() - segments
+        # Another graph on this machine may have begun meanwhile: its segments are in use.
+        return marked(mark) or found and found - shared_memory._in_use(ending=os.getpid())
+
+    end = time.monotonic() + MOMENT  # for what is ending just now
+    while left() and time.monotonic() < end:
+        pass
+    assert not left(), 'a process or a shared-memory segment was left behind'
+
+
+def marked(mark):
+    """Return the command lines of living processes whose environment began with this in it."""
+    found = []
+    for process in Path('/proc').glob('[0-9]*'):
+        try:
+            if mark.encode() in (process / 'environ').read_bytes().split(b'\0'):
+                line = (process / 'cmdline').read_bytes().replace(b'\0', b' ').decode().strip()
+                if 'multiprocessing.resource_tracker' not in line:  # ends with the tests
+                    found.append(line)
+        except OSError:
+            continue  # ended meanwhile, or another user's
+    return found
