@@ -15,6 +15,8 @@ from av_td3_msgs.msg import TrainingStatus
 import pytest
 from small_graph import PATIENT, SMALL_GRAPH
 
+from av_td3_ros.cli import train
+from av_td3_ros.cli.main import main
 from av_td3_ros.config import build_run
 from av_td3_ros.driving.episode import SUMMARY
 from av_td3_ros.nodes.supervisor import GraphError, Supervisor
@@ -190,6 +192,20 @@ def test_a_node_that_keeps_dying_ends_the_run_with_what_was_learned(tmp_path, no
                 graph.revive()
     saved = checkpoint.load_policy(tmp_path)
     assert saved.version > 0 and saved.env_step >= learned > 100
+
+
+def test_a_graph_that_does_not_survive_is_a_fault_and_no_refusal(
+    tmp_path, nothing_left, monkeypatch, capsys
+):
+    def dies(_):
+        raise GraphError('perception ended 4 times')
+
+    monkeypatch.setattr(Supervisor, 'revive', dies)
+    monkeypatch.setattr(train, 'catch_stops', list)
+    settings = [f'--set={key}={value}' for key, value in SMALL.items()]
+    assert main(['train', '--run-dir', str(tmp_path / 'run'), *settings]) == 1
+    assert capsys.readouterr().err == 'av-td3: perception ended 4 times\n'
+    assert (tmp_path / 'run' / 'config.yaml').exists()
 
 
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path, nothing_left):

@@ -192,7 +192,7 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
 
     stops = catch_stops()
     progress, begun = common.Progress(), time.monotonic()
-    code = 0
+    code, ready = 0, 0.0
     try:
         with Supervisor(config, 'training', run_folder.path) as graph:
             ready = time.monotonic()
@@ -237,7 +237,8 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
                 }
             )
     except GraphError as error:
-        return refuse(error)
+        refused = refuse(error)
+        return EXIT_FAULT if ready else refused
     return code
 
 
