@@ -237,6 +237,19 @@ def has_checkpoints(folder: Path) -> bool:
     return any(path for kind in kinds for path in (folder / 'checkpoints').glob(kind))
 
 
+def require_new(folder: Path, otherwise: str) -> None:
+    """
+    Refuse a folder that holds a run, where another one is to begin.
+
+    :param otherwise: what to do instead.
+    :raises ConfigError: where it does.
+    """
+    if has_checkpoints(folder):
+        raise ConfigError(
+            f'run folder must be new, got {folder}, which holds checkpoints; {otherwise}'
+        )
+
+
 def episodes_driven(folder: Path) -> int:
     """Return how many episodes of a run have ended, those that were aborted among them."""
     return len(_read(folder / 'episodes.csv'))

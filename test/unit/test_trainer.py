@@ -11,8 +11,13 @@ def lived(make, **values):
     """Return a trainer that goes on from step 70."""
     before = make(checkpoint_every=1000)
     drive(before, 70)
-    before.save()
     assert before.updates == 50
+    return resumed(make, before, **values)
+
+
+def resumed(make, before, **values):
+    """Return a trainer that goes on from where another one is."""
+    before.save()
     after = make(**values, resume=True)
     after.begin(*blank(after))
     return after
@@ -40,23 +45,17 @@ def test_a_slower_schedule_begins_where_it_was_taken_up(make):
 def test_of_a_faster_schedule_nothing_is_owed_for_the_time_before(make):
     trainer = lived(make, update_every=4)
     live(trainer, 4)
-    trainer.save()
-    trainer = make(update_every=1, resume=True)
-    trainer.begin(*blank(trainer))
+    trainer = resumed(make, trainer, update_every=1)
     assert not trainer.update_due
     assert live(trainer, 3) == [1, 1, 1]
-    trainer.save()
-    again = make(update_every=1, updates_per_round=3, resume=True)
-    again.begin(*blank(again))
+    again = resumed(make, trainer, update_every=1, updates_per_round=3)
     assert live(again, 2) == [3, 3]
 
 
 def test_the_same_schedule_goes_on_as_if_never_interrupted(make):
     trainer = lived(make, update_every=4)
     live(trainer, 6)
-    trainer.save()
-    again = make(update_every=4, resume=True)
-    again.begin(*blank(again))
+    again = resumed(make, trainer, update_every=4)
     assert live(again, 2) == [0, 1]
 
 

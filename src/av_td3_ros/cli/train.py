@@ -13,7 +13,7 @@ from av_td3_ros.cli.gate import Gatekeeper
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import has_checkpoints, new_run_folder, RunFolder
+from av_td3_ros.run_folder import new_run_folder, require_new, RunFolder
 
 EXIT_FAULT, EXIT_REFUSED = 1, 2
 SAVED_WITHIN = 60.0
@@ -97,11 +97,8 @@ def prepare(options: argparse.Namespace) -> tuple:
             }
         )
     config = common.load_config(options, extra)
-    if not options.resume and has_checkpoints(folder):
-        raise ConfigError(
-            f'run folder must be new, got {folder}, which holds checkpoints; go on with --resume '
-            f'{folder} or choose another with --run-dir'
-        )
+    if not options.resume:
+        require_new(folder, f'go on with --resume {folder} or choose another with --run-dir')
     if config.policy.artefact or not config.policy.accept_weights:
         raise ConfigError(
             'a policy that is trained must adopt weights, got policy.artefact '

@@ -28,7 +28,7 @@ from av_td3_ros.launch_config import bridge_camera, run_config, written_paramete
 from av_td3_ros.nodes.launching_carla import carla, OBJECTS, TOWN
 from av_td3_ros.options import ConfigError
 from av_td3_ros.resources import map_source, share
-from av_td3_ros.run_folder import has_checkpoints, new_run_folder, RunFolder
+from av_td3_ros.run_folder import new_run_folder, require_new, RunFolder
 from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PACKAGE = 'av_td3_ros'
@@ -250,11 +250,8 @@ def _write_config(overrides: Mapping[str, Mapping[str, Any]], simulator: str) ->
         told['simulator'] = {**told['simulator'], **bridge_camera(OBJECTS)}
     config = run_config(told)
     folder = Path(trainer['run_dir'])
-    if not trainer['resume'] and has_checkpoints(folder):
-        raise ConfigError(
-            f'run folder must be new, got {folder}, which holds checkpoints; go on with '
-            'resume:=true or choose another with run_dir:='
-        )
+    if not trainer['resume']:
+        require_new(folder, 'go on with resume:=true or choose another with run_dir:=')
     RunFolder(folder).write_config(config)
     return config
 
