@@ -16,7 +16,12 @@ from av_td3_ros.learning_config import (
     ReplayConfig,
 )
 from av_td3_ros.options import build, ConfigError, flatten, group, option, options
-from av_td3_ros.task_config import CameraConfig, ObservationConfig, RewardConfig
+from av_td3_ros.task_config import (
+    CameraConfig,
+    ObservationConfig,
+    RewardConfig,
+    TerminationConfig,
+)
 
 # Settings of several nodes, given once at the top.
 SHARED = ('role_name', 'observation')
@@ -37,6 +42,17 @@ WEATHERS = (
 def role_name() -> str:
     """Declare the vehicle's name."""
     return option('ego_vehicle', 'name of the vehicle in every /carla/<role_name>/... topic')
+
+
+def priority() -> int:
+    """Declare how soon a process is served."""
+    return option(
+        0,
+        'real-time priority (SCHED_FIFO) of the process, so that no frame waits for what else is '
+        'computed; 0: none. Where the system refuses, the node says so and drives without',
+        low=0,
+        high=99,
+    )
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,7 @@ class PerceptionConfig:
         '',
         'deployment: or the checkpoint folder; the camera is that of the config.yaml of its run',
     )
+    priority: int = priority()
 
 
 @dataclass(frozen=True)
@@ -163,6 +180,7 @@ class PolicyConfig:
         'the simulation waits for one command per frame; false: it runs on, as a vehicle does',
     )
     seed: int = option(0, 'seed of the exploration noise', low=0)
+    priority: int = priority()
     output: str = option(
         'carla',
         "what commands are: carla: the bridge's control; twist: speed and yaw rate; ackermann, "
@@ -171,39 +189,6 @@ class PolicyConfig:
     )
     vehicle: VehicleConfig = group(VehicleConfig)
     gate: GateConfig = group(GateConfig)
-
-
-@dataclass(frozen=True)
-class TerminationConfig:
-    """When an episode ends."""
-
-    max_steps: int = option(1000, 'steps until the episode is truncated', low=10, high=100_000)
-    goal_distance: float = option(
-        3.0,
-        'distance to the end of the route that counts as reached',
-        unit='m',
-        low=0.5,
-        high=20.0,
-    )
-    lane_exit: float = option(
-        2.0, 'distance from the route that ends the episode at once', unit='m', low=0.5, high=50.0
-    )
-    off_road_time: float = option(
-        3.0, 'time beside the road that ends the episode', unit='s', low=0.1, high=60.0
-    )
-    wrong_way_time: float = option(
-        5.0, 'time against the route that ends the episode', unit='s', low=0.1, high=60.0
-    )
-    standing_time: float = option(
-        4.0, 'time below 0.5 m/s that ends the episode', unit='s', low=0.5, high=600.0
-    )
-    standing_time_in_traffic: float = option(
-        20.0,
-        'the same where there are other vehicles, which one may have to wait for',
-        unit='s',
-        low=0.5,
-        high=600.0,
-    )
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,15 @@ PROFILE = (
     'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS'
 ) + '_DEFAULT_PROFILES_FILE'
 
+# Of what drives a vehicle: above all that is ordinary, below what the system itself runs at 50.
+PRIORITY = 20
+
 # What a deployment tells its nodes, beside what the user does: somebody else's vehicle is driven
-# in real time, by what came with it, and only after somebody has asked.
+# in real time, by what came with it, only after somebody has asked, and before all other work.
 DEPLOYED: Dict[str, Dict[str, Any]] = {
-    'perception': {'episodes': False},
+    'perception': {'episodes': False, 'priority': PRIORITY},
     'policy': {
+        'priority': PRIORITY,
         'accept_weights': False,
         'lock_step': False,
         'gate.engaged': False,

@@ -233,3 +233,36 @@ class RewardConfig:
         low=0.0,
         high=0.9999,
     )
+
+
+@dataclass(frozen=True)
+class TerminationConfig:
+    """When an episode ends."""
+
+    max_steps: int = option(1000, 'steps until the episode is truncated', low=10, high=100_000)
+    goal_distance: float = option(
+        3.0,
+        'distance to the end of the route that counts as reached',
+        unit='m',
+        low=0.5,
+        high=20.0,
+    )
+    lane_exit: float = option(
+        2.0, 'distance from the route that ends the episode at once', unit='m', low=0.5, high=50.0
+    )
+    off_road_time: float = option(
+        3.0, 'time beside the road that ends the episode', unit='s', low=0.1, high=60.0
+    )
+    wrong_way_time: float = option(
+        5.0, 'time against the route that ends the episode', unit='s', low=0.1, high=60.0
+    )
+    standing_time: float = option(
+        4.0, 'time below 0.5 m/s that ends the episode', unit='s', low=0.5, high=600.0
+    )
+    standing_time_in_traffic: float = option(
+        20.0,
+        'the same where there are other vehicles, which one may have to wait for',
+        unit='s',
+        low=0.5,
+        high=600.0,
+    )

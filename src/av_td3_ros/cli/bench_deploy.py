@@ -20,6 +20,7 @@ import numpy as np
 from av_td3_ros.cli import common, sources
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
+from av_td3_ros.graph import PRIORITY
 from av_td3_ros.options import ConfigError
 
 ENGINES = ('onnx', 'torch')
@@ -124,8 +125,10 @@ def prepare(options: argparse.Namespace, folder: Path) -> RunConfig:
     given = Path(options.source) if options.source else None
     extra: Dict[str, Any] = {
         'perception.episodes': False,
+        'perception.priority': PRIORITY,
         'policy.lock_step': False,
         'policy.accept_weights': False,
+        'policy.priority': PRIORITY,
     }
     if given is not None:
         with sources.settings_file(given) as written:
@@ -195,6 +198,7 @@ class Stack:
         self.sent: Dict[int, float] = {}
         self.answers: Dict[int, List[float]] = {}
         self.showing = True
+        self.refusal = ''
         self._node, self._shown = node, shown
         self._image, self._odometry = publisher('image'), publisher('odometry')
         self._info = publisher('camera_info')
@@ -241,11 +245,14 @@ def measure(
     """
     config = replace(config, policy=replace(config.policy, engine=engine))
     stack, before = drive(config, shown, options, folder, options.seconds)
+    if stack.refusal:
+        print(stack.refusal, file=sys.stderr)
     return {
         'engine': engine,
         'camera': options.camera,
         'rate': options.rate,
         'busy': options.busy,
+        'priority': 0 if stack.refusal else config.policy.priority,
         **judge(stack.answers, list(stack.sent)[before:], 1.0 / options.rate),
     }
 
@@ -269,6 +276,7 @@ def drive(
     :raises GraphError: where it does not start, or commands nothing.
     """
     from av_td3_ros.graph import NAMESPACE
+    from av_td3_ros.nodes import realtime
     from av_td3_ros.nodes.supervisor import GraphError, Supervisor
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.node import Node
@@ -287,6 +295,8 @@ def drive(
             begin(node, graph)
             stack = Stack(node, config.role_name, shown, options.rate)
             busy += [subprocess.Popen([sys.executable, '-c', BUSY]) for _ in range(options.busy)]
+            # What measures must not wait; busy cores and other graphs do not inherit it.
+            stack.refusal = realtime.prioritise(config.policy.priority, is_inherited=False)
             end = time.monotonic() + 30.0
             while len(stack.answers) < options.rate and time.monotonic() < end:
                 executor.spin_once(timeout_sec=0.1)

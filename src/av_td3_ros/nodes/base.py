@@ -24,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from av_td3_ros.bridge import params, qos
 from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_name, topic_qos
 from av_td3_ros.graph import EXIT_FAULT, EXIT_OK, EXIT_REFUSED
+from av_td3_ros.nodes import realtime
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 EXPECTED_ERRORS = (ValueError, OSError, RuntimeError, ImportError)
@@ -48,6 +49,8 @@ class GraphNode(LifecycleNode):
         self.declare_parameter('autostart', False)
         self.config: Any = None
         self.active = False
+        # Whether the process is this node's alone, as under `run`, and may be changed for it.
+        self.owns_process = False
         self.exit_code = EXIT_OK
         self.wants_exit = False
         self._entities: List[Callable[[], Any]] = []
@@ -116,10 +119,11 @@ class GraphNode(LifecycleNode):
         made = self.create_service(SERVICES[key].type, SERVICES[key].name, callback)
         self._entities.append(lambda: self.destroy_service(made))
 
-    def every(self, period: float, callback: Callable[[], None]) -> None:
+    def every(self, period: float, callback: Callable[[], None]) -> Any:
         """Call back at a period of real time (s); simulated time may stand still."""
         made = self.create_timer(period, callback, clock=self._steady)
         self._entities.append(lambda: self.destroy_timer(made))
+        return made
 
     def last_word(self, spin: Callable[[], None]) -> None:
         """
@@ -150,6 +154,8 @@ class GraphNode(LifecycleNode):
             self.config = params.read(self, self.CONFIG, self.is_deployed)
             self.setup()
             self.every(1.0, self.diagnose)
+            if self.owns_process:
+                self._hurry()
         except Exception as error:  # rclpy would swallow it: say it, and leave nothing half-built
             self._say_fault(error)
             self._release_all()
@@ -224,6 +230,12 @@ class GraphNode(LifecycleNode):
         self.get_logger().error(self._refusal)
         self.diagnose()
 
+    def _hurry(self) -> None:
+        realtime.keep_what_is()
+        refusal = realtime.prioritise(getattr(self.config, 'priority', 0))
+        if refusal:
+            self.get_logger().warning(refusal)
+
     def _stop(self) -> None:
         if self.active:
             try:
@@ -262,6 +274,7 @@ def run(node_class: Type[GraphNode]) -> int:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, lambda *_: stop.append(True))
     node = node_class()
+    node.owns_process = True
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     code = EXIT_OK

@@ -35,6 +35,8 @@ from av_td3_ros.options import ConfigError
 PERIOD = 0.05
 WATCH_PERIOD = 0.1
 IDLE = 0.1
+# So long after a command weights are checked: it is on its way then, and the next frame is not, s.
+CHECK_AFTER = 0.01
 # Weights that wait to be checked; a flood pushes out its own oldest.
 UNCHECKED = 4
 
@@ -80,6 +82,8 @@ class PolicyNode(GraphNode):
         self.subscribe('observation', self.on_observation)
         self.every(WATCH_PERIOD, self._watch)
         self.every(1.0, self._report)
+        self._check = self.every(CHECK_AFTER, self._check_weights)
+        self._check.cancel()
 
     def is_deployed(self, config: PolicyConfig) -> bool:
         """In a deployment no trainer sends weights."""
@@ -160,7 +164,7 @@ class PolicyNode(GraphNode):
         """
         Take weights; they are checked where that delays no frame.
 
-        That is right after an observation was answered, or now where none came for a while.
+        That is soon after an observation was answered, or now where none came for a while.
         """
         self._received.append(msg)
         if now() - self._answered_at > IDLE:
@@ -171,6 +175,7 @@ class PolicyNode(GraphNode):
         Check the oldest weights whole, then adopt them: the next observation is the first that
         they act on.
         """
+        self._check.cancel()
         if not self._received:
             return
         msg = self._received.popleft()
@@ -215,17 +220,18 @@ class PolicyNode(GraphNode):
             self._announce()
             return
         action = self._choose(msg, *inputs) if drive else self.gate.brake(now())
+        if self.gate.speaks:  # the car first
+            self._command(action, msg.header.stamp)
+            self.frames.command(stamp)
         reply = convert.to_action_msg(msg, self.version, action)
         reply.drive = drive
         self._action_pub.publish(reply)
-        if self.gate.speaks:
-            self._command(action, msg.header.stamp)
-            self.frames.command(stamp)
         self.observations += 1
         self._answered_at = now()
         self._latency.add(self._answered_at - begun)
         self._announce()
-        self._check_weights()
+        if self._received and self._check.is_canceled():
+            self._check.reset()
 
     # -- work -------------------------------------------------------------------------------------
 
