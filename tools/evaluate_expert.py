@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterator, List
 import numpy as np
 
 from av_td3_ros.cli.main import EXIT_INTERRUPTED, refuse
-from av_td3_ros.config import build_run, EpisodeConfig, RunConfig, TerminationConfig
+from av_td3_ros.config import build_run, EpisodeConfig, RunConfig
 from av_td3_ros.datatypes import Outcome
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.episode import Episode
@@ -27,6 +27,7 @@ from av_td3_ros.driving.expert import Expert
 from av_td3_ros.driving.route import Route
 from av_td3_ros.options import ConfigError
 from av_td3_ros.sim.world import World
+from av_td3_ros.task_config import TerminationConfig
 
 MAX_STEPS = 10_000
 ENOUGH = 0.9

@@ -1,4 +1,4 @@
-"""What the policy sees and what it is rewarded for; ``config.py`` puts them into the nodes."""
+"""What the policy sees, is rewarded for and is ended by; ``config.py`` puts it into the nodes."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, NamedTuple, Tuple

@@ -8,7 +8,7 @@ pytest.importorskip('panda3d')
 
 from av_td3_msgs.msg import TrainingStatus  # noqa: E402
 from av_td3_ros.driving.camera_model import ideal  # noqa: E402
-from av_td3_ros.nodes import episode_manager_node  # noqa: E402
+from av_td3_ros.nodes import episode_manager_node, realtime  # noqa: E402
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode  # noqa: E402
 from av_td3_ros.nodes.perception_node import PerceptionNode  # noqa: E402
 from av_td3_ros.nodes.policy_node import PolicyNode  # noqa: E402
@@ -90,3 +90,29 @@ def test_so_long_a_step_waits_for_the_trainer(ros, talker, monkeypatch, params, 
     assert (world.manager.unpaced == 1) is goes_on
     time[0] += 0.5
     ros.until(lambda: world.manager.unpaced == 1)
+
+
+@pytest.mark.parametrize('node_class', [PerceptionNode, PolicyNode])
+@pytest.mark.parametrize('is_own, asked', [(True, [7]), (False, [])])
+def test_the_priority_is_asked_for_where_the_process_is_the_nodes(
+    ros, monkeypatch, node_class, is_own, asked
+):
+    """A process that somebody composed of several nodes is theirs to schedule."""
+    told = []
+    monkeypatch.setattr(realtime, 'keep_what_is', lambda: None)
+    monkeypatch.setattr(realtime, 'prioritise', lambda priority: told.append(priority) or '')
+    node = ros.make(node_class, priority=7)
+    node.owns_process = is_own
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert told == asked
+
+
+def test_a_refused_priority_is_told_and_drives_on(ros, monkeypatch):
+    warned = []
+    monkeypatch.setattr(realtime, 'keep_what_is', lambda: None)
+    monkeypatch.setattr(realtime, 'prioritise', lambda priority: 'not permitted')
+    node = ros.make(PolicyNode, priority=7)
+    monkeypatch.setattr(node.get_logger(), 'warning', warned.append)
+    node.owns_process = True
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert warned == ['not permitted']

@@ -99,6 +99,17 @@ def test_one_command_and_one_action_per_observation(ros, talker, policy, command
     assert all(a.header.stamp.sec == a.step_id for a in actions)
 
 
+def test_an_answer_does_not_wait_for_weights_to_be_checked(ros, talker, policy, commands):
+    policy.on_weights(packed(version=1))
+    ros.until(lambda: policy.version == 1)
+    policy.on_observation(observation(0))
+    policy.on_weights(packed(version=2))
+    policy.on_observation(observation(1))
+    assert (policy.commands, policy.version) == (2, 1)
+    ros.until(lambda: policy.version == 2)
+    assert policy.commands == 2
+
+
 def test_the_noise_of_a_run_that_goes_on_is_not_that_of_its_begin(ros, talker, policy):
     wanted = np.random.default_rng((policy.config.seed, 500)).bit_generator.state
     for version, env_step in ((1, 500), (2, 600)):

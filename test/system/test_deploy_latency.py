@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+from av_td3_ros.graph import PRIORITY
+
 
 def test_the_bench_deploys_and_reports_each_engine(nothing_left):
     done = subprocess.run(
@@ -20,6 +22,7 @@ def test_the_bench_deploys_and_reports_each_engine(nothing_left):
     for result in report['deploy']:
         assert result['frames'] >= 15 and result['commanded'] == result['frames']
         assert result['repeated'] == 0
+        assert result['priority'] == (0 if 'rtprio' in done.stderr else PRIORITY)
         assert 0.0 < result['p50_ms'] <= result['p99_ms'] <= result['p99_9_ms']
 
 

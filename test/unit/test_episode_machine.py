@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from av_td3_ros.config import EpisodeConfig, TerminationConfig
+from av_td3_ros.config import EpisodeConfig
 from av_td3_ros.datatypes import Outcome, Pose, VehicleState
 from av_td3_ros.driving.episode_effects import (
     Ended,
@@ -19,7 +19,7 @@ from av_td3_ros.driving.episode_effects import (
 )
 from av_td3_ros.driving.episode_machine import EpisodeMachine
 from av_td3_ros.driving.route import Route
-from av_td3_ros.task_config import PRIVILEGED_NAMES
+from av_td3_ros.task_config import PRIVILEGED_NAMES, TerminationConfig
 
 TICK = 50_000_000
 FRAME = np.zeros((2, 2), np.uint8)

@@ -253,7 +253,7 @@ ELSEWHERE = {
         **OBSERVATION,
         **prefixed(
             '',
-            'role_name frozen_distance camera.rectified camera.rate camera.min_rate',
+            'role_name frozen_distance priority camera.rectified camera.rate camera.min_rate',
             'node/test_options_of_nodes.py',
         ),
         **prefixed('', 'episodes artefact checkpoint', 'node/test_perception_artefact.py'),
@@ -263,7 +263,7 @@ ELSEWHERE = {
     },
     PolicyConfig: {
         **OBSERVATION,
-        'role_name': 'node/test_options_of_nodes.py',
+        **prefixed('', 'role_name priority', 'node/test_options_of_nodes.py'),
         **prefixed(
             '', 'checkpoint artefact accept_weights engine', 'node/test_policy_artefact.py'
         ),

@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from av_td3_ros.config import EpisodeConfig, TerminationConfig
+from av_td3_ros.config import EpisodeConfig
 from av_td3_ros.datatypes import Outcome, Pose, VehicleState
 from av_td3_ros.driving.episode import Episode, SUMMARY
 from av_td3_ros.driving.measures import driving_score, HORIZON, StepExtras, time_to_collision
 from av_td3_ros.driving.route import Route
+from av_td3_ros.task_config import TerminationConfig
 
 ROUTE = Route.from_points(np.stack([np.arange(101.0), np.zeros(101)], axis=1))
 PERIOD = 0.05
