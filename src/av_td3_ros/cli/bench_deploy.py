@@ -295,7 +295,9 @@ def drive(
             begin(node, graph)
             stack = Stack(node, config.role_name, shown, options.rate)
             busy += [subprocess.Popen([sys.executable, '-c', BUSY]) for _ in range(options.busy)]
-            # What measures must not wait; busy cores and other graphs do not inherit it.
+            # What measures must not wait; busy cores and other graphs do not inherit it. A camera
+            # has no garbage collector that would hold it up.
+            realtime.keep_what_is()
             stack.refusal = realtime.prioritise(config.policy.priority, is_inherited=False)
             end = time.monotonic() + 30.0
             while len(stack.answers) < options.rate and time.monotonic() < end:
