@@ -11,7 +11,7 @@ from av_td3_ros.nodes.perception_node import PerceptionNode
 from av_td3_ros.nodes.policy_node import PolicyNode
 
 ERROR = b'\x02'
-FAILURE = TransitionCallbackReturn.FAILURE
+FAILURE, SUCCESS = TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.SUCCESS
 
 
 def errors(heard):
@@ -45,10 +45,10 @@ def test_a_start_that_fails_is_said_on_diagnostics_and_forgotten_when_the_next_w
     node.trigger_configure()
     with monkeypatch.context() as broken:
         broken.setattr(node, 'start', lambda: 1 / 0)
-        assert node.trigger_activate() == FAILURE
+        assert node.trigger_activate() != SUCCESS
     ros.until(lambda: errors(heard), 30.0)
     assert 'ZeroDivisionError' in errors(heard)[-1] and not node.active
-    node.trigger_cleanup()
+    assert node._state_machine.current_state[1] == 'unconfigured'  # nothing is left to activate
     node.trigger_configure()
     node.trigger_activate()
     node.diagnose()
@@ -87,6 +87,14 @@ def test_a_process_that_ends_at_once_is_heard_by_who_listens(ros, talker, listen
     if listens:
         ros.until(lambda: errors(heard), 10.0)
         assert 'role_name must be str, got 7' in errors(heard)[0]
+
+
+def test_a_parameter_of_ros_of_another_type_is_one_line(ros):
+    process = Process(ros, 'use_sim_time:=1')
+    ros.until(lambda: process.has_ended, 60.0)
+    code, log = process.end()
+    assert code == 2 and 'Traceback' not in log
+    assert 'use_sim_time' in log
 
 
 def test_a_halt_that_raises_leaves_nothing_that_drives(ros, talker, monkeypatch):

@@ -478,3 +478,33 @@ def test_actions_that_were_changed_are_counted():
     car.gate.drive((3.0, 0.0), car.now)
     assert car.gate.counts[Reason.CHANGED] == 1 and car.gate.interventions == 1
     assert car.gate.state is State.DRIVING
+
+
+@pytest.mark.parametrize('state', STATES)
+def test_what_is_said_beforehand_is_what_is_answered(state):
+    car = STATES[state]()
+    said = car.gate.summary(car.now)['gate_could_engage']
+    answer = car.gate.engage(car.now)
+    assert (said == 'yes') is answer.granted
+    assert answer.granted or said in answer.text
+
+
+def uncommanded(**config):
+    """A gate of a simulation in lock-step that is not commanded: it ticks once a second."""
+    car = Car(lock_step=True, engaged=False, resume_after=5, observation_timeout=0.3, **config)
+    car.gate.activate(car.now)
+    for _ in range(5):
+        car.see(passed=1.0)
+        car.gate.watch(0.9, car.now + 0.9)
+    return car
+
+
+def test_in_lock_step_frames_that_wait_for_a_command_are_no_silence():
+    car = uncommanded()
+    assert car.gate.engage(car.now + 0.9).granted
+
+
+def test_in_lock_step_too_a_simulation_that_has_gone_is_silence():
+    car = uncommanded()
+    car.gate.watch(1.6, car.now + 1.6)
+    assert 'no observation' in car.gate.engage(car.now + 1.6).text

@@ -31,6 +31,9 @@ PROBE = textwrap.dedent("""
     later = threading.Thread(target=lambda: tell('later'))
     later.start()
     later.join()
+    with realtime.unhurried():
+        tell('meanwhile')
+    tell('after')
     """)
 
 
@@ -60,6 +63,7 @@ def test_every_thread_runs_first_or_the_refusal_is_told(inherited, later):
         assert set(threads.values()) == {ORDINARY}
         pytest.skip('no real-time priority is permitted here')
     assert threads['before'] == threads['main'] == (os.SCHED_FIFO, 7)
+    assert threads['meanwhile'] == ORDINARY and threads['after'] == (os.SCHED_FIFO, 7)
     assert threads['later'] == ((os.SCHED_FIFO, 7) if later else ORDINARY)
 
 

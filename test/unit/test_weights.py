@@ -19,6 +19,18 @@ CONFIG = NetworkConfig(feature_size=16, hidden_1=16, hidden_2=24)
 LEARNER = LearnerConfig(network=CONFIG)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    """
+    How many share a product is decided by the load of the machine, and it rounds by that: also
+    the first weights, which are made orthogonal.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope='module')
 def packed():
     return weights.pack(TD3(SPEC, LEARNER, seed=1).policy, SPEC, CONFIG, 7)

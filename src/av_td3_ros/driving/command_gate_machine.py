@@ -15,6 +15,8 @@ from av_td3_ros.driving.command_gate_states import Answer, Reason, State
 from av_td3_ros.gate_config import GateConfig
 
 FULL = -1.0
+# A simulation in lock-step that nobody commands ticks after 1 s, as the CARLA ROS bridge does.
+UNCOMMANDED = 1.5
 
 Action = Tuple[float, float]
 
@@ -51,6 +53,11 @@ class GateMachine:
         return self._gate.interventions
 
     @property
+    def overridden(self) -> bool:
+        """Whether the driver has taken over, whatever the state."""
+        return self._overridden
+
+    @property
     def speaks(self) -> bool:
         """Whether commands may go onto the bus at all."""
         return self.state in (State.DRIVING, State.BRAKING) or (
@@ -69,7 +76,7 @@ class GateMachine:
             'gate_reason': self.why,
             'gate_for': f'{now - self.since:.1f} s' if math.isfinite(self.since) else '',
             'gate_interventions': self.interventions,
-            'gate_could_engage': self._unfit(now)[1] or self._unfit(now)[0].value or 'yes',
+            'gate_could_engage': self._refusal(now) or 'yes',
         }
         for reason, count in sorted(self.counts.items(), key=lambda item: item[0].name):
             values[f'gate_count_{reason.name.lower()}'] = count
@@ -96,15 +103,11 @@ class GateMachine:
 
     def engage(self, now: float) -> Answer:
         """Drive from the next observation on, where all is well; else say what is not."""
-        if self.state is State.INACTIVE:
-            return Answer(False, 'not engaged: the node is not active; activate it first')
-        if self.state is State.MANUAL:
-            return Answer(False, 'not engaged: the driver has taken over; release the override')
         if self.state in (State.WAITING, State.DRIVING):
             return Answer(True, 'engaged already')
-        reason, detail = self._unfit(now)
-        if reason is not Reason.NONE:
-            return Answer(False, f'not engaged: {detail or reason.value}')
+        refusal = self._refusal(now)
+        if refusal:
+            return Answer(False, f'not engaged: {refusal}')
         self._drive_on(now)
         return Answer(True, 'engaged')
 
@@ -194,7 +197,7 @@ class GateMachine:
         :param silence: s that the car has waited for an observation.
         :returns: whether the car is braking now.
         """
-        if silence > self._config.observation_timeout:
+        if silence > self._patience():
             self._good = 0
             self._stamps.forget_rate()
             if self.state is State.DRIVING or (self.state is State.WAITING and self.lock_step):
@@ -290,17 +293,32 @@ class GateMachine:
         self._go(state, reason, now)
         return word
 
+    def _patience(self) -> float:
+        """Return the silence that is a fault, s; in lock-step frames wait for who commands."""
+        timeout = self._config.observation_timeout
+        return max(timeout, UNCOMMANDED) if self.lock_step and not self.speaks else timeout
+
+    def _refusal(self, now: float) -> str:
+        """Return why it cannot be engaged, or ''."""
+        if self.state is State.INACTIVE:
+            return 'the node is not active; activate it first'
+        if self.state is State.MANUAL:
+            return 'the driver has taken over; release the override'
+        if self.state in (State.WAITING, State.DRIVING):
+            return ''
+        reason, detail = self._unfit(now)
+        return detail or reason.value
+
     def _unfit(self, now: float) -> Tuple[Reason, str]:
         """Return what speaks against driving now, beside the state."""
         if self._storm(now):
             return Reason.REFUSED_WEIGHTS, self._storm_text()
         reason, detail = self._last
         silence = now - self._seen_at
-        if reason is Reason.NONE and silence > self._config.observation_timeout:
+        if reason is Reason.NONE and silence > self._patience():
             return Reason.NO_OBSERVATION, f'no observation for {silence:.1f} s'
         needed = self._config.resume_after
-        stands = self.state in (State.DISENGAGED, State.BRAKING)
-        if reason is Reason.NONE and stands and self._good < needed:
+        if reason is Reason.NONE and self._good < needed:
             return Reason.NOTHING_YET, (
                 f'{self._good} good observations in a row, {needed} are needed'
             )

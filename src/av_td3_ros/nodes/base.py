@@ -171,8 +171,7 @@ class GraphNode(LifecycleNode):
             self.start()
         except Exception as error:
             self._say_fault(error)
-            self.close()
-            return TransitionCallbackReturn.FAILURE
+            return TransitionCallbackReturn.ERROR  # nothing is left of it: to be configured anew
         self.diagnose()
         return result
 
@@ -273,7 +272,12 @@ def run(node_class: Type[GraphNode]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, lambda *_: stop.append(True))
-    node = node_class()
+    try:
+        node = node_class()
+    except Exception as error:  # autostart or use_sim_time of another type
+        print(f'[FATAL] {node_class.NAME}: {_described(error)}', file=sys.stderr)
+        rclpy.try_shutdown()
+        return EXIT_REFUSED
     node.owns_process = True
     executor = SingleThreadedExecutor()
     executor.add_node(node)

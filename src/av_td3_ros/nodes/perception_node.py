@@ -27,6 +27,7 @@ from av_td3_ros.driving.pacing import RateWatch
 from av_td3_ros.driving.road_map import MapError, RoadMap
 from av_td3_ros.driving.route import Route, RoutePosition, RouteTracker
 from av_td3_ros.driving.route_limits import beyond
+from av_td3_ros.nodes import realtime
 from av_td3_ros.nodes.camera_input import CameraInput
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 from av_td3_ros.nodes.hearing import Hearing
@@ -230,7 +231,8 @@ class PerceptionNode(GraphNode):
 
     def _take_map(self, msg: CarlaWorldInfo) -> None:
         try:
-            self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
+            with realtime.unhurried():  # seconds, where a map is large
+                self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
         except MapError as error:
             self._complain(str(error))  # a map that was read before stays: it comes only once
             return

@@ -46,6 +46,7 @@ class PolicyNode(GraphNode):
 
     NAME = 'policy'
     CONFIG = PolicyConfig
+    gate: Optional[GateMachine] = None
 
     def setup(self) -> None:
         """Load the checkpoint, if one is given, and subscribe."""
@@ -54,7 +55,10 @@ class PolicyNode(GraphNode):
         period = getattr(self._behaviour, 'period', PERIOD)  # an artefact knows that of training
         if self.config.checkpoint and (trained := of_run(self.config.checkpoint)):
             period = trained.camera.period
+        overridden = self.gate is not None and self.gate.overridden
         self.gate = GateMachine(self.config.gate, period, self.config.lock_step)
+        if overridden:  # a button need not say it again
+            self.gate.override(True, now())
         self.frames = Frames(self.config.lock_step, period)
         self.adopted = self.refused = self.commands = self.observations = 0
         self.last_refusal = self._sha256 = ''
@@ -62,7 +66,7 @@ class PolicyNode(GraphNode):
         self._answered_at = -math.inf
         self._announce = Announcer(self.gate, self.get_logger(), self.diagnose)
         self._latency = Latency()
-        self._speed = 0.0
+        self._speed, self._speed_at = 0.0, -math.inf
         self._output = outputs.choose(self.config.output, self.config.vehicle)
         self._command_pub = self._publisher(self._output.topic)
         self._action_pub = self.publisher('action')
@@ -138,7 +142,7 @@ class PolicyNode(GraphNode):
     def on_odometry(self, msg: Odometry) -> None:
         """Know the speed, for outputs that ask for one; what no vehicle does is not believed."""
         try:
-            self._speed = convert.from_odometry(msg).speed
+            self._speed, self._speed_at = convert.from_odometry(msg).speed, now()
         except SpecError as error:
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
 
@@ -263,9 +267,10 @@ class PolicyNode(GraphNode):
     def _command(self, action: tuple, stamp: Time) -> None:
         """Publish; the stamp is that of the frame that is answered."""
         # Who brakes wants to stand, whatever the speed was said to be last, and whenever; a driver
-        # who takes over is left the speed that there is.
+        # who takes over is left the speed that there is, where it is known.
         moves = self.gate.state in (State.DRIVING, State.MANUAL)
-        speed = self._speed if moves else 0.0
+        is_known = now() - self._speed_at <= self.config.gate.observation_timeout
+        speed = self._speed if moves and is_known else 0.0
         self._command_pub.publish(self._output.build(action, speed, stamp))
         self.commands += 1
 

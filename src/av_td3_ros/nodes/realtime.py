@@ -1,7 +1,9 @@
 """How soon a node's process is served: before other work of the machine, and without pauses."""
 
+from contextlib import contextmanager
 import gc
 import os
+from typing import Iterator
 
 
 def keep_what_is() -> None:
@@ -39,3 +41,18 @@ def prioritise(priority: int, is_inherited: bool = True) -> str:
             '(docker run --cap-add=SYS_NICE), or priority 0'
         )
     return ''
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Let the calling thread run as any other meanwhile: for long work that no frame waits for."""
+    before = os.sched_getscheduler(0) if hasattr(os, 'sched_getscheduler') else 0
+    if not before:  # ordinary already
+        yield
+        return
+    parameters = os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, parameters)
