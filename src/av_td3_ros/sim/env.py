@@ -78,6 +78,7 @@ class DrivingEnv:
         for _ in range(SETTLED_FRAMES):
             self.world.tick(Control(brake=1.0))
         self._gate = CommandGate(self._config.policy.gate, self._period)
+        self._gate.brake()
         self.episode = Episode(self._config.episode_manager, route, self.world.state, self._period)
         self._tracker = route.tracker()
         wanted = self._config.observation.command
