@@ -14,12 +14,13 @@ pytest.importorskip('carla')
 from scipy.spatial import cKDTree  # noqa: E402
 
 from av_td3_ros.driving.road_map import RoadMap  # noqa: E402
+from av_td3_ros.resources import share  # noqa: E402
 from av_td3_ros.sim.bodies import KINDS, PAINTS  # noqa: E402
 from av_td3_ros.sim.boxes import touching  # noqa: E402
 from av_td3_ros.sim.traffic import Traffic  # noqa: E402
 from av_td3_ros.sim.traffic_conflicts import WHEELBASE  # noqa: E402
 from av_td3_ros.sim.traffic_lanes import LaneNetwork  # noqa: E402
-from small_maps import street  # noqa: E402
+from small_maps import opendrive, repeated, road, street  # noqa: E402
 
 MAPS = Path(__file__).resolve().parents[3] / 'shared' / 'maps'
 TICK = 0.05
@@ -38,6 +39,10 @@ def load(name):
 @pytest.fixture(scope='module')
 def town():
     return load('town')
+
+
+def town_text():
+    return share('maps', 'town.xodr').read_text()
 
 
 def overlapping(boxes):
@@ -111,6 +116,36 @@ def test_nobody_starts_on_another_or_near_the_ego(town):
         assert (away - 0.5 * traffic.boxes[:, 3] >= 25.0).all()
         assert all(town.on_road(*box[:2]) for box in traffic.boxes)
         assert traffic.speed.mean() > 4.0
+
+
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_traffic_is_where_the_ego_is(count):
+    road_map = RoadMap('towns', repeated(town_text(), count, apart=1000.0))
+    traffic = Traffic(road_map, 20, 0)
+    for number in range(count):
+        ego = middle_of(RoadMap('town', town_text()), False)
+        ego = (ego[0] + 1000.0 * number, *ego[1:])
+        traffic.reset(number, ego[:5])
+        run(traffic, 2.0, ego)
+        assert (np.abs(traffic.boxes[:, 0] - ego[0]) < 500.0).all()
+        assert (traffic.speed > 1.0).sum() > 5
+
+
+def test_a_part_without_room_for_all_shares_them_with_the_others():
+    far = [road(number, y=500.0 * number, length=400.0) for number in range(4)]
+    traffic = Traffic(RoadMap('streets', opendrive(*far)), 40, 0)
+    traffic.reset(0, (200.0, 0.0, 0.0, 4.5, 1.8))
+    assert len(set(traffic.boxes[:, 1].round(-1))) > 2
+    few = Traffic(RoadMap('streets', opendrive(*far)), 4, 0)
+    few.reset(0, (200.0, 0.0, 0.0, 4.5, 1.8))
+    assert np.ptp(few.boxes[:, 1]) == 0.0
+
+
+def test_both_directions_of_a_street_are_driven_on():
+    traffic = Traffic(RoadMap('street', street(300.0)), 12, 0)
+    traffic.reset(0, NOWHERE[:5])
+    ahead = np.cos(traffic.boxes[:, 2])
+    assert 2 < (ahead > 0.9).sum() < 10 and (np.abs(ahead) > 0.9).all()
 
 
 # -- the same bits --------------------------------------------------------------------------------

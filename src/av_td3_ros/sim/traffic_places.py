@@ -2,10 +2,11 @@
 Where vehicles may be put on the lanes: open segments, cut into places with room for the longest.
 """
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 
+from av_td3_ros.sim.parts import parts
 from av_td3_ros.sim.traffic_lanes import LaneNetwork, STANDING_GAP
 from av_td3_ros.sim.traffic_strings import LENGTH, POINT
 
@@ -30,6 +31,16 @@ class Places:
         step = network.step[self.segment]
         index = ((self.begin + 0.5 * self.size) / step).astype(np.int64)
         self.middle = network.course[network.first[self.segment] + index, :2]
+        courses = np.split(network.course[:, :2], network.first[1:])
+        self._part = parts(courses)[self.segment]
+
+    def in_part_of(self, point: Sequence[float]) -> np.ndarray:
+        """
+        Return which places are in the part of the map that a point is in, or is nearest to.
+
+        :param point: (x, y) m. :returns: (p,) bool.
+        """
+        return self._part == self._part[np.hypot(*(self.middle - point).T).argmin()]
 
     def away_from(self, points: np.ndarray, distance: float) -> np.ndarray:
         """
