@@ -20,7 +20,7 @@ from av_td3_ros.sim.boxes import touching  # noqa: E402
 from av_td3_ros.sim.traffic import Traffic  # noqa: E402
 from av_td3_ros.sim.traffic_conflicts import WHEELBASE  # noqa: E402
 from av_td3_ros.sim.traffic_lanes import LaneNetwork  # noqa: E402
-from small_maps import opendrive, repeated, road, street  # noqa: E402
+from small_maps import lane, opendrive, repeated, road, street, WIDTH  # noqa: E402
 
 MAPS = Path(__file__).resolve().parents[3] / 'shared' / 'maps'
 TICK = 0.05
@@ -92,6 +92,40 @@ def test_a_map_too_small_says_how_many_fit():
     assert overlapping(traffic.boxes) == 0
     with pytest.raises(ValueError, match=f'at most {fitting}'):
         Traffic(road_map, fitting + 1, 0).reset(0, NOWHERE[:5])
+
+
+def every_metre(road_map):
+    """Return places along every driving lane, (n, 2) m."""
+    lanes = [lane for lane in road_map.lanes if lane.kind == 'Driving']
+    return np.concatenate([[point[:2] for point in lane.points] for lane in lanes])
+
+
+@pytest.mark.parametrize('name', ['town', 'street', 'short street', 'narrow'])
+def test_a_number_that_fits_does_so_wherever_the_ego_is(town, name):
+    narrow = lane(-1, width=WIDTH.replace('3.5', '2.4'))
+    beside = opendrive(road(length=300.0), road(2, length=300.0, y=-9.0, right=[narrow]))
+    texts = {'street': street(300.0), 'short street': street(140.0), 'narrow': beside}
+    road_map = RoadMap(name, texts[name]) if name in texts else town
+    with pytest.raises(ValueError) as error:
+        Traffic(road_map, 100, 0) if name != 'town' else fits_no_more(town)
+    fitting = int(str(error.value).rpartition(' ')[2])
+    traffic = Traffic(road_map, min(fitting, 100), 0)
+    places = [
+        len(traffic._places.away_from(np.array([place]), 25.0)) for place in every_metre(road_map)
+    ]
+    assert fitting <= min(places) <= fitting + 2
+    traffic.reset(0, (*every_metre(road_map)[int(np.argmin(places))], 0.0, 4.5, 1.8))
+
+
+def fits_no_more(road_map):
+    """Say how many fit on a map that has room for more than there may be."""
+    traffic = Traffic(road_map, 1, 0)
+    traffic._check_room(1000, traffic._places.room(25.0, road_map.lanes))
+
+
+def test_a_map_without_a_place_for_a_vehicle_says_so():
+    with pytest.raises(ValueError, match='1 vehicles for 0 places; set simulator.vehicles to at'):
+        Traffic(RoadMap('lane', street(11.0)), 1, 0)
 
 
 # -- the start ------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class Traffic:
         if count:
             network = LaneNetwork(road_map)
             self._places = Places(network)
-            self._check_room(count, self._places.room(KEEP_CLEAR))
+            self._check_room(count, self._places.room(KEEP_CLEAR, road_map.lanes))
             self._paths = Paths(network, self._length)
             self._ego = EgoOnLanes(network)
             self._right_of_way = RightOfWay(network, self._paths)
