@@ -16,6 +16,7 @@ from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
 from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.episode import Episode, StepResult
+from av_td3_ros.driving.episode_effects import Mode
 from av_td3_ros.driving.episode_machine import SETTLED_FRAMES
 from av_td3_ros.driving.measures import StepExtras, time_to_collision
 from av_td3_ros.driving.route_set import RouteSet
@@ -110,7 +111,7 @@ class DrivingEnv:
         episode = self.episode
         row = {
             'episode_id': self.episode_id,
-            'mode': 0,
+            'mode': int(Mode.TRAINING if self._training else Mode.EVALUATION),
             'outcome': result.outcome.name.lower(),
             'reason': result.reason,
         }
