@@ -321,6 +321,24 @@ def test_a_restarted_simulation_is_followed(ros, talker, policy, commands):
         ros.until(lambda: commands and commands[-1].header.stamp == convert.from_ns(frame * TICK))
 
 
+def test_the_steering_of_an_episode_does_not_reach_the_next(ros, talker):
+    policy = ros.start(PolicyNode, gate__observation_timeout=10.0, gate__max_steering_rate=0.5)
+    actions = talker.hear('action')
+
+    def steer_left(net):
+        net.actor.layers[-1].bias.copy_(torch.tensor([1.0, 0.2]))
+        net.actor.layers[-1].weight.zero_()
+
+    policy.on_weights(packed(change=steer_left))
+    ros.until(lambda: policy.version == 1)
+    steps = [dict(step_id=k) for k in range(10)] + [dict(drive=False)]
+    steps += [dict(step_id=k, episode_id=2) for k in range(2)]
+    for frame, fields in enumerate(steps, 1):
+        talker.say('observation', at(frame, **fields))
+        ros.until(lambda: len(actions) == frame)
+    assert [actions[k].steering for k in (9, 11, 12)] == pytest.approx([0.25, 0.025, 0.05])
+
+
 def test_a_paused_world_is_no_silence(ros, talker):
     policy = ros.start(PolicyNode, gate__observation_timeout=0.2)
     talker.say(

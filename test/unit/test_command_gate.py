@@ -1,12 +1,16 @@
 """Whatever a policy says, what leaves the gate is finite, bounded and not too sudden."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
+import pytest
 
-from av_td3_ros.config import GateConfig
+from av_td3_ros.config import GateConfig, PolicyConfig, RunConfig
 from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
 from av_td3_ros.driving.command_gate_machine import GateMachine
+from av_td3_ros.driving.command_gate_states import Reason
 
 
 def gate(rate=10.0):
@@ -59,6 +63,26 @@ def test_the_graph_in_lock_step_commands_what_the_simulation_in_process_does(act
             assert repr(machine.brake(number)) == repr(alone.brake())
         else:
             assert repr(machine.drive(action, number)) == repr(alone.check(action))
+
+
+def test_episodes_in_process_begin_as_those_over_the_graph_do():
+    pytest.importorskip('carla')
+    from av_td3_ros.sim.env import DrivingEnv
+
+    limits = GateConfig(max_steering_rate=0.5, max_acceleration_rate=4.0)
+    env = DrivingEnv(replace(RunConfig(), policy=PolicyConfig(gate=limits)), camera=False)
+    machine, tick = GateMachine(limits, 0.05, lock_step=True), 0
+    machine.activate(0.0)
+    for _ in range(2):
+        env.reset(seed=1)
+        for held in [True] * 4 + [False] * 20:
+            machine.observe(0.05 * tick, tick, Reason.HOLD if held else Reason.NONE)
+            if held:
+                assert machine.brake(tick)[1] == -1.0
+            else:
+                assert env.step((1.0, 1.0))[1] == machine.drive((1.0, 1.0), tick).action
+            tick += 1
+    env.close()
 
 
 @given(st.lists(st.tuples(st.floats(), st.floats()), max_size=30))

@@ -473,6 +473,21 @@ def test_who_only_braked_goes_on_from_what_he_commanded():
     assert car.gate.drive((1.0, 0.0), car.now).action[0] == pytest.approx(1.0)
 
 
+def test_between_episodes_of_a_simulation_the_wheel_is_straight_at_once():
+    car = turning(lock_step=True)
+    car.see(blocked=Reason.HOLD)
+    assert car.gate.brake(car.now) == (0.0, -1.0)
+    car.see()
+    assert car.gate.drive((1.0, 1.0), car.now).action == pytest.approx((0.1, -0.9))
+
+
+def test_on_the_road_a_pause_straightens_no_faster_than_the_limit():
+    car = turning()
+    steering = car.gate.drive((1.0, 0.0), car.now).action[0]
+    car.see(blocked=Reason.HOLD)
+    assert car.gate.brake(car.now)[0] == pytest.approx(steering - 0.1)
+
+
 def test_actions_that_were_changed_are_counted():
     car = driving()
     car.gate.drive((3.0, 0.0), car.now)

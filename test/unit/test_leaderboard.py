@@ -1,7 +1,10 @@
 """Route files of the CARLA leaderboard, planned on lanes."""
 
 import math
+import os
 from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -185,6 +188,8 @@ def test_no_file(town, tmp_path):
     [
         ('route 1: go left', r'must be a file of the CARLA leaderboard \(XML\), got .*syntax'),
         (b'\xff\xfe\x00', r'must be a file of the CARLA leaderboard \(XML\), got'),
+        ('<?xml version="1.0" encoding="klingon"?><routes/>', r'got .*routes.xml: unknown encod'),
+        ('<?xml version="1.0" encoding="utf-32"?><routes/>', r'got .*routes.xml: multi-byte enc'),
         ('<OpenDRIVE/>', 'must hold <routes> with at least one <route>, got <OpenDRIVE> with 0'),
         ('<routes/>', 'at least one <route>, got <routes> with 0'),
         ('<routes><route town="town"/></routes>', 'must have id and town'),
@@ -216,6 +221,21 @@ def test_files_that_are_no_routes(town, tmp_path, text, message):
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(MapError, match=message):
         leaderboard.routes(str(path), town)
+
+
+def test_what_is_no_regular_file_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.xml')  # a read would wait for somebody who writes
+    code = 'import sys; from av_td3_ros.driving.leaderboard import read; read(sys.argv[1])'
+    for path in (tmp_path / 'pipe.xml', tmp_path, '/dev/null'):
+        command = [sys.executable, '-c', code, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        assert f'got {path}: not a regular file' in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize('name', ['a\0b', '\ud800', 'a' * 5000])
+def test_a_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(MapError, match='routes must be in an XML file, got'):
+        leaderboard.read(name)
 
 
 def test_another_town(town, driven, tmp_path):

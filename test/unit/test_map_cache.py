@@ -1,5 +1,6 @@
 """The cache of maps: it is found again, notices changes, and is never needed."""
 
+import errno
 import os
 from pathlib import Path
 import subprocess
@@ -137,6 +138,18 @@ def test_an_entry_that_is_used_stays(place):
     times = []
     cached('town', digest('3'), built(times))
     assert times == []
+
+
+def test_a_cache_that_may_only_be_read_is_used(monkeypatch, caplog):
+    times = []
+    cached('town', digest('text'), built(times))
+
+    def refuse(path):
+        raise OSError(errno.EROFS, 'Read-only file system')
+
+    monkeypatch.setattr(os, 'utime', refuse)
+    assert same(cached('town', digest('text'), built(times)), ARRAYS) and len(times) == 1
+    assert caplog.text == ''
 
 
 def test_where_it_lies(monkeypatch, tmp_path):

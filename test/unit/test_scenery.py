@@ -14,7 +14,9 @@ pytest.importorskip('carla')
 
 from av_td3_ros.datatypes import Pose  # noqa: E402
 from av_td3_ros.driving.road_map import RoadMap  # noqa: E402
+from av_td3_ros.sim.parts import parts  # noqa: E402
 from av_td3_ros.sim.scenery import CLEARANCE, Item, KIND_NAMES, Scenery  # noqa: E402
+from small_maps import lane, opendrive, road  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'maps'
 LENGTH, WIDTH = 4.6, 1.9
@@ -113,6 +115,37 @@ def test_records_hold_everything(street):
         Item(KIND_NAMES[kind], *row, variant=variant)
         for kind, variant, *row in scenery.records().tolist()
     ] == scenery.items
+
+
+def test_towns_side_by_side_are_as_full_as_each_alone():
+    def counts(name):
+        kinds = [item.kind for item in Scenery(RoadMap.load(f'random_town:{name}'), 1).items]
+        return np.array([kinds.count(kind) for kind in ('car', 'sign', 'house')])
+
+    together, alone = counts('4-6'), sum(counts(seed) for seed in (4, 5, 6))
+    assert together == pytest.approx(alone, rel=0.15)
+
+
+def test_parts_of_a_map_are_what_lies_far_apart():
+    def line(x, y):
+        return np.stack([x + np.arange(0.0, 200.0, 10.0), np.full(20, y)], axis=1)
+
+    assert parts(
+        [line(0.0, 0.0), line(5e3, 0.0), line(190.0, 60.0), line(0.0, -9e3)]
+    ).tolist() == [
+        0,
+        1,
+        0,
+        2,
+    ]
+    shifted = [line(0.0, away) for away in (-99.9, 0.1)]
+    assert parts(shifted).tolist() == [0, 0]
+
+
+def test_a_footpath_far_from_every_road_is_left_bare():
+    path = road(2, y=3000.0, right=[lane(-1, 'sidewalk')])
+    alone, both = (RoadMap('x', opendrive(road(), *more)) for more in ((), (path,)))
+    assert Scenery(both, 1).items == Scenery(alone, 1).items
 
 
 def test_a_world_without_pictures_needs_no_renderer():

@@ -75,6 +75,8 @@ def test_nothing_measured_is_nothing(found):
     assert all(map(math.isnan, found))
 
 
-def test_one_episode_has_no_interval():
+def test_the_mean_of_one_episode_has_no_interval_but_its_rate_and_its_share_have():
     found = mean([2.0])
     assert found.mean == 2.0 and math.isnan(found.low) and math.isnan(found.high)
+    assert rate([1.0], [0.5]) == pytest.approx((2.0, 0.0506, 11.143), abs=1e-3)
+    assert share(1, 1) == pytest.approx((1.0, 0.2065, 1.0), abs=1e-4)

@@ -14,12 +14,13 @@ pytest.importorskip('carla')
 from scipy.spatial import cKDTree  # noqa: E402
 
 from av_td3_ros.driving.road_map import RoadMap  # noqa: E402
+from av_td3_ros.resources import share  # noqa: E402
 from av_td3_ros.sim.bodies import KINDS, PAINTS  # noqa: E402
 from av_td3_ros.sim.boxes import touching  # noqa: E402
 from av_td3_ros.sim.traffic import Traffic  # noqa: E402
 from av_td3_ros.sim.traffic_conflicts import WHEELBASE  # noqa: E402
 from av_td3_ros.sim.traffic_lanes import LaneNetwork  # noqa: E402
-from small_maps import street  # noqa: E402
+from small_maps import lane, opendrive, repeated, road, street, WIDTH  # noqa: E402
 
 MAPS = Path(__file__).resolve().parents[3] / 'shared' / 'maps'
 TICK = 0.05
@@ -38,6 +39,10 @@ def load(name):
 @pytest.fixture(scope='module')
 def town():
     return load('town')
+
+
+def town_text():
+    return share('maps', 'town.xodr').read_text()
 
 
 def overlapping(boxes):
@@ -89,6 +94,40 @@ def test_a_map_too_small_says_how_many_fit():
         Traffic(road_map, fitting + 1, 0).reset(0, NOWHERE[:5])
 
 
+def every_metre(road_map):
+    """Return places along every driving lane, (n, 2) m."""
+    lanes = [lane for lane in road_map.lanes if lane.kind == 'Driving']
+    return np.concatenate([[point[:2] for point in lane.points] for lane in lanes])
+
+
+@pytest.mark.parametrize('name', ['town', 'street', 'short street', 'narrow'])
+def test_a_number_that_fits_does_so_wherever_the_ego_is(town, name):
+    narrow = lane(-1, width=WIDTH.replace('3.5', '2.4'))
+    beside = opendrive(road(length=300.0), road(2, length=300.0, y=-9.0, right=[narrow]))
+    texts = {'street': street(300.0), 'short street': street(140.0), 'narrow': beside}
+    road_map = RoadMap(name, texts[name]) if name in texts else town
+    with pytest.raises(ValueError) as error:
+        Traffic(road_map, 100, 0) if name != 'town' else fits_no_more(town)
+    fitting = int(str(error.value).rpartition(' ')[2])
+    traffic = Traffic(road_map, min(fitting, 100), 0)
+    places = [
+        len(traffic._places.away_from(np.array([place]), 25.0)) for place in every_metre(road_map)
+    ]
+    assert fitting <= min(places) <= fitting + 2
+    traffic.reset(0, (*every_metre(road_map)[int(np.argmin(places))], 0.0, 4.5, 1.8))
+
+
+def fits_no_more(road_map):
+    """Say how many fit on a map that has room for more than there may be."""
+    traffic = Traffic(road_map, 1, 0)
+    traffic._check_room(1000, traffic._places.room(25.0, road_map.lanes))
+
+
+def test_a_map_without_a_place_for_a_vehicle_says_so():
+    with pytest.raises(ValueError, match='1 vehicles for 0 places; set simulator.vehicles to at'):
+        Traffic(RoadMap('lane', street(11.0)), 1, 0)
+
+
 # -- the start ------------------------------------------------------------------------------------
 
 
@@ -111,6 +150,36 @@ def test_nobody_starts_on_another_or_near_the_ego(town):
         assert (away - 0.5 * traffic.boxes[:, 3] >= 25.0).all()
         assert all(town.on_road(*box[:2]) for box in traffic.boxes)
         assert traffic.speed.mean() > 4.0
+
+
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_traffic_is_where_the_ego_is(count):
+    road_map = RoadMap('towns', repeated(town_text(), count, apart=1000.0))
+    traffic = Traffic(road_map, 20, 0)
+    for number in range(count):
+        ego = middle_of(RoadMap('town', town_text()), False)
+        ego = (ego[0] + 1000.0 * number, *ego[1:])
+        traffic.reset(number, ego[:5])
+        run(traffic, 2.0, ego)
+        assert (np.abs(traffic.boxes[:, 0] - ego[0]) < 500.0).all()
+        assert (traffic.speed > 1.0).sum() > 5
+
+
+def test_a_part_without_room_for_all_shares_them_with_the_others():
+    far = [road(number, y=500.0 * number, length=400.0) for number in range(4)]
+    traffic = Traffic(RoadMap('streets', opendrive(*far)), 40, 0)
+    traffic.reset(0, (200.0, 0.0, 0.0, 4.5, 1.8))
+    assert len(set(traffic.boxes[:, 1].round(-1))) > 2
+    few = Traffic(RoadMap('streets', opendrive(*far)), 4, 0)
+    few.reset(0, (200.0, 0.0, 0.0, 4.5, 1.8))
+    assert np.ptp(few.boxes[:, 1]) == 0.0
+
+
+def test_both_directions_of_a_street_are_driven_on():
+    traffic = Traffic(RoadMap('street', street(300.0)), 12, 0)
+    traffic.reset(0, NOWHERE[:5])
+    ahead = np.cos(traffic.boxes[:, 2])
+    assert 2 < (ahead > 0.9).sum() < 10 and (np.abs(ahead) > 0.9).all()
 
 
 # -- the same bits --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ pytest.importorskip('carla')
 pytest.importorskip('panda3d')
 
 from av_td3_ros.config import build_run  # noqa: E402
+from av_td3_ros.driving.episode_effects import Mode  # noqa: E402
 from av_td3_ros.options import ConfigError  # noqa: E402
 from av_td3_ros.run_folder import RunFolder  # noqa: E402
 from av_td3_ros.sim.env import DrivingEnv  # noqa: E402
@@ -96,6 +97,16 @@ def test_the_first_route_may_be_chosen_and_an_evaluation_begins_at_nought(tmp_pa
     env = DrivingEnv(build_run({**SETTINGS, **evaluation}, 'test'), camera=False)
     env.reset()
     assert env.route_name == '0'
+    env.close()
+
+
+@pytest.mark.parametrize('evaluation', [False, True])
+def test_an_episode_says_what_it_was_for_as_over_the_graph(evaluation):
+    settings = {**SETTINGS, 'episode_manager.start_in_evaluation': evaluation}
+    env = DrivingEnv(build_run(settings, 'test'), camera=False)
+    env.reset()
+    row = env.summary(env.step((0.0, 0.0))[2])
+    assert row['mode'] == (Mode.EVALUATION if evaluation else Mode.TRAINING)
     env.close()
 
 

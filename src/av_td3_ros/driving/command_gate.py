@@ -44,9 +44,8 @@ class CommandGate:
 
     def begin_anew(self) -> None:
         """
-        Go on from straight ahead and without throttle: somebody else has driven since.
-
-        Where he left the wheel is not known here.
+        Go on from straight ahead and without throttle: somebody else has driven since, and where
+        he left the wheel is not known here; or a simulation has put the vehicle elsewhere.
         """
         self._steering, self._acceleration = 0.0, min(self._acceleration, 0.0)
 

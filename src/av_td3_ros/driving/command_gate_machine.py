@@ -170,6 +170,8 @@ class GateMachine:
         reason, detail = self._judged(stamp, now, clock, blocked, detail)
         self._seen_at = now
         self._last = reason, detail
+        if reason is Reason.HOLD and self.lock_step:
+            self._gate.begin_anew()  # between episodes: the vehicle is put elsewhere
         if reason is not Reason.NONE:
             self._good = 0
             self._stop(reason, detail, now)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from av_td3_ros.driving.road_map import MapError, RoadMap
+from av_td3_ros.driving.road_map import MapError, regular, RoadMap
 from av_td3_ros.driving.route import Route
 
 # What ``carla_msgs/CarlaWeatherParameters`` has; later CARLA versions have more.
@@ -119,10 +119,15 @@ def read(path: str) -> List[RouteEntry]:
     :raises MapError: where there is no such file, or it is not one of the leaderboard.
     """
     try:
-        root = ElementTree.fromstring(Path(path).read_bytes())
-    except OSError as error:
-        raise MapError(f'routes must be in an XML file, got {path}: {error.strerror}') from None
-    except ElementTree.ParseError as error:
+        data = regular(Path(path)).read_bytes()
+    except (OSError, ValueError) as error:  # a ValueError: no file can have such a name
+        raise MapError(
+            f'routes must be in an XML file, got {path}: '
+            f'{getattr(error, "strerror", None) or error}'
+        ) from None
+    try:
+        root = ElementTree.fromstring(data)
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter: its encoding
         raise MapError(
             f'routes must be a file of the CARLA leaderboard (XML), got {path}: {error}'
         ) from None

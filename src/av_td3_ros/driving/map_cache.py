@@ -8,6 +8,7 @@ written is not kept, and either is logged once.
 It lies in ``$AV_TD3_CACHE``, else ``$XDG_CACHE_HOME/av_td3_ros``, else ``~/.cache/av_td3_ros``.
 """
 
+import contextlib
 import functools
 import hashlib
 from importlib import metadata
@@ -79,13 +80,14 @@ def _read(path: Path) -> Optional[Arrays]:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {key: file[key] for key in file.files}
-        os.utime(path)  # the newest are those that were used last
-        return found
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         _warn(f'cache entry {path} cannot be read and is built again: {error}')
         return None
+    with contextlib.suppress(OSError):  # a cache that may only be read is one
+        os.utime(path)  # the newest are those that were used last
+    return found
 
 
 def _write(path: Path, arrays: Arrays) -> None:

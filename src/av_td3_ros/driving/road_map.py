@@ -42,6 +42,7 @@ __all__ = [
     'MapError',
     'NO_MARKING',
     'RoadMap',
+    'regular',
 ]
 
 LOG = logging.getLogger(__name__)
@@ -341,11 +342,19 @@ class RoadMap:
         return graph
 
 
-def _read(path: Path) -> str:
-    """Return a file's text; a pipe or a device, which may have no end, is an OSError."""
+def regular(path: Path) -> Path:
+    """
+    Return a path as it is.
+
+    :raises OSError: where no file is there, or a pipe or a device, which may have no end.
+    """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, 'not a regular file')
-    with path.open(encoding='utf-8') as file:
+    return path
+
+
+def _read(path: Path) -> str:
+    with regular(path).open(encoding='utf-8') as file:
         return file.read(LARGEST_FILE + 1)
 
 

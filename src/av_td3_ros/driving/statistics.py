@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
     """
     A figure and the bounds of its 95 % interval; NaN where nothing was measured.
 
-    One episode alone has no interval: its bounds are NaN, but for those of a share.
+    One episode alone has no interval: its bounds are NaN, but for those of a share or a rate.
     """
 
     mean: float

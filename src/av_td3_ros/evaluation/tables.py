@@ -43,6 +43,8 @@ def write(folder: Path, results: Sequence[Result]) -> None:
         if row.get('trail')
     ]
     _write_csv(folder / 'trajectories.csv', [*TRAJECTORY, 'points'], ways)
+    if len(results) == 1:
+        (folder / 'others.csv').unlink(missing_ok=True)  # of an earlier evaluation
 
 
 def _write_rows(path: Path, results: Sequence[Result]) -> None:

@@ -16,6 +16,7 @@ from av_td3_ros.driving.actuation import to_control
 from av_td3_ros.driving.command_gate import CommandGate
 from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.episode import Episode, StepResult
+from av_td3_ros.driving.episode_effects import Mode
 from av_td3_ros.driving.episode_machine import SETTLED_FRAMES
 from av_td3_ros.driving.measures import StepExtras, time_to_collision
 from av_td3_ros.driving.route_set import RouteSet
@@ -78,6 +79,7 @@ class DrivingEnv:
         for _ in range(SETTLED_FRAMES):
             self.world.tick(Control(brake=1.0))
         self._gate = CommandGate(self._config.policy.gate, self._period)
+        self._gate.brake()
         self.episode = Episode(self._config.episode_manager, route, self.world.state, self._period)
         self._tracker = route.tracker()
         wanted = self._config.observation.command
@@ -109,7 +111,7 @@ class DrivingEnv:
         episode = self.episode
         row = {
             'episode_id': self.episode_id,
-            'mode': 0,
+            'mode': int(Mode.TRAINING if self._training else Mode.EVALUATION),
             'outcome': result.outcome.name.lower(),
             'reason': result.reason,
         }

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 TEXEL = 0.25
-# A plan of a large map is coarser, so that it fits into memory.
+# A plan of a large town is coarser, so that it fits into memory.
 MOST_TEXELS = 16_000_000
 MARGIN = 60.0
 

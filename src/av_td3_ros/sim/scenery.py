@@ -15,6 +15,7 @@ from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.sim.bodies import KINDS
 from av_td3_ros.sim.boxes import box_at, touches
 from av_td3_ros.sim.ground_plan import GroundPlan
+from av_td3_ros.sim.parts import parts
 from av_td3_ros.sim.strips import floors, Strip
 
 KIND_NAMES = ('house', 'tree', 'lamp', 'sign', 'hedge', 'car')
@@ -146,14 +147,22 @@ class _Planter:
 
     def __init__(self, road_map: RoadMap, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
-        strips = [Strip(lane) for lane in road_map.lanes]
-        driven = [strip for strip in strips if strip.lane.kind == 'Driving']
-        self._plan = GroundPlan(
-            np.concatenate([strip.outline() for strip in driven]), floors(strips)
-        )
         self._taken: Dict[Tuple[int, int], List[Tuple[float, float, float]]] = defaultdict(list)
         self._districts = self._rng.random((16, 16))
         self.items: List[Item] = []
+        strips = [Strip(lane) for lane in road_map.lanes]
+        part = parts([np.concatenate([strip.left_edge, strip.right_edge]) for strip in strips])
+        for number in range(part.max() + 1):
+            self._plant([strip for strip, own in zip(strips, part) if own == number])
+
+    def _plant(self, strips: List[Strip]) -> None:
+        """Plant one part of the map; the plan of it alone fits into memory as fine as it is."""
+        driven = [strip for strip in strips if strip.lane.kind == 'Driving']
+        if not driven:
+            return
+        self._plan = GroundPlan(
+            np.concatenate([strip.outline() for strip in driven]), floors(strips)
+        )
         kerbs, outer = _outermost(driven), _outermost(strips)
         for strip in kerbs.values():
             self._kerbside(_edge(strip))

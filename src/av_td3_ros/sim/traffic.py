@@ -76,14 +76,15 @@ class Traffic:
         if count:
             network = LaneNetwork(road_map)
             self._places = Places(network)
-            self._check_room(count, self._places.room(KEEP_CLEAR))
+            self._check_room(count, self._places.room(KEEP_CLEAR, road_map.lanes))
             self._paths = Paths(network, self._length)
             self._ego = EgoOnLanes(network)
             self._right_of_way = RightOfWay(network, self._paths)
 
     def reset(self, seed: int, keep_clear: Sequence[float]) -> None:
         """
-        Put every vehicle somewhere on a lane, in motion.
+        Put every vehicle somewhere on a lane, in motion: in the town of the ego, where the map
+        has several.
 
         :param seed: of places, speeds and ways. :param keep_clear: the ego: x, y (m), yaw (rad),
             length, width (m); nobody is put within 25 m of its middle.
@@ -95,6 +96,10 @@ class Traffic:
         self._rng = np.random.default_rng(seed)
         places = self._places.away_from(np.array([keep_clear[:2]]), KEEP_CLEAR)
         self._check_room(count, len(places))
+        # Where the ego can meet them; all over the map where that part of it is too small.
+        self._used = self._places.in_part_of(keep_clear[:2])
+        if self._used[places].sum() < count:
+            self._used[:] = True
         self._time = 0.0
         self._wanted = self._rng.uniform(SLOWEST, FASTEST, count)
         self._hit_until = np.full(count, -math.inf)
@@ -102,7 +107,7 @@ class Traffic:
         self._paths.reset(self._rng)
         self._right_of_way.reset()
         self._ego.reset()
-        drawn = self._rng.choice(places, count, replace=False).tolist()
+        drawn = self._rng.choice(places[self._used[places]], count, replace=False).tolist()
         for vehicle, place in enumerate(drawn):
             self._put(vehicle, place)
         self._lane_limit = self._paths.poses(self.boxes)
@@ -251,6 +256,7 @@ class Traffic:
                 self._places.away_from(self.boxes[:, :2], KEEP_APART),
                 self._places.away_from(np.array([ego[:2]]), OUT_OF_SIGHT),
             )
+            free = free[self._used[free]]
             if len(free):
                 self._right_of_way.remove(vehicle)
                 self._put(vehicle, int(self._rng.choice(free)))

@@ -112,7 +112,7 @@ def _groups(keys: Sequence[Key], joined: Dict[Key, Key]) -> List[List[Key]]:
 
 
 def _graph(lanes: Sequence[Lane]) -> Tuple[nx.DiGraph, Dict[Key, Lane]]:
-    """Return lanes wide enough; where there are circuits, those on the longest one alone."""
+    """Return lanes wide enough; where most of them are on circuits, those alone."""
     by_key = {
         lane.key: lane
         for lane in lanes
@@ -127,13 +127,16 @@ def _graph(lanes: Sequence[Lane]) -> Tuple[nx.DiGraph, Dict[Key, Lane]]:
         onwards = [k for k in options if not _turns_back(by_key[k])]
         whole.add_edges_from((key, k) for k in onwards or options)
     lengths = {key: _length(lane) for key, lane in by_key.items()}
-    circuits = nx.strongly_connected_components(whole)
-    circuit = max(circuits, key=lambda part: sum(lengths[k] for k in part), default=set())
+    circuits = [part for part in nx.strongly_connected_components(whole) if len(part) > 1]
+    circuit = {key: number for number, part in enumerate(circuits) for key in part}
     if 2.0 * sum(lengths[k] for k in circuit) < sum(lengths.values()):
         return whole, by_key
     graph = nx.DiGraph()
     graph.add_nodes_from(key for key in whole if key in circuit)
-    graph.add_edges_from((a, b) for a, b in whole.edges if a in circuit and b in circuit)
+    # Who leaves a circuit for another one never comes back.
+    graph.add_edges_from(
+        (a, b) for a, b in whole.edges if a in circuit and circuit[a] == circuit.get(b)
+    )
     return graph, by_key
 
 
