@@ -2,6 +2,7 @@
 
 import array
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import torch
 from av_td3_ros.bridge import convert
 from av_td3_ros.config import ObservationConfig
 from av_td3_ros.learning_config import LearnerConfig
+from av_td3_ros.nodes import policy_node
 from av_td3_ros.nodes.policy_node import PolicyNode
 from av_td3_ros.td3 import weights
 from av_td3_ros.td3.agent import TD3
@@ -99,9 +101,10 @@ def test_one_command_and_one_action_per_observation(ros, talker, policy, command
     assert all(a.header.stamp.sec == a.step_id for a in actions)
 
 
-def test_an_answer_does_not_wait_for_weights_to_be_checked(ros, talker, policy, commands):
+def test_an_answer_does_not_wait_for_weights_to_be_checked(ros, policy, monkeypatch):
     policy.on_weights(packed(version=1))
     ros.until(lambda: policy.version == 1)
+    monkeypatch.setattr(policy_node, 'IDLE', math.inf)
     policy.on_observation(observation(0))
     policy.on_weights(packed(version=2))
     policy.on_observation(observation(1))
