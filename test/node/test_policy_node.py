@@ -334,7 +334,7 @@ def test_the_steering_of_an_episode_does_not_reach_the_next(ros, talker):
 
     policy.on_weights(packed(change=steer_left))
     ros.until(lambda: policy.version == 1)
-    steps = [dict(step_id=k) for k in range(10)] + [dict(drive=False)]
+    steps = [dict(step_id=k) for k in range(10)] + [dict(episode_id=2, drive=False)]
     steps += [dict(step_id=k, episode_id=2) for k in range(2)]
     for frame, fields in enumerate(steps, 1):
         talker.say('observation', at(frame, **fields))

@@ -73,8 +73,9 @@ def test_episodes_in_process_begin_as_those_over_the_graph_do():
     env = DrivingEnv(replace(RunConfig(), policy=PolicyConfig(gate=limits)), camera=False)
     machine, tick = GateMachine(limits, 0.05, lock_step=True), 0
     machine.activate(0.0)
-    for _ in range(2):
+    for episode in range(2):
         env.reset(seed=1)
+        machine.in_episode(episode)
         for held in [True] * 4 + [False] * 20:
             machine.observe(0.05 * tick, tick, Reason.HOLD if held else Reason.NONE)
             if held:

@@ -473,19 +473,20 @@ def test_who_only_braked_goes_on_from_what_he_commanded():
     assert car.gate.drive((1.0, 0.0), car.now).action[0] == pytest.approx(1.0)
 
 
-def test_between_episodes_of_a_simulation_the_wheel_is_straight_at_once():
-    car = turning(lock_step=True)
+@pytest.mark.parametrize(
+    'lock_step, number, expected',
+    [(True, 2, (0.0, -1.0)), (True, 1, (0.9, -1.0)), (False, 2, (0.9, -0.4))],
+)
+def test_every_episode_of_a_simulation_begins_straight_ahead(lock_step, number, expected):
+    car = Car(max_steering_rate=2.0, lock_step=lock_step)
+    car.gate.activate(car.now)
+    car.gate.in_episode(1)
+    for _ in range(10):
+        car.see()
+        car.gate.drive((1.0, 1.0), car.now)
+    car.gate.in_episode(number)
     car.see(blocked=Reason.HOLD)
-    assert car.gate.brake(car.now) == (0.0, -1.0)
-    car.see()
-    assert car.gate.drive((1.0, 1.0), car.now).action == pytest.approx((0.1, -0.9))
-
-
-def test_on_the_road_a_pause_straightens_no_faster_than_the_limit():
-    car = turning()
-    steering = car.gate.drive((1.0, 0.0), car.now).action[0]
-    car.see(blocked=Reason.HOLD)
-    assert car.gate.brake(car.now)[0] == pytest.approx(steering - 0.1)
+    assert car.gate.brake(car.now) == pytest.approx(expected)
 
 
 def test_actions_that_were_changed_are_counted():

@@ -42,6 +42,7 @@ class GateMachine:
         self._overridden = False
         self._full = False
         self._commanded_at: Optional[float] = None
+        self._episode: Optional[int] = None
         self._refusals: Deque[float] = deque(maxlen=config.refusal_storm)
         self._forget()
 
@@ -147,6 +148,12 @@ class GateMachine:
 
     # -- observations -----------------------------------------------------------------------------
 
+    def in_episode(self, number: int) -> None:
+        """Begin anew with every episode of a simulation: it puts the vehicle elsewhere."""
+        if self.lock_step and number != self._episode:
+            self._gate.begin_anew()
+        self._episode = number
+
     def observe(
         self,
         stamp: float,
@@ -170,8 +177,6 @@ class GateMachine:
         reason, detail = self._judged(stamp, now, clock, blocked, detail)
         self._seen_at = now
         self._last = reason, detail
-        if reason is Reason.HOLD and self.lock_step:
-            self._gate.begin_anew()  # between episodes: the vehicle is put elsewhere
         if reason is not Reason.NONE:
             self._good = 0
             self._stop(reason, detail, now)

@@ -218,6 +218,7 @@ class PolicyNode(GraphNode):
         if self.gate.outdated(seconds):
             return
         self.frames.observed(begun)
+        self.gate.in_episode(msg.episode_id)
         inputs, blocked, detail = self._read(msg)
         drive = self.gate.observe(seconds, begun, blocked, detail, self._time_of_stamps())
         if self.frames.answered(stamp):
