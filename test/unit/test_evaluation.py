@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from pathlib import Path
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -145,6 +146,45 @@ def test_several_runs_stand_side_by_side(runs, tmp_path):
         for row in rows(tmp_path / name)
     }
     assert len(lengths) == 1  # the same route
+
+
+@pytest.mark.parametrize('given', [['one'], ['one', 'two']])
+def test_figures_never_go_into_a_run(runs, given, capsys):
+    """Nor is anything of a run touched, not even its folder."""
+    before = {path: path.stat().st_mtime_ns for path in runs[0].parent.rglob('*')}
+    output = runs[0].parent if len(given) > 1 else runs[1]
+    sources = [runs[0].parent / name for name in given]
+    told = refused(capsys, *sources, '--output', output, '--episodes', '1', *FAST)
+    kept = runs[0] if len(given) > 1 else runs[1]
+    assert f'figures must go beside a run, not into one, got {kept}, which holds' in told
+    assert '--output' in told
+    assert {path: path.stat().st_mtime_ns for path in runs[0].parent.rglob('*')} == before
+
+
+@pytest.mark.parametrize('is_relative', [False, True])
+def test_runs_of_one_name_are_written_below_the_output(runs, tmp_path, monkeypatch, is_relative):
+    shutil.copytree(runs[0], tmp_path / 'c' / 'run')
+    shutil.copytree(runs[1], tmp_path / 'd' / 'run')
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    begin = Path('..') if is_relative else tmp_path
+    sources = [str(begin / place / 'run') for place in 'cd']
+    command = ['evaluate', *sources, '--output', str(begin / 'out'), '--via', 'in-process']
+    options = parser().parse_args(command)
+    plan = evaluate.prepare(options)
+    folders = evaluate.output_folders(options, plan)
+    assert plan.names == ('c_run', 'd_run')
+    assert folders == [begin / 'out' / name for name in ('c_run', 'd_run', '')]
+
+
+def test_two_policies_have_two_folders(runs, tmp_path, capsys):
+    """However their names are put together."""
+    shutil.copytree(runs[0], tmp_path / 'p' / 'a' / 'c')
+    shutil.copytree(runs[1], tmp_path / 'p' / 'a_c')
+    shutil.copytree(runs[1], tmp_path / 'q' / 'c')
+    sources = [tmp_path / path for path in ('p/a/c', 'q/c', 'p/a_c')]
+    told = refused(capsys, *sources, '--output', tmp_path / 'out', '--episodes', '1', *FAST)
+    assert 'figures of each run must go to a folder of their own, got' in told
 
 
 def test_the_expert_alone_needs_no_run(tmp_path):

@@ -9,6 +9,7 @@ from av_td3_ros.cli import common
 from av_td3_ros.cli.sources import load, output_folder, policy, policy_setting, settings_file
 from av_td3_ros.config import RunConfig, WEATHERS
 from av_td3_ros.options import ConfigError, to_flat
+from av_td3_ros.report import runs
 from av_td3_ros.run_folder import new_run_folder, RunFolder
 
 EXIT_FAULT = 1
@@ -209,7 +210,7 @@ def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
     """
     Return where each run's figures go, and after that where several stand side by side.
 
-    :raises ConfigError: where one cannot be written.
+    :raises ConfigError: where one cannot be written, holds a run, or is that of another run, too.
     """
     if len(plan.sources) == 1:
         source, what = plan.sources[0], special(options, plan.configs[0], plan.sources[0])
@@ -225,9 +226,26 @@ def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
             for name, source, config in zip(plan.names, plan.sources, plan.configs)
         ]
         folders.append(beside)
+    _require_apart(folders)
     for folder in folders:
         RunFolder(folder)
     return folders
+
+
+def _require_apart(folders: Sequence[Path]) -> None:
+    """Refuse folders whose files others of the same names would replace."""
+    for place, folder in enumerate(folders):
+        held = [sign for sign in runs.SIGNS if (folder / sign).exists()]
+        if held:
+            raise ConfigError(
+                f'figures must go beside a run, not into one, got {folder}, which holds '
+                f'{held[0]}; choose another folder with --output'
+            )
+        if folder.resolve() in [other.resolve() for other in folders[:place]]:
+            raise ConfigError(
+                f'figures of each run must go to a folder of their own, got {folder} twice; '
+                'evaluate one after the other, each with its own --output'
+            )
 
 
 def special(options: argparse.Namespace, config: RunConfig, source: Path) -> str:
@@ -301,10 +319,18 @@ def _configs(
 
 
 def _names(sources: Tuple[Path, ...]) -> Tuple[str, ...]:
-    names = [source.resolve().name for source in sources]
-    return tuple(
-        name if names.count(name) == 1 else str(source) for name, source in zip(names, sources)
-    )
+    """Name sources after their folders, and where those are equal after what they are in, too."""
+    parts = [source.resolve().parts[1:] for source in sources]
+    taken: List[int] = []
+    longer = [1] * len(parts)
+    while taken != longer:
+        taken = longer
+        names = ['_'.join(path[-count:]) for path, count in zip(parts, taken)]
+        longer = [
+            min(count + (names.count(name) > 1), len(path))
+            for name, path, count in zip(names, parts, taken)
+        ]
+    return tuple(names)
 
 
 def _routes(
