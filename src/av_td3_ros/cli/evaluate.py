@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 import re
+import tempfile
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from av_td3_ros.cli import common
@@ -44,8 +45,8 @@ class Plan(NamedTuple):
     """
     What is to be driven: the config of each run in turn, and how.
 
-    ``names``: of the runs. ``sources``: their folders. ``policies``: what drives, the newest
-    checkpoint of a run: one that goes on training does not drive with another one half-way.
+    ``names``: of the runs. ``sources``: their folders. ``policies``: what drives, of a run a copy
+    of the newest checkpoint: one that goes on training does not drive with another one half-way.
     ``configs``: theirs, or the one of the baselines where there is no run. ``baselines``: of
     ``BASELINES``.
     """
@@ -131,13 +132,15 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    plan = prepare(options)
-    folders = output_folders(options, plan)
-    from av_td3_ros.cli import evaluate_drive
+    with tempfile.TemporaryDirectory(prefix='av_td3_') as copies:
+        plan = prepare(options, Path(copies))
+        folders = output_folders(options, plan)
+        from av_td3_ros.cli import evaluate_drive
+
+        results, fault = evaluate_drive.drive(plan, folders)
     from av_td3_ros.cli.main import refuse
     from av_td3_ros.evaluation import tables
 
-    results, fault = evaluate_drive.drive(plan, folders)
     if not any(result.driven for result in results):
         return refuse(fault or 'no episode was driven: nothing is written')
     own, beside = results[: len(plan.sources)], results[len(plan.sources) :]
@@ -151,8 +154,8 @@ def run(options: argparse.Namespace) -> int:
         print(f'note: {note}')
     print(f'written: {folders[-1]}')
     if fault:
-        return refuse(fault)
-    return EXIT_FAULT if any(result.is_partial for result in results) else 0
+        refuse(fault)
+    return EXIT_FAULT if fault or any(result.is_partial for result in results) else 0
 
 
 def _write(folder: Path, results: Sequence[Any]) -> None:
@@ -162,10 +165,11 @@ def _write(folder: Path, results: Sequence[Any]) -> None:
     plot.draw(folder / 'evaluation.png', results)
 
 
-def prepare(options: argparse.Namespace) -> Plan:
+def prepare(options: argparse.Namespace, copies: Path) -> Plan:
     """
     Check everything that can be checked before anything drives.
 
+    :param copies: a folder for the checkpoints that drive.
     :raises ConfigError: where an option or a setting does not fit.
     :raises CheckpointError: where a run has no policy, or it sees something else.
     :raises MapError: where the map has no such routes.
@@ -190,7 +194,7 @@ def prepare(options: argparse.Namespace) -> Plan:
     sources = tuple(Path(source) for source in options.sources)
     if len({source.resolve() for source in sources}) < len(sources):
         raise ConfigError(f'runs must differ, got {" ".join(options.sources)}')
-    policies = tuple(policy(source) for source in sources)
+    policies = tuple(policy(source, copies / str(number)) for number, source in enumerate(sources))
     configs = _configs(options, sources, policies)
     episodes, configs = _routes(options, configs)
     return Plan(
