@@ -272,12 +272,24 @@ def written_config(source: Path) -> Optional[str]:
     return next((str(file) for file in files if file.exists()), None)
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new one, never a part."""
+def replace_file(path: Path, data: Union[str, bytes]) -> None:
+    """
+    Write a file so that a reader sees the old or the new one, never a part.
+
+    :raises OSError: where it cannot be written; what was there stays.
+    """
     part = path.with_name(path.name + '.part')
     try:
-        part.write_text(text, encoding='utf-8')
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
         os.replace(part, path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the first one says more
+            part.unlink(missing_ok=True)
         raise
+
+
+def replace_picture(path: Path, figure: Any, dpi: int) -> None:
+    """Write a figure of matplotlib as PNG, as :func:`replace_file` writes."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=dpi, format='png')
+    replace_file(path, picture.getvalue())

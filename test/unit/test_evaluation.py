@@ -435,6 +435,21 @@ def test_what_was_driven_before_a_fault_is_kept(runs, tmp_path, monkeypatch, cap
     assert not list((tmp_path / 'temporary').iterdir())
 
 
+def test_figures_that_cannot_be_written_are_shown_at_least(runs, tmp_path, capsys):
+    (tmp_path / 'evaluation.png.part').mkdir()  # as good as a full disk
+    (tmp_path / 'evaluation.png').write_bytes(b'of before')
+    command = ['evaluate', *map(str, runs), '--episodes', '1', '--output', str(tmp_path), *FAST]
+    assert main(command) == 1
+    shown = capsys.readouterr()
+    assert 'driving score 2.1' in shown.out and 'written' not in shown.out
+    assert shown.err == (
+        f'av-td3: figures must be written to {tmp_path}, got Is a directory; free space and '
+        'evaluate again, or choose another folder with --output\n'
+    )
+    assert (tmp_path / 'evaluation.png').read_bytes() == b'of before'
+    assert (tmp_path / 'one' / 'evaluation.png').exists()
+
+
 def test_a_graph_that_dies_half_way_is_a_fault_and_no_refusal(runs, tmp_path, monkeypatch, capsys):
     graph = pytest.importorskip('av_td3_ros.cli.evaluate_graph')
 

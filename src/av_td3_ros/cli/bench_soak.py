@@ -18,7 +18,7 @@ import numpy as np
 from av_td3_ros.cli import common
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import new_run_folder, replace_file, RunFolder
+from av_td3_ros.run_folder import new_run_folder, replace_file, replace_picture, RunFolder
 
 MINUTES, EVERY = 60.0, 15.0
 EXIT_FAULT = 1
@@ -223,5 +223,5 @@ def write(
         axis.grid(alpha=0.3)
         axis.spines[['top', 'right']].set_visible(False)
     axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(folder / 'soak.png', dpi=100)
     plt.close(figure)
+    replace_picture(folder / 'soak.png', figure, dpi=100)

@@ -143,26 +143,36 @@ def run(options: argparse.Namespace) -> int:
 
     if not any(result.driven for result in results):
         return refuse(fault or 'no episode was driven: nothing is written')
-    own, beside = results[: len(plan.sources)], results[len(plan.sources) :]
-    for folder, result in zip(folders, own):
-        if result.driven:
-            _write(folder, [result, *beside])
-    if len(plan.sources) != 1:
-        _write(folders[-1], results)
     print(tables.text(results))
     for note in dict.fromkeys(note for result in results for note in result.notes):
         print(f'note: {note}')
-    print(f'written: {folders[-1]}')
-    if fault:
-        refuse(fault)
-    return EXIT_FAULT if fault or any(result.is_partial for result in results) else 0
+    faults = [fault] * bool(fault) + _write_all(plan, folders, results)
+    for text in faults:
+        refuse(text)
+    return EXIT_FAULT if faults or any(result.is_partial for result in results) else 0
 
 
-def _write(folder: Path, results: Sequence[Any]) -> None:
+def _write_all(plan: Plan, folders: Sequence[Path], results: Sequence[Any]) -> List[str]:
+    """Write each run's figures, and where several stand side by side; return what went wrong."""
     from av_td3_ros.evaluation import plot, tables
 
-    tables.write(folder, results)
-    plot.draw(folder / 'evaluation.png', results)
+    own, beside = results[: len(plan.sources)], results[len(plan.sources) :]
+    shown = [(folder, [run, *beside]) for folder, run in zip(folders, own) if run.driven]
+    if len(plan.sources) != 1:
+        shown.append((folders[-1], results))
+    faults = []
+    for folder, told in shown:
+        try:
+            tables.write(folder, told)
+            plot.draw(folder / 'evaluation.png', told)
+        except OSError as error:
+            faults.append(
+                f'figures must be written to {folder}, got {error.strerror or error}; free space '
+                'and evaluate again, or choose another folder with --output'
+            )
+    if not faults:
+        print(f'written: {folders[-1]}')
+    return faults
 
 
 def prepare(options: argparse.Namespace, copies: Path) -> Plan:

@@ -71,9 +71,19 @@ def run(options: argparse.Namespace) -> int:
         return code
     from av_td3_ros import curves
 
-    picture = curves.draw(run_folder)
+    picture = None
+    try:
+        picture = curves.draw(run_folder)
+    except OSError as error:
+        code = lost(folder / 'curves.png', error)
     print(f'summary: {folder / "summary.json"}' + (f', curves: {picture}' if picture else ''))
     return EXIT_FAULT if keeper.stopped else code
+
+
+def lost(path: Path, error: OSError) -> int:
+    """Say which file of a run that has ended could not be written; return the exit code."""
+    print(f'{path} must be written, got {error.strerror or error}; it is missing: free space')
+    return EXIT_FAULT
 
 
 def prepare(options: argparse.Namespace) -> tuple:
@@ -226,13 +236,15 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
                 if graph.status.phase == TrainingStatus.FAILED:
                     code = EXIT_FAULT
                     print(f'training failed: {graph.status.message}')
-            run_folder.write_summary(
-                {
-                    'graph': accounts(graph, first_step),
-                    'stopped_by_user': bool(stops),
-                    'wall_time': time.monotonic() - begun,
-                }
-            )
+            told_of = {
+                'graph': accounts(graph, first_step),
+                'stopped_by_user': bool(stops),
+                'wall_time': time.monotonic() - begun,
+            }
+            try:
+                run_folder.write_summary(told_of)
+            except OSError as error:
+                code = lost(run_folder.path / 'summary.json', error)
     except GraphError as error:
         refused = refuse(error)
         return EXIT_FAULT if ready else refused
