@@ -43,7 +43,7 @@ class Run(NamedTuple):
     ``metrics``, ``episodes``: columns, empty where there are none. ``alerts``: rows, oldest first.
     ``evaluation``: the one that is shown. ``evaluations``: each, by the name of its folder.
     ``settings``: by dotted key. ``notes``: what is missing. ``trained``, ``evaluated``: where the
-    last episodes of training, and those of the evaluation, were driven.
+    last episodes of training, and those of the policy evaluated, were driven.
     """
 
     path: Path
@@ -124,7 +124,8 @@ def read(path: Union[str, Path]) -> Run:
     shown = next((name for name in EVALUATIONS if name in evaluations), EVALUATIONS[0])
     settings = _settings(folder / 'config.yaml', notes)
     trained = trajectories.read(folder / 'trajectories.csv', notes)
-    evaluated = trajectories.read(folder / shown / 'trajectories.csv', notes)
+    policy = found[shown]['policy']
+    evaluated = trajectories.read(folder / shown / 'trajectories.csv', notes, policy)
     return Run(
         folder,
         metrics,
