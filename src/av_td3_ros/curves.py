@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
+from av_td3_ros.gate_evidence import current
 from av_td3_ros.run_folder import replace_picture, RunFolder
 
 WINDOW = 10
@@ -13,7 +14,7 @@ GOOD, BAD, NEUTRAL = '#2a9d5c', '#d1495b', '#7f8fa6'
 
 def draw(run: RunFolder) -> Optional[Path]:
     """
-    Draw ``curves.png`` in the run folder.
+    Draw ``curves.png`` in the run folder; what a resumed run drove again is drawn once.
 
     :returns: its path, or None where there are no episodes or matplotlib is missing.
     :raises OSError: where it cannot be written.
@@ -28,6 +29,8 @@ def draw(run: RunFolder) -> Optional[Path]:
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
 
+    kept = current(_column(rows, 'env_step'))
+    rows = [row for row, is_kept in zip(rows, kept) if is_kept]
     steps = _column(rows, 'env_step')
     figure, axes = plt.subplots(2, 2, figsize=(11, 6.5), sharex=True, constrained_layout=True)
     panels = (

@@ -140,7 +140,7 @@ def overview(runs: Sequence[Run]) -> List[Row]:
 
 def _updates(run: Run) -> str:
     counted = run.metrics.get('updates', np.empty(0))
-    last = float(np.nanmax(counted)) if len(counted) else run.summary.get('updates', math.nan)
+    last = float(counted[-1]) if len(counted) else run.summary.get('updates', math.nan)
     return f'{last:,.0f}' if math.isfinite(last) else NONE
 
 
