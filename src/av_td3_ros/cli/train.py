@@ -152,7 +152,7 @@ def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeepe
     told: List[str] = []
 
     def show(trainer: Any) -> None:
-        keeper.look(trainer.env_steps, progress.end, lambda: nullcontext(save(trainer)))
+        keeper.look(trainer.env_steps, progress.end, lambda: nullcontext(save(trainer)), stops)
         if not told:
             told.append(trainer.machine)
             progress.end(f'learner: {told[0]}')
@@ -224,7 +224,8 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
                     if first_step is None and graph.status.transitions_stored > 1:
                         first_step = time.monotonic() - begun
                     progress.show(status_line(graph))
-                    keeper.look(graph.status.env_steps, progress.end, lambda: held(graph))
+                    steps = graph.status.env_steps
+                    keeper.look(steps, progress.end, lambda: held(graph), stops)
                 if not told and 'machine' in graph.health.get('trainer', {}):
                     progress.end(f'learner: {graph.health["trainer"]["machine"]}')
                     told = True
