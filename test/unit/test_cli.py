@@ -32,6 +32,8 @@ from av_td3_ros.cli.main import main
             ],
             'must have routes of 4000 to 4100 m',
         ),
+        (['--resume', 'a', '--run-dir', 'b'], '--run-dir must be the folder of --resume, got b'),
+        (['--resume', 'a', '--run-dir', './a'], 'config file must be readable, got a/config.yaml'),
         (['--set', 'policy.artefact=some.avtd3'], 'a policy that is trained must adopt weights'),
         (['--set', 'policy.accept_weights=false'], 'a policy that is trained must adopt weights'),
     ],

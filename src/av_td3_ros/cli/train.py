@@ -89,6 +89,11 @@ def lost(path: Path, error: OSError) -> int:
 def prepare(options: argparse.Namespace) -> tuple:
     """Return the run folder's path and the config of the run."""
     folder = Path(options.resume or options.run_dir or new_run_folder('train'))
+    if options.run_dir and folder.resolve() != Path(options.run_dir).resolve():
+        raise ConfigError(
+            f'--run-dir must be the folder of --resume, got {options.run_dir} and {folder}: a run '
+            'goes on in its own folder; leave --run-dir out, or copy the folder first'
+        )
     extra = {'trainer.run_dir': str(folder.resolve()), 'trainer.resume': bool(options.resume)}
     if options.resume and options.preset:
         raise ConfigError(
