@@ -13,7 +13,7 @@ from av_td3_ros.cli.gate import Gatekeeper
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import new_run_folder, require_new, RunFolder
+from av_td3_ros.run_folder import claimed, new_run_folder, require_new, RunFolder
 
 EXIT_FAULT, EXIT_REFUSED = 1, 2
 SAVED_WITHIN = 60.0
@@ -53,6 +53,12 @@ def run(options: argparse.Namespace) -> int:
     if not options.in_process:
         check_ros()
     run_folder = RunFolder(folder)
+    with claimed(folder):
+        return _run(options, run_folder, config)
+
+
+def _run(options: argparse.Namespace, run_folder: RunFolder, config: RunConfig) -> int:
+    folder = run_folder.path
     print(f'run folder: {folder}')
     if options.preset:
         print(f'preset: {options.preset}: {presets.description(options.preset)}'.rstrip(' :'))
