@@ -335,16 +335,16 @@ def _configs(
 def _names(sources: Tuple[Path, ...]) -> Tuple[str, ...]:
     """Name sources after their folders, and where those are equal after what they are in, too."""
     parts = [source.resolve().parts[1:] for source in sources]
-    taken: List[int] = []
-    longer = [1] * len(parts)
-    while taken != longer:
-        taken = longer
-        names = ['_'.join(path[-count:]) for path, count in zip(parts, taken)]
+    counts = [1] * len(parts)
+    while True:
+        names = ['_'.join(path[-count:]) for path, count in zip(parts, counts)]
         longer = [
             min(count + (names.count(name) > 1), len(path))
-            for name, path, count in zip(names, parts, taken)
+            for name, path, count in zip(names, parts, counts)
         ]
-    return tuple(names)
+        if longer == counts:
+            return tuple(names)
+        counts = longer
 
 
 def _routes(
