@@ -5,7 +5,8 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.gate_evidence import current
+from av_td3_ros.run_folder import replace_picture, RunFolder
 
 WINDOW = 10
 GOOD, BAD, NEUTRAL = '#2a9d5c', '#d1495b', '#7f8fa6'
@@ -13,9 +14,10 @@ GOOD, BAD, NEUTRAL = '#2a9d5c', '#d1495b', '#7f8fa6'
 
 def draw(run: RunFolder) -> Optional[Path]:
     """
-    Draw ``curves.png`` in the run folder.
+    Draw ``curves.png`` in the run folder; what a resumed run drove again is drawn once.
 
     :returns: its path, or None where there are no episodes or matplotlib is missing.
+    :raises OSError: where it cannot be written.
     """
     rows = [row for row in run.read_episodes() if row.get('outcome') not in ('aborted', None)]
     if not rows:
@@ -27,6 +29,8 @@ def draw(run: RunFolder) -> Optional[Path]:
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
 
+    kept = current(_column(rows, 'env_step'))
+    rows = [row for row, is_kept in zip(rows, kept) if is_kept]
     steps = _column(rows, 'env_step')
     figure, axes = plt.subplots(2, 2, figsize=(11, 6.5), sharex=True, constrained_layout=True)
     panels = (
@@ -52,8 +56,8 @@ def draw(run: RunFolder) -> Optional[Path]:
     axes[0, 0].legend(frameon=False, fontsize=9, loc='upper left')
     figure.suptitle(f'{run.path.name}: {len(rows)} episodes', x=0.01, ha='left', fontsize=13)
     path = run.path / 'curves.png'
-    figure.savefig(path, dpi=110)
     plt.close(figure)
+    replace_picture(path, figure, dpi=110)
     return path
 
 

@@ -6,17 +6,18 @@ Every file is complete at any moment: rows are appended and flushed, whole files
 atomically. Rows that cannot be written, as on a full disk, are dropped: they end no run.
 """
 
-from contextlib import suppress
+from contextlib import contextmanager, ExitStack, suppress
 import csv
 from dataclasses import asdict
 from datetime import datetime
+import fcntl
 import io
 import json
 import logging
 import os
 from pathlib import Path
 import time
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 import yaml
 
@@ -25,6 +26,7 @@ from av_td3_ros.options import ConfigError
 LOG = logging.getLogger(__name__)
 # Each try to write events again begins a file of its own: not with every record, s.
 EVENTS_PAUSE = 60.0
+LOCK = '.lock'
 # What ``trajectories.csv`` tells of an episode besides its points.
 TRAJECTORY = (
     'env_step',
@@ -237,6 +239,29 @@ def has_checkpoints(folder: Path) -> bool:
     return any(path for kind in kinds for path in (folder / 'checkpoints').glob(kind))
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """
+    Keep a run folder to this process: two trainings in one would mix what they write.
+
+    The kernel ends a claim with its process, however that ends; the file that is left means
+    nothing. Where there can be no file, or no lock, there is no claim.
+
+    :raises ConfigError: where another process has it.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            file = stack.enter_context((folder / LOCK).open('a'))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f'run folder must have one training at a time, got {folder}, where another '
+                    'is running; wait for its end or choose another with --run-dir'
+                ) from None
+        yield
+
+
 def require_new(folder: Path, otherwise: str) -> None:
     """
     Refuse a folder that holds a run, where another one is to begin.
@@ -272,12 +297,24 @@ def written_config(source: Path) -> Optional[str]:
     return next((str(file) for file in files if file.exists()), None)
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new one, never a part."""
+def replace_file(path: Path, data: Union[str, bytes]) -> None:
+    """
+    Write a file so that a reader sees the old or the new one, never a part.
+
+    :raises OSError: where it cannot be written; what was there stays.
+    """
     part = path.with_name(path.name + '.part')
     try:
-        part.write_text(text, encoding='utf-8')
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
         os.replace(part, path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # the first one says more
+            part.unlink(missing_ok=True)
         raise
+
+
+def replace_picture(path: Path, figure: Any, dpi: int) -> None:
+    """Write a figure of matplotlib as PNG, as :func:`replace_file` writes."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=dpi, format='png')
+    replace_file(path, picture.getvalue())

@@ -1,11 +1,14 @@
 """``av-td3 bench soak``: what counts as growth, and what it refuses."""
 
 import json
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from av_td3_ros.cli import bench_soak
 from av_td3_ros.cli.bench_soak import judge, Sample, table
+from av_td3_ros.cli.main import main
 
 
 def samples(memory=lambda minute: 200.0, threads=lambda minute: 8, descriptors=lambda minute: 30):
@@ -47,6 +50,46 @@ def test_files(tmp_path):
     data = json.loads((tmp_path / 'soak.json').read_text())
     assert data['processes'][0]['threads'] == [8, 8] and data['graph'] == {'transitions_lost': 0}
     assert (tmp_path / 'soak.png').stat().st_size > 10_000
+
+
+@pytest.mark.parametrize('looks, code', [(0, 2), (3, 1)])
+def test_a_graph_that_dies_half_way_is_a_fault_and_what_was_seen_is_kept(
+    tmp_path, monkeypatch, capsys, looks, code
+):
+    supervisor = pytest.importorskip('av_td3_ros.nodes.supervisor')
+
+    class Graph:
+        """Lives for so many looks; its one process is this one."""
+
+        def __init__(self, *_):
+            self.status = self.policy_status = None
+            self.health, self.looks = {}, 0
+            self.members = {'trainer': SimpleNamespace(process=psutil.Process(), restarts=3)}
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def spin(self, until, timeout):
+            self.looks += 1
+
+        def revive(self):
+            if self.looks > looks:
+                raise supervisor.GraphError('trainer ended 4 times')
+
+    monkeypatch.setattr(supervisor, 'Supervisor', Graph)
+    monkeypatch.setattr('av_td3_ros.cli.train.catch_stops', list)
+    monkeypatch.setenv('ROS_DOMAIN_ID', '0')
+    assert main(['bench', 'soak', '--output', str(tmp_path / 'soak')]) == code
+    shown = capsys.readouterr()
+    assert shown.err == 'av-td3: trainer ended 4 times\n'
+    assert ('written: ' in shown.out) is (looks > 0)
+    if looks:
+        assert (tmp_path / 'soak' / 'soak.csv').read_text().count('\n') == 1 + looks
+        data = json.loads((tmp_path / 'soak' / 'soak.json').read_text())
+        assert data['graph']['restarts'] == {'trainer': 3}
 
 
 @pytest.mark.parametrize(

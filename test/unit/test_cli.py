@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from av_td3_ros.cli.main import main
+from av_td3_ros.run_folder import claimed, LOCK
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,8 @@ from av_td3_ros.cli.main import main
             ],
             'must have routes of 4000 to 4100 m',
         ),
+        (['--resume', 'a', '--run-dir', 'b'], '--run-dir must be the folder of --resume, got b'),
+        (['--resume', 'a', '--run-dir', './a'], 'config file must be readable, got a/config.yaml'),
         (['--set', 'policy.artefact=some.avtd3'], 'a policy that is trained must adopt weights'),
         (['--set', 'policy.accept_weights=false'], 'a policy that is trained must adopt weights'),
     ],
@@ -57,6 +60,14 @@ def test_a_broken_map_is_refused(refused, tmp_path, content, text):
     path = tmp_path / 'broken.xodr'
     path.write_text(content)
     assert text in refused('train', '--run-dir', str(tmp_path / 'run'), '--map', str(path))
+
+
+def test_a_run_folder_in_which_another_trains_is_refused(refused, tmp_path):
+    pytest.importorskip('carla')
+    with claimed(tmp_path):
+        told = refused('train', '--in-process', '--run-dir', tmp_path)
+    assert f'run folder must have one training at a time, got {tmp_path}, where another' in told
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 def test_a_used_run_folder_is_not_touched(refused, tmp_path):

@@ -2,6 +2,8 @@
 
 from contextlib import contextmanager
 import json
+import shutil
+import sys
 
 import pytest
 
@@ -120,6 +122,26 @@ def test_the_keeper_lets_the_policy_drive_while_training_waits(tmp_path):
     assert not happened
     keeper.look(10_000, lambda _: None, waiting)
     assert happened == ['saved', 'drives at 10k', 'goes on'] and not keeper.stopped
+
+
+def test_ctrl_c_while_the_policy_drives_is_no_verdict(tmp_path):
+    """It reaches the evaluation, too, which ends half-way: a partial one."""
+    stops, told = [], []
+
+    def drive(folder, stage):
+        drove(folder / f'evaluation_{stage}', 0.1, partial=True)
+        stops.append(2)
+        return 'the evaluation ended with exit code 130'
+
+    keeper = Gatekeeper(made(tmp_path / 'run'), True, drive)
+    keeper.look(10_000, told.append, stops=stops)
+    assert not keeper.stopped
+    assert told == ['10k: driving the held-out routes, training waits']
+
+
+def test_an_evaluation_that_ends_without_a_word_is_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'executable', shutil.which('false'))
+    assert evaluated(tmp_path, '10k') == 'the evaluation ended with exit code 1'
 
 
 def test_a_run_that_is_resumed_beyond_a_stage_drives_for_it_now(tmp_path):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from pathlib import Path
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -75,10 +76,12 @@ def refused(capsys, *arguments):
         (['--weather', 'wet_noon', '--routes', 'random'], 'evaluation_wet_noon_routes_random'),
     ],
 )
-def test_another_world_does_not_replace_the_evaluation_of_the_run(runs, arguments, folder):
+def test_another_world_does_not_replace_the_evaluation_of_the_run(
+    runs, tmp_path, arguments, folder
+):
     command = ['evaluate', str(runs[0]), '--via', 'in-process', *arguments]
     options = parser().parse_args(command)
-    plan = evaluate.prepare(options)
+    plan = evaluate.prepare(options, tmp_path)
     assert evaluate.output_folders(options, plan) == [runs[0] / folder]
 
 
@@ -147,6 +150,45 @@ def test_several_runs_stand_side_by_side(runs, tmp_path):
     assert len(lengths) == 1  # the same route
 
 
+@pytest.mark.parametrize('given', [['one'], ['one', 'two']])
+def test_figures_never_go_into_a_run(runs, given, capsys):
+    """Nor is anything of a run touched, not even its folder."""
+    before = {path: path.stat().st_mtime_ns for path in runs[0].parent.rglob('*')}
+    output = runs[0].parent if len(given) > 1 else runs[1]
+    sources = [runs[0].parent / name for name in given]
+    told = refused(capsys, *sources, '--output', output, '--episodes', '1', *FAST)
+    kept = runs[0] if len(given) > 1 else runs[1]
+    assert f'figures must go beside a run, not into one, got {kept}, which holds' in told
+    assert '--output' in told
+    assert {path: path.stat().st_mtime_ns for path in runs[0].parent.rglob('*')} == before
+
+
+@pytest.mark.parametrize('is_relative', [False, True])
+def test_runs_of_one_name_are_written_below_the_output(runs, tmp_path, monkeypatch, is_relative):
+    shutil.copytree(runs[0], tmp_path / 'c' / 'run')
+    shutil.copytree(runs[1], tmp_path / 'd' / 'run')
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    begin = Path('..') if is_relative else tmp_path
+    sources = [str(begin / place / 'run') for place in 'cd']
+    command = ['evaluate', *sources, '--output', str(begin / 'out'), '--via', 'in-process']
+    options = parser().parse_args(command)
+    plan = evaluate.prepare(options, tmp_path / 'copies')
+    folders = evaluate.output_folders(options, plan)
+    assert plan.names == ('c_run', 'd_run')
+    assert folders == [begin / 'out' / name for name in ('c_run', 'd_run', '')]
+
+
+def test_two_policies_have_two_folders(runs, tmp_path, capsys):
+    """However their names are put together."""
+    shutil.copytree(runs[0], tmp_path / 'p' / 'a' / 'c')
+    shutil.copytree(runs[1], tmp_path / 'p' / 'a_c')
+    shutil.copytree(runs[1], tmp_path / 'q' / 'c')
+    sources = [tmp_path / path for path in ('p/a/c', 'q/c', 'p/a_c')]
+    told = refused(capsys, *sources, '--output', tmp_path / 'out', '--episodes', '1', *FAST)
+    assert 'figures of each run must go to a folder of their own, got' in told
+
+
 def test_the_expert_alone_needs_no_run(tmp_path):
     command = ['evaluate', '--baselines', 'expert', '--episodes', '1', '--output', str(tmp_path)]
     assert main(command) == 0
@@ -154,7 +196,7 @@ def test_the_expert_alone_needs_no_run(tmp_path):
     assert data['policy'] == 'expert' and data['metrics']['success_rate']['mean'] == 1.0
 
 
-def test_a_frozen_camera_shows_one_image_throughout():
+def test_a_frozen_camera_shows_one_image_throughout(tmp_path):
     class Seen(list):
         def begin(self, env):
             self.append([])
@@ -166,7 +208,7 @@ def test_a_frozen_camera_shows_one_image_throughout():
     seen = {}
     for frozen in (False, True):
         options = ['evaluate', '--baselines', 'expert', '--episodes', '2', *FAST]
-        plan = evaluate.prepare(parser().parse_args(options))
+        plan = evaluate.prepare(parser().parse_args(options), tmp_path)
         seen[frozen] = Seen()
         driver = evaluate_drive.Frozen(seen[frozen]) if frozen else seen[frozen]
         result = Result('seen', 'in-process', 2)
@@ -230,12 +272,13 @@ def test_a_run_without_a_whole_checkpoint_is_refused(runs, tmp_path, capsys):
     assert 'checkpoint' in refused(capsys, tmp_path)
 
 
-def test_the_routes_of_a_file_get_the_time_that_they_need():
+def test_the_routes_of_a_file_get_the_time_that_they_need(tmp_path):
     routes = TOWN01.parent / 'routes_town01.xml'
     if not routes.exists():
         pytest.skip(f'{routes} is not there')
     options = ['evaluate', '--baselines', 'expert', '--map', str(TOWN01), '--routes', str(routes)]
-    plan = evaluate.prepare(parser().parse_args([*options, '--via', 'in-process']))
+    options = parser().parse_args([*options, '--via', 'in-process'])
+    plan = evaluate.prepare(options, tmp_path)
     assert plan.episodes == 10
     assert plan.configs[0].episode_manager.termination.max_steps > 1000
 
@@ -352,9 +395,87 @@ def test_a_file_is_replaced_whole(tmp_path, monkeypatch):
     assert {name: (tmp_path / name).read_text() for name in before} == before
 
 
-def test_a_run_that_goes_on_is_driven_with_one_checkpoint(runs):
-    options = parser().parse_args(['evaluate', str(runs[0]), '--via', 'in-process'])
-    plan = evaluate.prepare(options)
-    (newest,) = (runs[0] / 'checkpoints').glob('step_*')
-    assert plan.policies == (newest,)
-    assert plan.configs[0].policy.checkpoint == str(newest)
+def test_a_run_that_goes_on_is_driven_with_what_was_its_newest_at_the_beginning(runs, tmp_path):
+    """Training removes all but its newest checkpoints, while others may still drive."""
+    folder = tmp_path / 'going_on'
+    shutil.copytree(runs[1], folder)
+    command = ['evaluate', str(runs[0]), str(folder), '--episodes', '1', *FAST]
+    plan = evaluate.prepare(parser().parse_args(command), tmp_path / 'copies')
+    assert [path.name for path in plan.policies] == ['step_00000020'] * 2
+    assert [config.policy.checkpoint for config in plan.configs] == list(map(str, plan.policies))
+    shutil.rmtree(folder / 'checkpoints')
+    results, fault = evaluate_drive.drive(plan, [tmp_path] * 3)
+    assert fault == ''
+    assert [(result.policy, result.facts['env_step']) for result in results] == [
+        ('one', 20),
+        ('going_on', 20),
+    ]
+    assert all(len(result.driven) == 1 for result in results)
+
+
+def test_what_was_driven_before_a_fault_is_kept(runs, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'temporary').mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'temporary'))
+
+    def lose(self, result):
+        (copy,) = tmp_path.glob('temporary/av_td3_*/1/step_*')
+        (copy / 'policy.safetensors').unlink()
+
+    monkeypatch.setattr(evaluate_drive.Watch, 'episode', lose)
+    command = ['evaluate', *map(str, runs), '--episodes', '1', '--output', str(tmp_path / 'out')]
+    assert main([*command, '--baselines', 'random', *FAST]) == 1
+    shown = capsys.readouterr()
+    assert 'driving score 2.1' in shown.out
+    assert shown.err.startswith('av-td3: two: ') and shown.err.count('\n') == 1
+    assert 'policy.safetensors' in shown.err
+    for place in ('one', ''):
+        data = json.loads((tmp_path / 'out' / place / 'evaluation.json').read_text())
+        assert (data['policy'], data['episodes']) == ('one', 1)
+    assert not (tmp_path / 'out' / 'two' / 'evaluation.json').exists()
+    assert not list((tmp_path / 'temporary').iterdir())
+
+
+def test_figures_that_cannot_be_written_are_shown_at_least(runs, tmp_path, capsys):
+    (tmp_path / 'evaluation.png.part').mkdir()  # as good as a full disk
+    (tmp_path / 'evaluation.png').write_bytes(b'of before')
+    command = ['evaluate', *map(str, runs), '--episodes', '1', '--output', str(tmp_path), *FAST]
+    assert main(command) == 1
+    shown = capsys.readouterr()
+    assert 'driving score 2.1' in shown.out and 'written' not in shown.out
+    assert shown.err == (
+        f'av-td3: figures must be written to {tmp_path}, got Is a directory; free space and '
+        'evaluate again, or choose another folder with --output\n'
+    )
+    assert (tmp_path / 'evaluation.png').read_bytes() == b'of before'
+    assert (tmp_path / 'one' / 'evaluation.png').exists()
+
+
+def test_a_graph_that_dies_half_way_is_a_fault_and_no_refusal(runs, tmp_path, monkeypatch, capsys):
+    graph = pytest.importorskip('av_td3_ros.cli.evaluate_graph')
+
+    def dies(config, result, folder, watch):
+        if result.policy == 'one':
+            evaluate_drive.drive_here(config, evaluate_drive.RandomDriver(0), result, watch, False)
+        return 'perception ended 4 times'
+
+    monkeypatch.setattr(graph, 'drive_graph', dies)
+    shared = ['--episodes', '1', *FAST[2:], '--output', str(tmp_path)]
+    assert main(['evaluate', str(runs[0]), *shared]) == 1
+    shown = capsys.readouterr()
+    assert 'driving score 2.1' in shown.out
+    assert shown.err == 'av-td3: perception ended 4 times\n'
+    assert main(['evaluate', str(runs[1]), *shared]) == 2  # nothing was driven
+    assert capsys.readouterr().err == 'av-td3: perception ended 4 times\n'
+
+
+def test_a_checkpoint_that_cannot_be_copied_is_refused_in_one_sentence(
+    runs, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+
+    def fill(source, target):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(shutil, 'copytree', fill)
+    told = refused(capsys, runs[0], *FAST)
+    assert 'must be copied to' in told and 'got No space left on device; free space' in told

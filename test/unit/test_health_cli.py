@@ -9,7 +9,10 @@ pytest.importorskip('carla')
 pytest.importorskip('panda3d')
 
 from av_td3_ros.cli import train  # noqa: E402
+from av_td3_ros.cli.gate import Gatekeeper  # noqa: E402
 from av_td3_ros.cli.main import main  # noqa: E402
+from av_td3_ros.config import RunConfig  # noqa: E402
+from av_td3_ros.run_folder import RunFolder  # noqa: E402
 from av_td3_ros.td3 import checkpoint  # noqa: E402
 from small_runs import SMALL  # noqa: E402
 
@@ -73,6 +76,53 @@ def test_rows_that_are_dropped_are_in_the_progress(tmp_path, capsys, monkeypatch
     assert run(tmp_path, **{'trainer.health.feature_warn': 100.0}) == 0
     captured = capsys.readouterr()
     assert 'ALERT rows are dropped | ' in captured.out and 'finished: 80 steps' in captured.out
+
+
+def test_curves_that_cannot_be_written_are_told_of_and_are_a_fault(tmp_path, capsys):
+    """A full disk at the very end: the run itself is whole."""
+    (tmp_path / 'curves.png').write_bytes(b'of before')
+    (tmp_path / 'curves.png.part').mkdir()  # as good as a full disk
+    assert run(tmp_path) == train.EXIT_FAULT
+    captured = capsys.readouterr()
+    assert captured.err == '' and 'finished: 80 steps' in captured.out
+    assert (
+        f'{tmp_path}/curves.png must be written, got Is a directory; it is missing: free space\n'
+        in captured.out
+    )
+    assert captured.out.splitlines()[-1] == f'summary: {tmp_path}/summary.json'
+    assert (tmp_path / 'curves.png').read_bytes() == b'of before'
+    assert checkpoint.latest(tmp_path) is not None
+
+
+def test_a_graph_whose_summary_cannot_be_written_is_a_fault(tmp_path, capsys, monkeypatch):
+    supervisor = pytest.importorskip('av_td3_ros.nodes.supervisor')
+
+    class Graph:
+        """A graph that is stopped at once, as Ctrl-C does."""
+
+        def __init__(self, *_):
+            self.status = self.policy_status = None
+            self.members, self.health = {}, {}
+
+        def __enter__(self):
+            (tmp_path / 'summary.json.part').mkdir()
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def finish(self):
+            pass
+
+    monkeypatch.setattr(supervisor, 'Supervisor', Graph)
+    monkeypatch.setattr(train, 'catch_stops', lambda: [2])
+    folder = RunFolder(tmp_path)
+    keeper = Gatekeeper(tmp_path, False)
+    assert train.train_graph(RunConfig(), folder, keeper) == train.EXIT_FAULT
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == (
+        f'{tmp_path}/summary.json must be written, got Is a directory; it is missing: free space'
+    )
 
 
 def test_a_line_without_alerts_says_nothing_of_them():

@@ -6,10 +6,12 @@ import shutil
 from hypothesis import given, settings, strategies as some
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip('carla')
 
 from av_td3_ros.report import charts, frames, maps, runs, series, tables  # noqa: E402
+from av_td3_ros.run_folder import RunFolder  # noqa: E402
 from made_runs import evaluation, made, replay  # noqa: E402
 
 FILES = (
@@ -21,22 +23,36 @@ FILES = (
     'summary.json',
     'evaluation/evaluation.json',
     'evaluation/trajectories.csv',
+    'evaluation_frozen_camera/evaluation.json',
     'replay',
 )
 CELLS = ('', 'nan', '-inf', '1e400', '1e308', '<b>', '"', '0', '-1', '\0', '9' * 30, 'goal', '1,2')
-VALUES = (None, 'x', [], {}, [1], float('nan'), -1, 10**30, True, {'a': {'b': 1}}, '<b>')
+SETTINGS = (
+    'trainer.exploration.warmup_steps',
+    'episode_manager.route_length_min',
+    'trainer.learner.optimiser.clip',
+    'trainer.learner.optimiser.actor_clip',
+    'simulator.vehicles',
+    'simulator.map',
+)
+HOW = ('cut', 'bytes', 'cells', 'value', 'value', 'value', 'gone', 'folder', 'twice')
+VALUES = (None, '10000', 'x', [], {}, [1], float('nan'), -1, 10**30, True, {'a': {'b': 1}}, '<b>')
 
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
     """Return a run folder with every file that a report reads."""
-    path = made(tmp_path_factory.mktemp('runs') / 'whole', 3000)
-    replay(path, 3000)
+    path = made(tmp_path_factory.mktemp('runs') / 'whole')
+    replay(path)
+    RunFolder(path).write_summary({'updates': 9000})
     head = 'env_step,updates,name,action,state,value,limit,text'
     (path / 'alerts.csv').write_text(f'{head}\n1500,1,q_gap,warn,raised,1,2,"a, b"\n')
-    (path / 'evaluation').mkdir()
-    text = json.dumps(evaluation(0.9, others=[evaluation(0.1)], map='town'))
-    (path / 'evaluation' / 'evaluation.json').write_text(text)
+    others = [evaluation(0.1, policy='random')]
+    for name, more in (('evaluation', {}), ('evaluation_frozen_camera', {'camera': 'frozen'})):
+        (path / name).mkdir()
+        found = evaluation(0.9, others=others, map='town', notes=['It drives.'], **more)
+        found['metrics']['success_rate'] = {'mean': 0.5}
+        (path / name / 'evaluation.json').write_text(json.dumps(found))
     shutil.copy(path / 'trajectories.csv', path / 'evaluation' / 'trajectories.csv')
     return path
 
@@ -46,7 +62,7 @@ def damaged(path, draw):
     if path.name == 'replay':
         path = draw(some.sampled_from(sorted(path.glob('*.npz'))))
     data = path.read_bytes()
-    how = draw(some.sampled_from(('cut', 'bytes', 'cells', 'value', 'gone', 'folder', 'twice')))
+    how = draw(some.sampled_from(HOW))
     if how == 'cut':
         path.write_bytes(data[: draw(some.integers(0, len(data)))])
     elif how == 'bytes':
@@ -70,6 +86,11 @@ def damaged(path, draw):
             outer = found
         found[at] = draw(some.sampled_from(VALUES))
         path.write_text(json.dumps(outer))
+    elif how == 'value' and path.suffix == '.yaml':
+        given = draw(
+            some.dictionaries(some.sampled_from(SETTINGS), some.sampled_from(VALUES), min_size=1)
+        )
+        path.write_text(yaml.safe_dump(given))
     elif how == 'folder':
         path.unlink()
         path.mkdir()
@@ -95,6 +116,7 @@ def test_every_part_of_a_page_is_made_of_what_there_is(tmp_path_factory, whole, 
             tables.overview,
             tables.gate_rows,
             tables.evaluation_rows,
+            tables.evaluation_notes,
             tables.setting_rows,
             tables.environment_rows,
             maps.places,

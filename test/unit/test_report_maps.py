@@ -1,5 +1,6 @@
 """The map of a report: every episode where it was driven, and by how it ended."""
 
+import json
 import re
 
 import numpy as np
@@ -112,8 +113,6 @@ def test_a_run_without_trajectories_says_so(tmp_path):
 
 
 def test_the_map_of_an_evaluation_shows_its_own_policy(tmp_path):
-    import json
-
     path = made(tmp_path / 'run', 1000)
     (path / 'evaluation').mkdir()
     (path / 'evaluation' / 'evaluation.json').write_text(json.dumps(evaluation(0.9, map='town')))
@@ -127,6 +126,21 @@ def test_the_map_of_an_evaluation_shows_its_own_policy(tmp_path):
     ]
     assert [line.text for line in found.maps[0].legend] == ['goal 1', 'aborted 1']
     assert found.notes == []
+
+
+@pytest.mark.parametrize('baselines', [300, 100_000])
+def test_many_episodes_of_baselines_do_not_hide_the_policy(tmp_path, baselines):
+    """They come after its own, also where the file is long."""
+    path = made(tmp_path / 'run', 1000)
+    (path / 'evaluation').mkdir()
+    (path / 'evaluation' / 'evaluation.json').write_text(json.dumps(evaluation(0.9, map='town')))
+    rows = ['policy,outcome,reason,points', *['td3,terminated,goal,0 0 5 5'] * 250]
+    rows += ['random,terminated,collision,0 0 1 1'] * baselines
+    (path / 'evaluation' / 'trajectories.csv').write_text('\n'.join([*rows, '']))
+    run = runs.read(path)
+    (found,) = maps.places([run])
+    assert not any('trajectories' in note for note in (*run.notes, *found.notes))
+    assert [line.text for line in found.maps[0].legend] == [f'goal {trajectories.MOST}']
 
 
 def test_what_is_told_of_an_episode_cannot_break_the_page(tmp_path):

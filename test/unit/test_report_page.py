@@ -88,6 +88,43 @@ def whole(tmp_path_factory):
     return path
 
 
+def evaluated(path, name, share, **more):
+    """Write an evaluation with a success rate."""
+    (path / name).mkdir(parents=True)
+    metrics = {'success_rate': {'mean': share}}
+    text = json.dumps(evaluation(0.9, **{'map': 'town', 'metrics': metrics, **more}))
+    (path / name / 'evaluation.json').write_text(text)
+
+
+@pytest.mark.parametrize(
+    'key, other',
+    [
+        ('env_step', 9000),
+        ('env_step', None),
+        ('vehicles', 20),
+        ('map', 'random_town:3'),
+        ('routes', 'random'),
+        ('seed', 7),
+        ('weather', 'wet_noon'),
+        ('camera', 'frozen'),
+    ],
+)
+def test_success_with_a_frozen_camera_is_compared_with_that_of_the_same_policy(
+    tmp_path, key, other
+):
+    path = made(tmp_path / 'run', 1000)
+    evaluated(path, 'evaluation_frozen_camera', 0.1, camera='frozen')
+    evaluated(path, 'evaluation', 0.8, **{key: other})
+    assert tables.evaluation_notes([runs.read(path)]) == [
+        'run: success 10% with a frozen camera at step 10,000; with a live one there is no '
+        'evaluation of that step, world and routes.'
+    ]
+    evaluated(path, 'evaluation_10k', 0.7)
+    assert tables.evaluation_notes([runs.read(path)]) == [
+        'run: success 70%, and 10% with a frozen camera.'
+    ]
+
+
 @pytest.fixture(scope='module')
 def text(whole):
     """Return its page."""

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from av_td3_ros import curves
 from av_td3_ros.cli.main import main
 from av_td3_ros.gate_evidence import current
 from av_td3_ros.options import ConfigError
-from av_td3_ros.report import runs, series
+from av_td3_ros.report import runs, series, tables
 from av_td3_ros.run_folder import RunFolder
 from made_runs import episode, evaluation, made
+
+NAN = math.nan
 
 
 def test_a_whole_run_is_read_without_a_note(tmp_path):
@@ -125,6 +128,52 @@ def test_evaluations_of_every_age_are_read(tmp_path, data, low, note):
     assert not note or note in found.notes[0]
 
 
+@pytest.mark.parametrize(
+    'name, data, note',
+    [
+        ('evaluation/evaluation.json', {'env_step': '10000'}, "env_step must be a number, got '1"),
+        ('evaluation/evaluation.json', {'env_step': True}, 'env_step must be a number, got True'),
+        ('evaluation/evaluation.json', {'env_step': NAN}, 'env_step must be a number, got nan'),
+        ('evaluation/evaluation.json', {'episodes': '20'}, "episodes must be a number, got '20'"),
+        ('evaluation/evaluation.json', {'episodes': None}, 'episodes must be a number, got None'),
+        ('evaluation/evaluation.json', {'notes': None}, 'notes must be a list, got None'),
+        (
+            'evaluation/evaluation.json',
+            {'others': 'x' * 99},
+            f"others must be a list, got '{'x' * 39}...",
+        ),
+        ('summary.json', {'updates': None, 'env_steps': 10_000}, 'updates must be a number'),
+        ('summary.json', {'env_steps': 'many'}, "env_steps must be a number, got 'many'"),
+        ('config.yaml', {'episode_manager.route_length_min': None}, 'must be a number, got None'),
+        ('config.yaml', {'trainer.exploration.warmup_steps': 'many'}, "a number, got 'many'"),
+        ('config.yaml', {'trainer.learner.optimiser.clip': [1]}, 'must be text, got [1]'),
+        (
+            'config.yaml',
+            {'simulator.wait_for_vehicle_control_command': 1},
+            'must be true or false',
+        ),
+    ],
+)
+def test_what_has_another_type_is_left_out_and_told(tmp_path, name, data, note):
+    path = made(tmp_path / 'run')
+    (path / 'evaluation').mkdir()
+    (path / 'evaluation' / 'evaluation.json').write_text(json.dumps(evaluation(0.9)))
+    if name == 'summary.json':
+        (path / 'metrics.csv').unlink()
+    if name == 'config.yaml':
+        (path / name).write_text(json.dumps(data))
+    else:
+        (path / name).write_text(json.dumps({**evaluation(0.9), **data}))
+    run = runs.read(path)
+    assert any(note in told and told.startswith(Path(name).name) for told in run.notes)
+    assert run.env_steps == 10_000
+    tables.headline(run)
+    for part in (tables.overview, tables.gate_rows, tables.evaluation_rows, tables.setting_rows):
+        text = str(part([run]))
+        assert "text='None'" not in text and "text='nan'" not in text
+    tables.evaluation_notes([run])
+
+
 def test_runs_of_the_same_settings_are_seeds_of_one_group(tmp_path):
     found = [
         runs.read(made(tmp_path / name, seed=seed, settings=settings))
@@ -221,7 +270,54 @@ def test_gates_judge_what_was_driven_last(tmp_path):
         assert (np.diff(columns['env_step']) > 0).all()
 
 
-NAN = math.nan
+def resumed(path, **lines):
+    """Let a run of 10,000 steps go on from 5,000, by so many lines of each table."""
+    made(path)
+    for name, head in (('episodes', 51), ('metrics', 41)):
+        text = (path / f'{name}.csv').read_text().splitlines(keepends=True)
+        again = text[head : head + lines[name]]
+        (path / f'{name}.csv').write_text(''.join([*text, *again]))
+    return path
+
+
+@pytest.mark.parametrize(
+    'lines, env_steps',
+    [
+        ({'episodes': 0, 'metrics': 0}, 10_000),
+        ({'episodes': 10, 'metrics': 10}, 6000),
+        ({'episodes': 0, 'metrics': 3}, 5300),  # no episode has ended since
+        ({'episodes': 2, 'metrics': 0}, 5200),
+        ({'episodes': 50, 'metrics': 50}, 10_000),
+    ],
+)
+def test_a_resumed_run_is_where_it_goes_on(tmp_path, lines, env_steps):
+    """Its summary is the old one until its next checkpoint."""
+    run = runs.read(resumed(tmp_path / 'run', **lines))
+    assert run.env_steps == run.evidence().env_steps == env_steps
+    assert len(run.driven['reason']) == (env_steps // 100 if lines['episodes'] else 100)
+
+
+def test_a_finished_run_is_as_long_as_its_summary_says(tmp_path):
+    """Its last episode, and its last record, end a little before; once killed at 10,000, too."""
+    path = resumed(tmp_path / 'run', episodes=49, metrics=49)
+    RunFolder(path).write_summary({'env_steps': 9980})
+    assert runs.read(path).env_steps == 9980
+    path = made(tmp_path / 'never_killed')
+    RunFolder(path).write_summary({'env_steps': 10_090})
+    assert runs.read(path).env_steps == 10_090
+
+
+def test_the_quick_curves_show_a_resumed_run_once(tmp_path, monkeypatch):
+    import matplotlib
+
+    drawn = []
+    monkeypatch.setattr(curves, 'replace_picture', lambda path, figure, dpi: drawn.append(figure))
+    assert curves.draw(RunFolder(resumed(tmp_path / 'run', episodes=10, metrics=10)))
+    (figure,) = drawn
+    assert isinstance(figure, matplotlib.figure.Figure)
+    assert figure.get_suptitle() == 'run: 60 episodes'
+    line = figure.axes[0].lines[0]
+    assert line.get_xdata().tolist() == [100.0 * number for number in range(1, 61)]
 
 
 @pytest.mark.parametrize(

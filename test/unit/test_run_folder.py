@@ -4,11 +4,14 @@ import csv
 import errno
 import logging
 import resource
+import subprocess
+import sys
 
 import pytest
 
 from av_td3_ros import run_folder
-from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.options import ConfigError
+from av_td3_ros.run_folder import claimed, RunFolder
 
 
 class Full:
@@ -145,3 +148,47 @@ def test_events_that_cannot_be_written_are_tried_again_after_a_while(run, monkey
     run.add_metrics({'a': 4.0}, 4)
     run.add_record(record(1))
     assert run.fault == '' and len(list(run.path.glob('events.out.*'))) == 2
+
+
+def test_a_run_folder_is_claimed_by_one(tmp_path):
+    refusal = 'run folder must have one training at a time, got .*, where another is running'
+    with claimed(tmp_path):
+        with pytest.raises(ConfigError, match=refusal):
+            with claimed(tmp_path):
+                pytest.fail('two claims')
+        with claimed(tmp_path.parent):
+            pass
+    with claimed(tmp_path):  # the file that is left means nothing
+        pass
+
+
+def test_a_killed_process_leaves_no_claim(tmp_path):
+    code = (
+        'import sys, pathlib; from av_td3_ros.run_folder import claimed\n'
+        'with claimed(pathlib.Path(sys.argv[1])): print("claimed", flush=True); sys.stdin.read()'
+    )
+    command = [sys.executable, '-c', code, str(tmp_path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b'claimed\n'
+        with pytest.raises(ConfigError, match='another is running'):
+            with claimed(tmp_path):
+                pytest.fail('two claims')
+    finally:
+        process.kill()
+        process.communicate()
+    with claimed(tmp_path):
+        pass
+
+
+def test_where_there_can_be_no_lock_there_is_no_claim(tmp_path, monkeypatch):
+    (tmp_path / 'run' / '.lock').mkdir(parents=True)  # as good as a file system without writing
+    with claimed(tmp_path / 'run'), claimed(tmp_path / 'run'):
+        pass
+
+    def unknown(*_):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(run_folder.fcntl, 'flock', unknown)
+    with claimed(tmp_path), claimed(tmp_path):
+        pass

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 pytest.importorskip('carla')
 pytest.importorskip('panda3d')
 
-from av_td3_ros.cli import bench_sides, study_peer, study_sb3, study_sides  # noqa: E402
+from av_td3_ros.cli import bench_sides, study, study_peer, study_sb3, study_sides  # noqa: E402
 from av_td3_ros.cli.bench_learner import Turn  # noqa: E402
 from av_td3_ros.cli.main import main  # noqa: E402
 from av_td3_ros.cli.study import cores  # noqa: E402
@@ -49,7 +50,7 @@ def failures(folder, *arguments):
     return ['study', 'failures', '--output', str(folder), '--only', names, *SETTINGS, *arguments]
 
 
-def test_failures_from_runs_to_table_and_picture(tmp_path, capsys):
+def test_failures_from_runs_to_table_and_picture(tmp_path, capsys, monkeypatch):
     arguments = failures(tmp_path, '--steps', '300', '--seeds', '1', '--parallel', '2')
     assert main(arguments) == 0
     assert '2 of 2 runs; written' in capsys.readouterr().out
@@ -76,6 +77,16 @@ def test_failures_from_runs_to_table_and_picture(tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in seen} == seen
     assert main(failures(tmp_path, '--steps', '200', '--seeds', '1')) == 2
     assert 'trainer.steps 300 instead of 200' in capsys.readouterr().err
+
+    # After Ctrl-C the tables tell of the seeds that there are.
+    shutil.copytree(tmp_path / 'runs/diverging_seed0', tmp_path / 'runs/diverging_seed2')
+    monkeypatch.setattr(study, 'run_jobs', lambda *_: [])  # stopped before anything more was run
+    assert main(failures(tmp_path, '--steps', '300', '--seeds', '5')) == 1
+    assert '3 of 10 runs; written' in capsys.readouterr().out
+    data = json.loads((tmp_path / 'failures.json').read_text())
+    assert data['seeds'] == [0, 2]
+    text = (tmp_path / 'failures.md').read_text()
+    assert 'seeds 0, 2. Of some there are fewer: `with_feature_head` 0. Each cell' in text
 
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(tmp_path):

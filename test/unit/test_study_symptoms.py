@@ -229,9 +229,22 @@ def test_what_a_cure_removes_keeps_and_adds(study):
     }
 
 
+def test_a_configuration_of_fewer_seeds_says_so(study):
+    """As after Ctrl-C: a count is of what there is."""
+    rows = [row._replace(told=row.told[:1]) if row is study[1][2] else row for row in study[1]]
+    assert failures.seeds(rows) == [0, 1]
+    text = failure_tables.markdown(rows, {'steps': 5000})
+    assert 'seeds 0, 1. Of some there are fewer: `with_loss` 0. Each cell' in text
+    lines = {
+        line.split('|')[1].strip(): line for line in reversed(text.splitlines()) if '|' in line
+    }
+    assert '1075 (1/1)' in lines['`with_loss`'] and '1075 (2/2)' in lines['`diverging`']
+    assert 'fewer' not in failure_tables.markdown(study[1], {'steps': 5000})
+
+
 def test_tables_and_picture(study, tmp_path):
     folder, rows = study
-    facts = {'steps': 5000, 'seeds': [0, 1]}
+    facts = {'steps': 5000}
     text = failure_tables.markdown(rows, facts)
     first = next(line for line in text.splitlines() if line.startswith('| `diverging` |'))
     cells = [cell.strip() for cell in first.split('|')[2:-1]]

@@ -18,7 +18,7 @@ import numpy as np
 from av_td3_ros.cli import common
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import new_run_folder, replace_file, RunFolder
+from av_td3_ros.run_folder import new_run_folder, replace_file, replace_picture, RunFolder
 
 MINUTES, EVERY = 60.0, 15.0
 EXIT_FAULT = 1
@@ -87,15 +87,19 @@ def run(options: argparse.Namespace) -> int:
     samples: List[Sample] = []
     segments: List[int] = []
     stops = catch_stops()
+    account: Dict[str, Any] = {}
+    fault = ''
     try:
         with Supervisor(config, 'training', folder) as graph:
-            watch(graph, options, samples, segments, stops)
-            graph.finish()
-            account = accounts(graph, None)
+            try:
+                watch(graph, options, samples, segments, stops)
+                graph.finish()
+            finally:
+                account = accounts(graph, None)
     except GraphError as error:
-        return refuse(error)
+        fault = str(error)
     if not samples:
-        return refuse('stopped before the first look: nothing is written')
+        return refuse(fault or 'stopped before the first look: nothing is written')
     rows = judge(samples)
     write(folder, samples, rows, segments, account)
     print(table(rows))
@@ -107,7 +111,9 @@ def run(options: argparse.Namespace) -> int:
         f'{account["restarts"] or "none"}'
     )
     print(f'written: {folder}/soak.csv, .json, .png')
-    return EXIT_FAULT if grew or lost or account['restarts'] or stops else 0
+    if fault:
+        refuse(fault)
+    return EXIT_FAULT if fault or grew or lost or account['restarts'] or stops else 0
 
 
 def watch(
@@ -223,5 +229,5 @@ def write(
         axis.grid(alpha=0.3)
         axis.spines[['top', 'right']].set_visible(False)
     axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(folder / 'soak.png', dpi=100)
     plt.close(figure)
+    replace_picture(folder / 'soak.png', figure, dpi=100)

@@ -3,12 +3,14 @@
 import argparse
 from pathlib import Path
 import re
+import tempfile
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from av_td3_ros.cli import common
 from av_td3_ros.cli.sources import load, output_folder, policy, policy_setting, settings_file
 from av_td3_ros.config import RunConfig, WEATHERS
 from av_td3_ros.options import ConfigError, to_flat
+from av_td3_ros.report import runs
 from av_td3_ros.run_folder import new_run_folder, RunFolder
 
 EXIT_FAULT = 1
@@ -43,8 +45,8 @@ class Plan(NamedTuple):
     """
     What is to be driven: the config of each run in turn, and how.
 
-    ``names``: of the runs. ``sources``: their folders. ``policies``: what drives, the newest
-    checkpoint of a run: one that goes on training does not drive with another one half-way.
+    ``names``: of the runs. ``sources``: their folders. ``policies``: what drives, of a run a copy
+    of the newest checkpoint: one that goes on training does not drive with another one half-way.
     ``configs``: theirs, or the one of the baselines where there is no run. ``baselines``: of
     ``BASELINES``.
     """
@@ -130,41 +132,54 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    plan = prepare(options)
-    folders = output_folders(options, plan)
-    from av_td3_ros.cli import evaluate_drive
+    with tempfile.TemporaryDirectory(prefix='av_td3_') as copies:
+        plan = prepare(options, Path(copies))
+        folders = output_folders(options, plan)
+        from av_td3_ros.cli import evaluate_drive
+
+        results, fault = evaluate_drive.drive(plan, folders)
     from av_td3_ros.cli.main import refuse
     from av_td3_ros.evaluation import tables
 
-    results, fault = evaluate_drive.drive(plan, folders)
     if not any(result.driven for result in results):
         return refuse(fault or 'no episode was driven: nothing is written')
-    own, beside = results[: len(plan.sources)], results[len(plan.sources) :]
-    for folder, result in zip(folders, own):
-        if result.driven:
-            _write(folder, [result, *beside])
-    if len(plan.sources) != 1:
-        _write(folders[-1], results)
     print(tables.text(results))
     for note in dict.fromkeys(note for result in results for note in result.notes):
         print(f'note: {note}')
-    print(f'written: {folders[-1]}')
-    if fault:
-        return refuse(fault)
-    return EXIT_FAULT if any(result.is_partial for result in results) else 0
+    faults = [fault] * bool(fault) + _write_all(plan, folders, results)
+    for text in faults:
+        refuse(text)
+    return EXIT_FAULT if faults or any(result.is_partial for result in results) else 0
 
 
-def _write(folder: Path, results: Sequence[Any]) -> None:
+def _write_all(plan: Plan, folders: Sequence[Path], results: Sequence[Any]) -> List[str]:
+    """Write each run's figures, and where several stand side by side; return what went wrong."""
     from av_td3_ros.evaluation import plot, tables
 
-    tables.write(folder, results)
-    plot.draw(folder / 'evaluation.png', results)
+    own, beside = results[: len(plan.sources)], results[len(plan.sources) :]
+    shown = [(folder, [run, *beside]) for folder, run in zip(folders, own) if run.driven]
+    if len(plan.sources) != 1:
+        shown.append((folders[-1], results))
+    faults = []
+    for folder, told in shown:
+        try:
+            tables.write(folder, told)
+            plot.draw(folder / 'evaluation.png', told)
+        except OSError as error:
+            faults.append(
+                f'figures must be written to {folder}, got {error.strerror or error}; free space '
+                'and evaluate again, or choose another folder with --output'
+            )
+    if not faults:
+        print(f'written: {folders[-1]}')
+    return faults
 
 
-def prepare(options: argparse.Namespace) -> Plan:
+def prepare(options: argparse.Namespace, copies: Path) -> Plan:
     """
     Check everything that can be checked before anything drives.
 
+    :param copies: a folder for the checkpoints that drive.
     :raises ConfigError: where an option or a setting does not fit.
     :raises CheckpointError: where a run has no policy, or it sees something else.
     :raises MapError: where the map has no such routes.
@@ -189,7 +204,7 @@ def prepare(options: argparse.Namespace) -> Plan:
     sources = tuple(Path(source) for source in options.sources)
     if len({source.resolve() for source in sources}) < len(sources):
         raise ConfigError(f'runs must differ, got {" ".join(options.sources)}')
-    policies = tuple(policy(source) for source in sources)
+    policies = tuple(policy(source, copies / str(number)) for number, source in enumerate(sources))
     configs = _configs(options, sources, policies)
     episodes, configs = _routes(options, configs)
     return Plan(
@@ -209,7 +224,7 @@ def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
     """
     Return where each run's figures go, and after that where several stand side by side.
 
-    :raises ConfigError: where one cannot be written.
+    :raises ConfigError: where one cannot be written, holds a run, or is that of another run, too.
     """
     if len(plan.sources) == 1:
         source, what = plan.sources[0], special(options, plan.configs[0], plan.sources[0])
@@ -225,9 +240,26 @@ def output_folders(options: argparse.Namespace, plan: Plan) -> List[Path]:
             for name, source, config in zip(plan.names, plan.sources, plan.configs)
         ]
         folders.append(beside)
+    _require_apart(folders)
     for folder in folders:
         RunFolder(folder)
     return folders
+
+
+def _require_apart(folders: Sequence[Path]) -> None:
+    """Refuse folders whose files others of the same names would replace."""
+    for place, folder in enumerate(folders):
+        held = [sign for sign in runs.SIGNS if (folder / sign).exists()]
+        if held:
+            raise ConfigError(
+                f'figures must go beside a run, not into one, got {folder}, which holds '
+                f'{held[0]}; choose another folder with --output'
+            )
+        if folder.resolve() in [other.resolve() for other in folders[:place]]:
+            raise ConfigError(
+                f'figures of each run must go to a folder of their own, got {folder} twice; '
+                'evaluate one after the other, each with its own --output'
+            )
 
 
 def special(options: argparse.Namespace, config: RunConfig, source: Path) -> str:
@@ -301,10 +333,18 @@ def _configs(
 
 
 def _names(sources: Tuple[Path, ...]) -> Tuple[str, ...]:
-    names = [source.resolve().name for source in sources]
-    return tuple(
-        name if names.count(name) == 1 else str(source) for name, source in zip(names, sources)
-    )
+    """Name sources after their folders, and where those are equal after what they are in, too."""
+    parts = [source.resolve().parts[1:] for source in sources]
+    counts = [1] * len(parts)
+    while True:
+        names = ['_'.join(path[-count:]) for path, count in zip(parts, counts)]
+        longer = [
+            min(count + (names.count(name) > 1), len(path))
+            for name, path, count in zip(names, parts, counts)
+        ]
+        if longer == counts:
+            return tuple(names)
+        counts = longer
 
 
 def _routes(

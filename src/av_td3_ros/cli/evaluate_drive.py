@@ -125,11 +125,20 @@ def drive(plan: Plan, folders: Sequence[Path]) -> Tuple[List[Result], str]:
     :param folders: for the logs of each run's graph.
     :returns: a result each, the runs first, of those that were begun; and what went wrong.
     """
+    watch = Watch(plan.episodes * (len(plan.sources) + len(plan.baselines)))
+    results: List[Result] = []
+    try:
+        fault = _drive(plan, folders, watch, results)
+    except (ValueError, OSError, RuntimeError) as error:  # what others drove is kept
+        fault = ': '.join([*(result.policy for result in results[-1:]), str(error)])
+    return results, fault
+
+
+def _drive(plan: Plan, folders: Sequence[Path], watch: Watch, results: List[Result]) -> str:
+    """Add the results of all policies, one after the other; return what went wrong, or ''."""
     if plan.via == 'graph' and plan.sources:  # baselines are driven in this process
         common.check_middleware()
         from av_td3_ros.cli.evaluate_graph import drive_graph
-    watch = Watch(plan.episodes * (len(plan.sources) + len(plan.baselines)))
-    results: List[Result] = []
     fault = ''
     for name, source, policy, config, folder in zip(
         plan.names, plan.sources, plan.policies, plan.configs, folders
@@ -154,7 +163,7 @@ def drive(plan: Plan, folders: Sequence[Path]) -> Tuple[List[Result], str]:
             results.append(_result(plan, name, config, 'in-process', ()))
             watch.policy(results[-1])
             drive_here(config, makers[name](), results[-1], watch, camera=False)
-    return results, fault
+    return fault
 
 
 def drive_here(

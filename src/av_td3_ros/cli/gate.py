@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 import subprocess
 import sys
-from typing import Any, Callable, ContextManager, Optional
+from typing import Any, Callable, ContextManager, Optional, Sequence
 
 from av_td3_ros import gates
 from av_td3_ros.cli import common
@@ -73,7 +73,10 @@ def evaluated(folder: Path, stage: str) -> str:
     command += ['--via', 'in-process', '--baselines', 'random', '--vehicles', '0']
     command += ['--output', str(folder / runs.EVALUATED_AT.format(stage=stage))]
     done = subprocess.run(command, capture_output=True, text=True)
-    return '' if done.returncode == 0 else (done.stderr or done.stdout).strip()
+    if done.returncode == 0:
+        return ''
+    told = (done.stderr or done.stdout).strip()
+    return told or f'the evaluation ended with exit code {done.returncode}'
 
 
 class Gatekeeper:
@@ -104,12 +107,15 @@ class Gatekeeper:
         env_steps: int,
         tell: Callable[[str], None],
         saved: Callable[[], ContextManager[Any]] = nullcontext,
+        stops: Sequence[int] = (),
     ) -> None:
         """
         Judge the last stage that was reached since the last look.
 
         :param env_steps: of the run. :param tell: takes the table.
         :param saved: writes a checkpoint, and makes the training wait while it is open.
+        :param stops: not empty once somebody wants all to end: Ctrl-C ends an evaluation, too,
+            which then says nothing of the run.
         """
         due = [stage for stage in gates.reached(env_steps) if stage in self._left]
         for stage in due:
@@ -119,6 +125,8 @@ class Gatekeeper:
                 tell(f'{due[-1]}: driving the held-out routes, training waits')
                 with saved():
                     fault = self._evaluate(self._folder, due[-1])
+                if stops:
+                    return
                 if fault:
                     tell(fault)
             judgement = gates.judge(runs.read(self._folder).evidence(env_steps), due[-1])

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+import shutil
 import tempfile
 from typing import Any, Dict, Iterator, Optional
 
@@ -45,17 +46,25 @@ def _settings(source: Path) -> Dict[str, Any]:
     return {f'observation.{key}': value for key, value in asdict(seen).items()}
 
 
-def policy(source: Path) -> Path:
+def policy(source: Path, folder: Path) -> Path:
     """
-    Return what drives, which no training goes on to change: a file, or one checkpoint folder.
+    Return what drives: a file, or a copy of one checkpoint, since a run that goes on removes it.
 
-    :raises CheckpointError: where a folder has no policy.
+    :param folder: for the copy.
+    :raises CheckpointError: where a source has no policy, or it cannot be copied.
     """
     if source.is_file():
         return source
     from av_td3_ros.td3 import checkpoint
 
-    return checkpoint.find(source)
+    found = checkpoint.find(source)
+    try:
+        return Path(shutil.copytree(found, folder / found.name))
+    except OSError as error:
+        raise checkpoint.CheckpointError(
+            f'checkpoint {found} must be copied to {folder}, got {error.strerror or error}; free '
+            'space there, or set TMPDIR'
+        ) from None
 
 
 def policy_setting(source: Path) -> Dict[str, Any]:

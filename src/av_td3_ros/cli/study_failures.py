@@ -77,12 +77,7 @@ def run(options: argparse.Namespace) -> int:
     print(f'{len(chosen)} configurations, {len(seeds)} seeds: {folder}')
     stops = catch_stops()
     faults = study.run_jobs(jobs, parallel, stops)
-    facts = {
-        'steps': options.steps,
-        'seeds': seeds,
-        'settings': settings,
-        'machine': study.made_on(),
-    }
+    facts = {'steps': options.steps, 'settings': settings, 'machine': study.made_on()}
     rows = failures.gather(chosen, seeds, folder)
     for fault in faults:
         print(f'failed: {fault}')

@@ -13,7 +13,7 @@ from av_td3_ros.cli.gate import Gatekeeper
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import new_run_folder, require_new, RunFolder
+from av_td3_ros.run_folder import claimed, new_run_folder, require_new, RunFolder
 
 EXIT_FAULT, EXIT_REFUSED = 1, 2
 SAVED_WITHIN = 60.0
@@ -53,6 +53,12 @@ def run(options: argparse.Namespace) -> int:
     if not options.in_process:
         check_ros()
     run_folder = RunFolder(folder)
+    with claimed(folder):
+        return _run(options, run_folder, config)
+
+
+def _run(options: argparse.Namespace, run_folder: RunFolder, config: RunConfig) -> int:
+    folder = run_folder.path
     print(f'run folder: {folder}')
     if options.preset:
         print(f'preset: {options.preset}: {presets.description(options.preset)}'.rstrip(' :'))
@@ -71,14 +77,29 @@ def run(options: argparse.Namespace) -> int:
         return code
     from av_td3_ros import curves
 
-    picture = curves.draw(run_folder)
+    picture = None
+    try:
+        picture = curves.draw(run_folder)
+    except OSError as error:
+        code = lost(folder / 'curves.png', error)
     print(f'summary: {folder / "summary.json"}' + (f', curves: {picture}' if picture else ''))
     return EXIT_FAULT if keeper.stopped else code
+
+
+def lost(path: Path, error: OSError) -> int:
+    """Say which file of a run that has ended could not be written; return the exit code."""
+    print(f'{path} must be written, got {error.strerror or error}; it is missing: free space')
+    return EXIT_FAULT
 
 
 def prepare(options: argparse.Namespace) -> tuple:
     """Return the run folder's path and the config of the run."""
     folder = Path(options.resume or options.run_dir or new_run_folder('train'))
+    if options.run_dir and folder.resolve() != Path(options.run_dir).resolve():
+        raise ConfigError(
+            f'--run-dir must be the folder of --resume, got {options.run_dir} and {folder}: a run '
+            'goes on in its own folder; leave --run-dir out, or copy the folder first'
+        )
     extra = {'trainer.run_dir': str(folder.resolve()), 'trainer.resume': bool(options.resume)}
     if options.resume and options.preset:
         raise ConfigError(
@@ -142,7 +163,7 @@ def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeepe
     told: List[str] = []
 
     def show(trainer: Any) -> None:
-        keeper.look(trainer.env_steps, progress.end, lambda: nullcontext(save(trainer)))
+        keeper.look(trainer.env_steps, progress.end, lambda: nullcontext(save(trainer)), stops)
         if not told:
             told.append(trainer.machine)
             progress.end(f'learner: {told[0]}')
@@ -214,7 +235,8 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
                     if first_step is None and graph.status.transitions_stored > 1:
                         first_step = time.monotonic() - begun
                     progress.show(status_line(graph))
-                    keeper.look(graph.status.env_steps, progress.end, lambda: held(graph))
+                    steps = graph.status.env_steps
+                    keeper.look(steps, progress.end, lambda: held(graph), stops)
                 if not told and 'machine' in graph.health.get('trainer', {}):
                     progress.end(f'learner: {graph.health["trainer"]["machine"]}')
                     told = True
@@ -226,13 +248,15 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
                 if graph.status.phase == TrainingStatus.FAILED:
                     code = EXIT_FAULT
                     print(f'training failed: {graph.status.message}')
-            run_folder.write_summary(
-                {
-                    'graph': accounts(graph, first_step),
-                    'stopped_by_user': bool(stops),
-                    'wall_time': time.monotonic() - begun,
-                }
-            )
+            told_of = {
+                'graph': accounts(graph, first_step),
+                'stopped_by_user': bool(stops),
+                'wall_time': time.monotonic() - begun,
+            }
+            try:
+                run_folder.write_summary(told_of)
+            except OSError as error:
+                code = lost(run_folder.path / 'summary.json', error)
     except GraphError as error:
         refused = refuse(error)
         return EXIT_FAULT if ready else refused

@@ -6,6 +6,7 @@ from typing import Any, Optional, Sequence
 
 from av_td3_ros.driving.statistics import Estimate
 from av_td3_ros.evaluation.figures import FIGURES, Result
+from av_td3_ros.run_folder import replace_picture
 
 SHOWN = (
     'success_rate',
@@ -35,6 +36,7 @@ def draw(path: Path, results: Sequence[Result]) -> Optional[Path]:
     Draw the results side by side.
 
     :param path: of the PNG. :returns: the path, or None where matplotlib is missing.
+    :raises OSError: where it cannot be written.
     """
     try:
         import matplotlib
@@ -60,8 +62,8 @@ def draw(path: Path, results: Sequence[Result]) -> Optional[Path]:
         _key(figure, names)
     title = f'Means and 95 % intervals{_facts(results[0])}'
     figure.suptitle(title, x=0.01, ha='left', fontsize=13, parse_math=False)
-    figure.savefig(path, dpi=110)
     plt.close(figure)
+    replace_picture(path, figure, dpi=110)
     return path
 
 

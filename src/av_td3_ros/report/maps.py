@@ -76,10 +76,8 @@ def places(runs: Sequence[Run]) -> List[Places]:
 
 def _places(run: Run, load: Callable[[str], Tuple[List[np.ndarray], str]]) -> Places:
     trained_on = str(run.settings.get('simulator.map', ''))
-    policy = run.evaluation.get('policy')
-    own = [way for way in run.evaluated if not policy or way.policy == policy]
     given = (
-        ('Evaluation', own, str(run.evaluation.get('map', trained_on))),
+        ('Evaluation', run.evaluated, str(run.evaluation.get('map', trained_on))),
         (
             f'Training, the last {min(LAST, len(run.trained))} episodes',
             run.trained[-LAST:],
@@ -93,7 +91,7 @@ def _places(run: Run, load: Callable[[str], Tuple[List[np.ndarray], str]]) -> Pl
         lanes, note = load(name)
         maps.append(_map(title, run.name, name, ways, lanes))
         notes += [note] if note else []
-    if not own:
+    if not run.evaluated:
         notes.append(
             'Where the evaluation drove is not recorded.'
             if run.evaluation.get('metrics')

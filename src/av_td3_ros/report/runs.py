@@ -8,13 +8,15 @@ at all is an error.
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+import sys
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from av_td3_ros import presets
+from av_td3_ros.config import RunConfig
 from av_td3_ros.gate_evidence import Columns, current, Evidence
-from av_td3_ros.options import ConfigError, flatten
+from av_td3_ros.options import ConfigError, flatten, to_flat
 from av_td3_ros.report import csv_rows, trajectories
 from av_td3_ros.report.trajectories import Trajectory
 
@@ -33,6 +35,14 @@ EPISODE_COLUMNS = (
 EVALUATED_AT = 'evaluation_{stage}'
 EVALUATIONS = ('evaluation', *(EVALUATED_AT.format(stage=s) for s in ('50k', '10k')))
 ON_EMPTY_ROAD, WITH_FROZEN_CAMERA = 'evaluation_0_vehicles', 'evaluation_frozen_camera'
+# Of what type values of summary.json and evaluation.json are that others reckon with.
+COUNTED = {
+    **dict.fromkeys(('env_step', 'env_steps', 'updates', 'episodes', 'wanted', 'vehicles'), 0),
+    'notes': [],
+    'others': [],
+}
+# Letters of a value that does not fit, in a note.
+SHORT = 40
 ALERT_COLUMNS = ('env_step', 'name', 'action', 'state', 'text')
 
 
@@ -43,7 +53,7 @@ class Run(NamedTuple):
     ``metrics``, ``episodes``: columns, empty where there are none. ``alerts``: rows, oldest first.
     ``evaluation``: the one that is shown. ``evaluations``: each, by the name of its folder.
     ``settings``: by dotted key. ``notes``: what is missing. ``trained``, ``evaluated``: where the
-    last episodes of training, and those of the evaluation, were driven.
+    last episodes of training, and those of the policy evaluated, were driven.
     """
 
     path: Path
@@ -67,20 +77,30 @@ class Run(NamedTuple):
 
     @property
     def env_steps(self) -> int:
-        """The last step that anything tells of."""
-        told = [0.0, _number(str(self.summary.get('env_steps', 0)))]
-        for columns in (self.metrics, self.episodes):
-            if len(columns.get('env_step', ())):
-                told.append(float(np.nanmax(columns['env_step'])))
-        return int(max(step for step in told if math.isfinite(step)))
+        """
+        The last step that anything tells of.
+
+        Where a resumed run is still behind what it drove before, nothing counts that is further on
+        than its newest rows: neither the summary nor the other table need have been written since.
+        """
+        tables = [columns for columns in (self.metrics, self.episodes) if _any(columns)]
+        told = [float(columns['env_step'][-1]) for columns in tables]
+        told.append(float(self.summary.get('env_steps', 0)))
+        for columns in tables:
+            step = columns['env_step']
+            if step[-1] < step.max():
+                between = np.diff(_current(columns)['env_step']).max(initial=0.0)
+                told = [end for end in told if end <= step[-1] + between]
+        return int(max(told, default=0.0))
 
     @property
     def driven(self) -> Columns:
-        """The episodes that were not aborted."""
-        if not self.episodes:
+        """The episodes that were not aborted, nor driven again by a resumed run."""
+        episodes = _current(self.episodes)
+        if not episodes:
             return {}
-        kept = self.episodes['outcome'] != 'aborted'
-        return {name: column[kept] for name, column in self.episodes.items()}
+        kept = episodes['outcome'] != 'aborted'
+        return {name: column[kept] for name, column in episodes.items()}
 
     def evidence(self, env_steps: Optional[int] = None) -> Evidence:
         """
@@ -124,7 +144,8 @@ def read(path: Union[str, Path]) -> Run:
     shown = next((name for name in EVALUATIONS if name in evaluations), EVALUATIONS[0])
     settings = _settings(folder / 'config.yaml', notes)
     trained = trajectories.read(folder / 'trajectories.csv', notes)
-    evaluated = trajectories.read(folder / shown / 'trajectories.csv', notes)
+    policy = found[shown]['policy']
+    evaluated = trajectories.read(folder / shown / 'trajectories.csv', notes, policy)
     return Run(
         folder,
         metrics,
@@ -206,6 +227,10 @@ def _columns(path: Path, needed: Tuple[str, ...], notes: List[str]) -> Columns:
     return {name: column[kept] for name, column in columns.items()}
 
 
+def _any(columns: Columns) -> bool:
+    return bool(len(columns.get('env_step', ())))
+
+
 def _current(columns: Columns) -> Columns:
     """Return columns without what a resumed run drove again."""
     kept = current(columns['env_step'], columns.get('updates')) if columns else ()
@@ -232,7 +257,45 @@ def _json(path: Path, notes: List[str]) -> Dict[str, Any]:
     if not isinstance(data, dict):
         notes.append(f'{path.name} holds no mapping, and is left out.')
         return {}
-    return data
+    return _fitting(data, COUNTED, path.name, notes)
+
+
+def _fitting(
+    data: Mapping[str, Any], like: Mapping[str, Any], name: str, notes: List[str]
+) -> Dict[str, Any]:
+    """
+    Return what has the type that it must have.
+
+    :param like: values of that type, by name. :param name: of the file.
+    """
+    kept = {key: value for key, value in data.items() if _fits(value, like.get(key))}
+    notes += [
+        f'{name}: {key} must be {_kind(like[key])}, got {_short(data[key])}; it is left out.'
+        for key in data
+        if key not in kept
+    ]
+    return kept
+
+
+def _fits(value: Any, like: Any) -> bool:
+    if isinstance(like, (bool, str, list)):
+        return isinstance(value, type(like))
+    return not isinstance(like, (int, float)) or _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    is_one = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_one and abs(value) <= sys.float_info.max  # NaN is not
+
+
+def _kind(like: Any) -> str:
+    names = {bool: 'true or false', str: 'text', list: 'a list'}
+    return names.get(type(like), 'a number')
+
+
+def _short(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= SHORT else f'{text[:SHORT]}...'
 
 
 def _evaluation(path: Path, notes: List[str]) -> Dict[str, Any]:
@@ -242,17 +305,18 @@ def _evaluation(path: Path, notes: List[str]) -> Dict[str, Any]:
         notes.append(f'{path.name} is of an older version: it has no intervals.')
         data = {'episodes': data.get('episodes'), 'metrics': dict(data)}
         data['metrics'].pop('episodes', None)
-    others = data.get('others')
     return {
         **_measured(data),
-        'others': [_measured(other) for other in others] if isinstance(others, list) else [],
+        'others': [
+            _measured(_fitting(other, COUNTED, path.name, notes))
+            for other in data.get('others', [])
+            if isinstance(other, dict)
+        ],
     }
 
 
-def _measured(data: Any) -> Dict[str, Any]:
+def _measured(data: Mapping[str, Any]) -> Dict[str, Any]:
     """Return what one policy drove, its metrics as intervals."""
-    if not isinstance(data, dict):
-        data = {}
     given = data.get('metrics')
     metrics = given if isinstance(given, dict) else {}
     found = {name: _interval(value) for name, value in metrics.items()}
@@ -268,14 +332,14 @@ def _interval(value: Any) -> Dict[str, float]:
     found = {}
     for name in ('mean', 'low', 'high'):
         number = given.get(name)
-        fits = isinstance(number, (int, float)) and not isinstance(number, bool)
-        found[name] = float(number) if fits else math.nan
+        found[name] = float(number) if _is_number(number) else math.nan
     return found if math.isfinite(found['mean']) else {}
 
 
 def _settings(path: Path, notes: List[str]) -> Dict[str, Any]:
     try:
-        return flatten(presets.read_yaml(path))
+        given = flatten(presets.read_yaml(path))
     except ConfigError:
         notes.append('There is no config.yaml that can be read.')
         return {}
+    return _fitting(given, to_flat(RunConfig()), path.name, notes)

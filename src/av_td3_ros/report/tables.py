@@ -17,6 +17,8 @@ RECENT = 20
 NONE = '–'
 # What an evaluation says of itself, as far as it does.
 FACTS = ('env_step', 'map', 'routes', 'vehicles', 'weather', 'seed', 'camera', 'via')
+# Where these agree, the same policy drove on the same routes.
+SAME = ('env_step', 'map', 'routes', 'vehicles', 'weather', 'seed')
 HEADS = {'env_step': 'policy of step', 'vehicles': 'other vehicles'}
 # Minutes that are told as hours.
 LONG = 120.0
@@ -138,7 +140,7 @@ def overview(runs: Sequence[Run]) -> List[Row]:
 
 def _updates(run: Run) -> str:
     counted = run.metrics.get('updates', np.empty(0))
-    last = float(np.nanmax(counted)) if len(counted) else run.summary.get('updates', math.nan)
+    last = float(counted[-1]) if len(counted) else run.summary.get('updates', math.nan)
     return f'{last:,.0f}' if math.isfinite(last) else NONE
 
 
@@ -218,19 +220,31 @@ def evaluation_rows(runs: Sequence[Run]) -> List[Row]:
 def evaluation_notes(runs: Sequence[Run]) -> List[str]:
     """Return what a reader of :func:`evaluation_rows` must know, and whether policies look."""
     notes = [note for _, evaluation in evaluated(runs) for note in evaluation.get('notes', ())]
-    for run in runs:
-        frozen = run.evaluations.get(WITH_FROZEN_CAMERA)
-        live = run.evaluation['metrics']
-        if frozen and 'success_rate' in frozen['metrics'] and 'success_rate' in live:
-            shares = [found['success_rate']['mean'] for found in (live, frozen['metrics'])]
-            notes.append(
-                f'{run.name}: success {shares[0]:.0%}, and {shares[1]:.0%} with a frozen camera.'
-            )
-    return list(dict.fromkeys(map(str, notes)))
+    notes += [_looks(run) for run in runs if WITH_FROZEN_CAMERA in run.evaluations]
+    return list(dict.fromkeys(str(note) for note in notes if note))
+
+
+def _looks(run: Run) -> str:
+    """Compare the success with a frozen camera with that of the same policy, on the same way."""
+    frozen = run.evaluations[WITH_FROZEN_CAMERA]
+    share = frozen['metrics'].get('success_rate', {}).get('mean')
+    if share is None:
+        return ''
+    for live in run.evaluations.values():
+        is_live = live.get('camera', 'live') == 'live' and live is not frozen
+        is_same = all(live.get(key) == frozen.get(key) for key in SAME)
+        if is_live and is_same and 'success_rate' in live['metrics']:
+            other = live['metrics']['success_rate']['mean']
+            return f'{run.name}: success {other:.0%}, and {share:.0%} with a frozen camera.'
+    step = f'{frozen["env_step"]:,}' if 'env_step' in frozen else 'unknown'
+    return (
+        f'{run.name}: success {share:.0%} with a frozen camera at step {step}; with a live one '
+        'there is no evaluation of that step, world and routes.'
+    )
 
 
 def _episodes(evaluation: Dict[str, Any]) -> str:
-    driven = evaluation.get('episodes', NONE)
+    driven = NONE if evaluation.get('episodes') is None else evaluation['episodes']
     is_partial = evaluation.get('partial') and 'wanted' in evaluation
     return f'{driven} of {evaluation["wanted"]}, partial' if is_partial else str(driven)
 

@@ -1,7 +1,8 @@
 """
 Where episodes were driven: ``trajectories.csv`` of a run, and of its evaluation.
 
-A long run has thousands of them: of its file only the end is read.
+A long run has thousands of them: of its file only the end is read, and of an evaluation the begin,
+where the policy is that it is about.
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy as np
 
 from av_td3_ros.report import csv_rows
 
-# Bytes at the end of a file, and episodes of them, that are read.
+# Bytes of a file, and episodes of them, that are read.
 TAIL, MOST = 2_000_000, 200
 NEEDED = ('outcome', 'reason', 'points')
 # Nobody drives further from the origin of a map than this, m.
@@ -34,20 +35,22 @@ class Trajectory(NamedTuple):
     points: np.ndarray
 
 
-def read(path: Path, notes: List[str]) -> Tuple[Trajectory, ...]:
+def read(path: Path, notes: List[str], policy: str = '') -> Tuple[Trajectory, ...]:
     """
     Return the last whole episodes of a file, oldest first; none where it is missing.
 
     :param notes: gets a sentence for what is broken.
+    :param policy: whose episodes alone are wanted, which are the first ones of an evaluation.
     """
     try:
         with path.open('rb') as file:
             head = file.readline()
             begin = file.tell()
-            file.seek(max(begin, path.stat().st_size - TAIL))
+            if not policy:
+                file.seek(max(begin, path.stat().st_size - TAIL))
             if file.tell() > begin:
                 file.readline()  # the rest of a row
-            data = file.read()
+            data = file.read(TAIL)
     except OSError:
         return ()
     names = csv_rows.split(head.decode(errors='replace'))
@@ -56,12 +59,13 @@ def read(path: Path, notes: List[str]) -> Tuple[Trajectory, ...]:
         notes.append(f'{path.name} has no column {", ".join(missing)}, and is left out.')
         return ()
     whole = data[: data.rfind(b'\n') + 1].decode(errors='replace')
-    lines = csv_rows.lines(whole)
-    found = [
-        _trajectory(dict(zip(names, line))) for line in lines[-MOST:] if len(line) == len(names)
+    rows = [
+        dict(zip(names, line)) if len(line) == len(names) else {} for line in csv_rows.lines(whole)
     ]
+    wanted = [row for row in rows if not (row and policy) or row.get('policy') == policy][-MOST:]
+    found = [_trajectory(row) for row in wanted if row]
     kept = tuple(item for item in found if len(item.points))
-    broken = min(len(lines), MOST) - len(kept)
+    broken = len(wanted) - len(kept)
     if broken:
         notes.append(f'{path.name}: {broken} rows are broken, and are left out.')
     return kept

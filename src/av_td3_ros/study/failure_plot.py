@@ -7,6 +7,7 @@ import numpy as np
 
 from av_td3_ros.report import runs
 from av_td3_ros.report.series import smooth
+from av_td3_ros.run_folder import replace_picture
 from av_td3_ros.study.attempts import EXPLODING
 from av_td3_ros.study.cures import SICK, WELL
 from av_td3_ros.study.failures import first_update, Row, shown
@@ -69,8 +70,8 @@ def draw(path: Path, rows: Sequence[Row], folder: Path) -> Optional[Path]:
         _curves(axes, panel, rows, folder)
         if place == 0:
             axes.legend(frameon=False, fontsize=9)
-    figure.savefig(path, dpi=DPI)
     plt.close(figure)
+    replace_picture(path, figure, DPI)
     return path
 
 

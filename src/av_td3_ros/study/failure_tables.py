@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 from av_td3_ros import presets
-from av_td3_ros.study.failures import cured, first_update, halts, Row, shown, Told
+from av_td3_ros.study.failures import cured, first_update, halts, Row, seeds, shown, Told
 from av_td3_ros.study.symptoms import Finding, SYMPTOMS
 
 ABSENT = '-'
@@ -46,10 +46,11 @@ def to_dict(rows: Sequence[Row], facts: Mapping[str, Any]) -> Dict[str, Any]:
     """
     Return the study as JSON data.
 
-    :param facts: of the study: steps, seeds, settings, machine.
+    :param facts: of the study: steps, settings, machine.
     """
     return {
         **facts,
+        'seeds': seeds(rows),
         'symptoms': {name: symptom._asdict() for name, symptom in SYMPTOMS.items()},
         'cures': cured(rows),
         'configurations': [
@@ -80,17 +81,21 @@ def _run(told: Told) -> Dict[str, Any]:
 
 def markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     """Return the study as a page of Markdown."""
-    seeds = max((len(row.told) for row in rows), default=0)
+    several = len(seeds(rows)) > 1
     lines = [
         '# How training fails, and what cures it',
         '',
         f'{len(rows)} configurations, {facts["steps"]:,} environment steps, seeds '
-        f'{", ".join(str(seed) for seed in facts["seeds"])}. Each cell: the update at which the '
+        f'{_listed(seeds(rows))}.{_fewer(rows)} Each cell: the update at which the '
         'symptom first appears'
-        + (', the median of the seeds that show it, and how many do' if seeds > 1 else '')
+        + (
+            ', the median of the seeds that show it, and how many of its seeds do'
+            if several
+            else ''
+        )
         + f', and its figure there; {ABSENT} where it never does.',
         '',
-        *_first(rows),
+        *_first(rows, several),
         '',
         '## What each cure removes',
         '',
@@ -111,12 +116,25 @@ def markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _first(rows: Sequence[Row]) -> List[str]:
+def _listed(values: Sequence[int]) -> str:
+    return ', '.join(map(str, values))
+
+
+def _fewer(rows: Sequence[Row]) -> str:
+    """Say which configurations tell of other seeds than all together, as after Ctrl-C."""
+    found = {row.configuration.name: [told.seed for told in row.told] for row in rows}
+    fewer = [f'`{name}` {_listed(own)}' for name, own in found.items() if own != seeds(rows)]
+    return f' Of some there are fewer: {"; ".join(fewer)}.' if fewer else ''
+
+
+def _first(rows: Sequence[Row], several: bool) -> List[str]:
     titles = ' | '.join(symptom.title for symptom in SYMPTOMS.values())
     lines = [f'| configuration | {titles} | would halt |', '|---' * (len(SYMPTOMS) + 2) + '|']
     for row in rows:
-        cells = [cell(row, name) for name in SYMPTOMS]
-        lines.append(f'| `{row.configuration.name}` | {" | ".join(cells)} | {ending(row)} |')
+        cells = [cell(row, name, several) for name in SYMPTOMS]
+        lines.append(
+            f'| `{row.configuration.name}` | {" | ".join(cells)} | {ending(row, several)} |'
+        )
     return lines
 
 
@@ -143,25 +161,33 @@ def _described(row: Row) -> str:
     return f'| `{item.name}` | {"; ".join(changes) or ABSENT} | {item.reason} |'
 
 
-def cell(row: Row, symptom: str) -> str:
-    """Return when a symptom appears, in how many of the seeds, and its figure there."""
+def cell(row: Row, symptom: str, several: bool) -> str:
+    """
+    Return when a symptom appears, in how many of the seeds, and its figure there.
+
+    :param several: whether the study has more than one seed, which each row may lack.
+    """
     update = first_update(row, symptom)
     if update is None:
         return ABSENT
     found = shown(row, symptom)
-    seeds = f' ({len(found)}/{len(row.told)})' if len(row.told) > 1 else ''
+    of = f' ({len(found)}/{len(row.told)})' if several else ''
     figures = [item.value for item in found if math.isfinite(item.value)]
     figure = f': {number(sorted(figures)[len(figures) // 2])}' if figures else ''
-    return f'{update:.0f}{seeds}{figure}'
+    return f'{update:.0f}{of}{figure}'
 
 
-def ending(row: Row) -> str:
-    """Return where health would have ended the first of the runs, and for what."""
+def ending(row: Row, several: bool) -> str:
+    """
+    Return where health would have ended the first of the runs, and for what.
+
+    :param several: as for :func:`cell`.
+    """
     found: List[Finding] = sorted(halts(row), key=lambda finding: finding.halts_at or 0)
     if not found:
         return ABSENT
-    seeds = f' ({len(found)}/{len(row.told)})' if len(row.told) > 1 else ''
-    return f'{found[0].halts_at}{seeds}: {SYMPTOMS[found[0].symptom].title}'
+    of = f' ({len(found)}/{len(row.told)})' if several else ''
+    return f'{found[0].halts_at}{of}: {SYMPTOMS[found[0].symptom].title}'
 
 
 def number(value: float) -> str:

@@ -123,6 +123,11 @@ def gather(
     return rows
 
 
+def seeds(rows: Sequence[Row]) -> List[int]:
+    """Return the seeds that any configuration tells of."""
+    return sorted({told.seed for row in rows for told in row.told})
+
+
 def shown(row: Row, symptom: str) -> List[Finding]:
     """Return the findings of a symptom, of the seeds in which it appears."""
     index = list(SYMPTOMS).index(symptom)

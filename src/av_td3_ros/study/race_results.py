@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from av_td3_ros.run_folder import replace_picture
 from av_td3_ros.study.race import COMPARED, from_rows, Mark, mean, OURS, ratio, sentence
 
 COLOURS = ('#0072B2', '#D55E00', '#CC79A7', '#E69F00', '#7A7A7A')
@@ -124,6 +125,6 @@ def draw(path: Path, results: Results) -> Optional[Path]:
         axis.grid(alpha=0.3)
         axis.spines[['top', 'right']].set_visible(False)
     axes[0, 0].legend(frameon=False, fontsize=9)
-    figure.savefig(path, dpi=DPI)
     plt.close(figure)
+    replace_picture(path, figure, DPI)
     return path
