@@ -228,6 +228,6 @@ def write(
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         axis.spines[['top', 'right']].set_visible(False)
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[-1].legend(frameon=False, fontsize=8, loc='lower left')
     plt.close(figure)
     replace_picture(folder / 'soak.png', figure, dpi=100)
