@@ -133,10 +133,15 @@ def test_a_missing_file_is_named(tmp_path):
         RoadMap.load(str(tmp_path / 'nowhere.xodr'))
 
 
-def test_what_is_no_regular_file_is_refused_before_it_is_read(tmp_path):
-    os.mkfifo(tmp_path / 'pipe.xodr')  # a read would wait for somebody who writes
-    code = 'import sys; from av_td3_ros.driving.road_map import RoadMap; RoadMap.load(sys.argv[1])'
-    for path in (tmp_path / 'pipe.xodr', tmp_path, '/dev/null'):
+@pytest.mark.parametrize(
+    'reader, name',
+    [('road_map.RoadMap.load', 'pipe.xodr'), ('leaderboard.read', 'pipe.xml')],
+)
+def test_what_is_no_regular_file_is_refused_before_it_is_read(tmp_path, reader, name):
+    os.mkfifo(tmp_path / name)  # a read would wait for somebody who writes
+    module = reader.partition('.')[0]
+    code = f'import sys; from av_td3_ros.driving import {module}; {reader}(sys.argv[1])'
+    for path in (tmp_path / name, tmp_path, '/dev/null'):
         command = [sys.executable, '-c', code, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
         assert f'got {path}: not a regular file' in done.stderr.splitlines()[-1]

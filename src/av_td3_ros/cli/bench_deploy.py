@@ -198,7 +198,7 @@ class Stack:
         self.sent: Dict[int, float] = {}
         self.answers: Dict[int, List[float]] = {}
         self.showing = True
-        self.refusal = ''
+        self.priority = 0
         self._node, self._shown = node, shown
         self._image, self._odometry = publisher('image'), publisher('odometry')
         self._info = publisher('camera_info')
@@ -245,14 +245,12 @@ def measure(
     """
     config = replace(config, policy=replace(config.policy, engine=engine))
     stack, before = drive(config, shown, options, folder, options.seconds)
-    if stack.refusal:
-        print(stack.refusal, file=sys.stderr)
     return {
         'engine': engine,
         'camera': options.camera,
         'rate': options.rate,
         'busy': options.busy,
-        'priority': 0 if stack.refusal else config.policy.priority,
+        'priority': stack.priority,
         **judge(stack.answers, list(stack.sent)[before:], 1.0 / options.rate),
     }
 
@@ -298,7 +296,11 @@ def drive(
             # What measures must not wait; busy cores and other graphs do not inherit it. A camera
             # has no garbage collector that would hold it up.
             realtime.keep_what_is()
-            stack.refusal = realtime.prioritise(config.policy.priority, is_inherited=False)
+            refusal = realtime.prioritise(config.policy.priority, is_inherited=False)
+            if refusal:
+                print(refusal, file=sys.stderr)
+            else:
+                stack.priority = config.policy.priority
             end = time.monotonic() + 30.0
             while len(stack.answers) < options.rate and time.monotonic() < end:
                 executor.spin_once(timeout_sec=0.1)

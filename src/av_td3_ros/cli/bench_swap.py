@@ -9,7 +9,6 @@ import argparse
 from dataclasses import replace
 import json
 from pathlib import Path
-import sys
 import tempfile
 import time
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
@@ -166,8 +165,6 @@ def measure(config: RunConfig, options: argparse.Namespace, folder: Path) -> Dic
         begin,
         lambda: trainers[0].begin(options.swap_rate),
     )
-    if stack.refusal:
-        print(stack.refusal, file=sys.stderr)
     (trainer,) = trainers
     stamps = list(stack.sent)[before:]
     met, free = split(stack.sent, stack.answers, stamps, trainer.sent)
@@ -183,7 +180,7 @@ def measure(config: RunConfig, options: argparse.Namespace, folder: Path) -> Dic
         'camera': options.camera,
         'rate': options.rate,
         'busy': options.busy,
-        'priority': 0 if stack.refusal else config.policy.priority,
+        'priority': stack.priority,
         'with_swap': bench_deploy.judge(stack.answers, met, period),
         'without': bench_deploy.judge(stack.answers, free, period),
         'memory_mib': trainer.memory_mib,

@@ -171,10 +171,13 @@ def cell(row: Row, symptom: str, several: bool) -> str:
     if update is None:
         return ABSENT
     found = shown(row, symptom)
-    of = f' ({len(found)}/{len(row.told)})' if several else ''
     figures = [item.value for item in found if math.isfinite(item.value)]
     figure = f': {number(sorted(figures)[len(figures) // 2])}' if figures else ''
-    return f'{update:.0f}{of}{figure}'
+    return f'{update:.0f}{_of(row, found, several)}{figure}'
+
+
+def _of(row: Row, found: Sequence[Finding], several: bool) -> str:
+    return f' ({len(found)}/{len(row.told)})' if several else ''
 
 
 def ending(row: Row, several: bool) -> str:
@@ -186,8 +189,7 @@ def ending(row: Row, several: bool) -> str:
     found: List[Finding] = sorted(halts(row), key=lambda finding: finding.halts_at or 0)
     if not found:
         return ABSENT
-    of = f' ({len(found)}/{len(row.told)})' if several else ''
-    return f'{found[0].halts_at}{of}: {SYMPTOMS[found[0].symptom].title}'
+    return f'{found[0].halts_at}{_of(row, found, several)}: {SYMPTOMS[found[0].symptom].title}'
 
 
 def number(value: float) -> str:
