@@ -128,10 +128,10 @@ def clock_jump(scene: Scene, rng: random.Random) -> str:
 
 
 def clock_reset(scene: Scene, rng: random.Random) -> str:
-    """Time goes on from an earlier time, as after a restart of the world."""
+    """Time goes on from an earlier time or from nought, as after a restart of the world."""
     seconds = rng.choice((2, 10, 3600))
     scene.tap.ask('shift', -seconds * SECOND)
-    return f'{seconds} s back'
+    return f'{seconds} s back, at most to 0'
 
 
 def bad_weights(scene: Scene, rng: random.Random) -> str:

@@ -31,6 +31,9 @@ SUFFIX = '_untapped'
 HEADER = 4  # of every message as bytes: its encoding; a stamp comes next
 SECOND = 1_000_000_000
 TIMEOUT = 30.0
+# From one frame to the next at least, s: a graph that drives as fast as it can leaves no core to
+# the node that is started again, and none to a second campaign.
+FRAME = 0.02
 
 
 class Meddling(NamedTuple):
@@ -127,17 +130,38 @@ KINDS = {
 }
 
 
-def shifted(raw: bytes, by: int) -> bytes:
+class OtherClock:
     """
-    Return a message whose stamp is others by so many ns; never before nought.
+    Stamps as of a clock that has jumped, from nought on; whole worlds that are started again have
+    a clock of their own.
+    """
 
-    :param raw: of a type that begins with a stamp, or with a header.
-    """
-    sec, nanosec = struct.unpack_from('<iI', raw, HEADER)
-    stamp = max(sec * SECOND + nanosec + by, 0)
-    changed = bytearray(raw)
-    struct.pack_into('<iI', changed, HEADER, *divmod(stamp, SECOND))
-    return bytes(changed)
+    def __init__(self) -> None:
+        """It agrees with the world's."""
+        self._offset = self._newest = 0
+
+    def jump(self, by: int) -> None:
+        """Go on ``by`` ns from now; at nought where that is before it."""
+        self._offset = max(self._offset + by, -self._newest)
+
+    def stamped(self, raw: bytes) -> bytes:
+        """
+        Return a message with the stamp of this clock.
+
+        :param raw: of a type that begins with a stamp, or with a header; in order, but for a
+            world that was started again.
+        """
+        sec, nanosec = struct.unpack_from('<iI', raw, HEADER)
+        stamp = sec * SECOND + nanosec
+        if self._newest - stamp > SECOND:
+            self._offset = self._newest = 0
+        self._newest = max(self._newest, stamp)
+        if not self._offset:
+            return raw
+        changed = bytearray(raw)
+        moved = max(stamp + self._offset, 0)
+        struct.pack_into('<iI', changed, HEADER, *divmod(moved, SECOND))
+        return bytes(changed)
 
 
 class _Tap:
@@ -154,7 +178,8 @@ class _Tap:
         self._types = {key: TOPICS[key].type for key in TAPPED}
         self.watch = DriveWatch()
         self.hands: Optional[Hands] = None
-        self.offset = 0
+        self.clock = OtherClock()
+        self._next_frame = 0.0
         self.passed: Dict[str, int] = dict.fromkeys(TAPPED, 0)
         self.node = rclpy.create_node('chaos_tap', namespace=graph.NAMESPACE)
         self._out = {}
@@ -177,14 +202,17 @@ class _Tap:
 
     def _on(self, key: str, raw: bytes) -> None:
         self.passed[key] += 1
+        if key == 'clock':
+            time.sleep(max(self._next_frame - time.monotonic(), 0.0))
+            self._next_frame = time.monotonic() + FRAME
         if key == 'odometry':
             msg = self._read(raw, self._types[key])
             place = msg.pose.pose.position
             self.watch.moved(place.x, place.y, msg.twist.twist.linear.x)
         elif key == 'vehicle_control_cmd':
             self.watch.said(self._command(raw))
-        if self.offset and key in STAMPED:
-            raw = shifted(raw, self.offset)
+        if key in STAMPED:
+            raw = self.clock.stamped(raw)
         hands = self.hands
         if hands is None or hands.meddling.topic != key or hands.left <= 0:
             self._send(key, raw)
@@ -227,7 +255,7 @@ def _run(pipe: Any, role_name: str) -> None:
                 if order == 'meddle':
                     tap.hands = Hands(value) if value else None
                 elif order == 'shift':
-                    tap.offset += value
+                    tap.clock.jump(value)
                 elif order == 'begin':
                     tap.watch.begin()
                 left = tap.hands.left if tap.hands else 0

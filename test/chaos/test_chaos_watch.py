@@ -2,7 +2,7 @@
 
 import math
 
-from chaos_tap import HEADER, Hands, KINDS, Meddling, shifted
+from chaos_tap import HEADER, Hands, KINDS, Meddling, OtherClock
 from chaos_watch import Command, DriveWatch, out_of_bounds, PUSHES_FOR
 import pytest
 from rclpy.serialization import serialize_message
@@ -83,9 +83,29 @@ def message(sec=7, nanosec=500_000_000, grey=9):
     return bytes(serialize_message(image))
 
 
-def test_a_stamp_is_shifted_and_nothing_else():
-    assert shifted(message(), 1_600_000_000) == message(9, 100_000_000)
-    assert shifted(message(), -8_000_000_000) == message(0, 0)
+def test_a_clock_that_jumps_changes_stamps_and_nothing_else():
+    clock = OtherClock()
+    assert clock.stamped(message()) == message()
+    clock.jump(1_600_000_000)
+    assert clock.stamped(message()) == message(9, 100_000_000)
+
+
+def test_a_clock_set_back_far_goes_on_from_nought_and_does_not_stand_there():
+    clock = OtherClock()
+    clock.stamped(message(7, 0))
+    clock.jump(-3600_000_000_000)
+    assert clock.stamped(message(7, 0)) == message(0, 0)
+    assert clock.stamped(message(9, 5)) == message(2, 5)
+
+
+def test_a_world_that_is_started_again_has_a_clock_of_its_own():
+    clock = OtherClock()
+    clock.stamped(message(300, 0))
+    clock.jump(-250_000_000_000)
+    assert clock.stamped(message(301, 0)) == message(51, 0)
+    assert clock.stamped(message(1, 0)) == message(1, 0)
+    clock.jump(-10_000_000_000)
+    assert clock.stamped(message(2, 0)) == message(1, 0)
 
 
 @pytest.mark.parametrize('kind', KINDS)
