@@ -27,6 +27,7 @@ NAMES = Names(
     'av_td3',
     'ego_vehicle',
 )
+DOMAIN = 20 + os.getpid() % 40
 # A plain node, as rviz and a recorder are: named anyhow, with services of its own.
 PLAIN_NAMES = ('rviz2', 'recorder', 'rqt_gui_py_node_7')
 SMALL = {'image_width': 64, 'image_height': 48}
@@ -127,7 +128,7 @@ def secured(folder, enclave, key, way):
         'ROS_SECURITY_ENABLE': 'true',
         'ROS_SECURITY_STRATEGY': 'Enforce',
         'ROS_SECURITY_ENCLAVE_OVERRIDE': enclave,
-        'ROS_DOMAIN_ID': '7',
+        'ROS_DOMAIN_ID': str(DOMAIN),
     }
     return subprocess.run(
         [sys.executable, '-c', TALK, key, way, enclave.rsplit('/', 1)[-1]],
@@ -141,7 +142,7 @@ def secured(folder, enclave, key, way):
 def test_an_unpermitted_participant_can_neither_steer_nor_feed_weights(tmp_path):
     pytest.importorskip('cryptography', reason='cryptography is not installed: run `make setup`')
     folder = tmp_path / 'keystore'
-    keystore.create(folder, tuple(RIGHTS), NAMES, 7, 30)
+    keystore.create(folder, tuple(RIGHTS), NAMES, DOMAIN, 30)
     own = secured(folder, '/av_td3/policy', 'vehicle_control_cmd', 'pub')
     if "doesn't have the security libraries" in own.stderr + own.stdout:
         pytest.skip('the installed middleware was built without security')
