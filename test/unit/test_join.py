@@ -50,6 +50,17 @@ def test_repeated_messages_are_counted_and_complete_nothing():
     assert it.repeated == 1
 
 
+def test_a_punctual_frame_after_one_that_was_late_is_a_frame_of_its_own():
+    it = join()
+    late = TICK + 27_000_000
+    for kind in ('image', 'odometry', 'episode'):
+        it.add(kind, late, 1)
+    assert it.add('odometry', late + 1_000_000, 1) is None and it.repeated == 1
+    for kind in ('odometry', 'image'):
+        it.add(kind, 2 * TICK, 2)
+    assert it.add('episode', 2 * TICK, 2) is not None
+
+
 def test_a_clock_set_back_starts_afresh():
     it = join()
     for kind in ('image', 'odometry', 'episode'):

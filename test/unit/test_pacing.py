@@ -42,6 +42,14 @@ def test_rates_near_that_of_training_and_slower_ones_lose_nothing(rate, jitter):
     assert kept(stamps)[0] == stamps
 
 
+@pytest.mark.parametrize('late', [0.005, 0.018, 0.025, 0.027])
+def test_an_image_that_was_late_does_not_cost_the_punctual_one_after_it(late):
+    stamps = stream(20.0)
+    for i in (20, 40, 41, 60):
+        stamps[i] += int(late * SECOND)
+    assert kept(stamps)[0] == stamps
+
+
 def test_after_a_gap_the_next_image_is_taken_and_the_pace_goes_on_from_there():
     stamps = stream(200.0, 1.0) + stream(200.0, 1.0, start=9.513)
     gaps = np.diff(kept(stamps)[0]) / SECOND
