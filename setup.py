@@ -26,6 +26,17 @@ setup(
         'test': ['pytest', 'hypothesis'],
         # What an exported policy needs on a vehicle and rosdep has no key for everywhere.
         'deploy': ['onnxruntime', 'safetensors'],
+        # The task alone, without ROS and without the learner.
+        'gym': [
+            'carla==0.9.16',
+            'gymnasium',
+            'networkx',
+            'numpy',
+            'opencv-python-headless',
+            'panda3d==1.10.16',
+            'pyyaml',
+            'scipy',
+        ],
     },
     zip_safe=True,
     maintainer='av_td3_ros maintainers',

@@ -42,7 +42,8 @@ def parameter_table(node: graph.NodeSpec) -> str:
     """Return the Markdown table of one node's parameters."""
     rows = ['| parameter | default | range | meaning |', '|---|---|---|---|']
     for item in options(_config(node)):
-        rows.append(f'| `{item.key}` | `{_yaml(item.default)}` | {limits(item)} | {item.doc} |')
+        meaning = _cell(item.doc)
+        rows.append(f'| `{item.key}` | `{_yaml(item.default)}` | {limits(item)} | {meaning} |')
     return '\n'.join(rows)
 
 
@@ -52,7 +53,9 @@ def parameters_page() -> str:
         '# Parameters\n\nWritten by `tools/write_tables.py` from `src/av_td3_ros/config.py`. '
         'On the command '
         'line: `av-td3 train --set trainer.learner.batch_size=64`; what several nodes share '
-        '(`role_name`, `observation.*`) is set without a section.\n'
+        '(`role_name`, `observation.*`) is set without a section. Launch files '
+        'of training and evaluation take the same in a file, `config:=`, that of a deployment a '
+        'ROS parameter file, `params:=`.\n'
     ]
     for node in graph.GRAPHS['training']:
         parts.append(
@@ -176,9 +179,8 @@ def files() -> Dict[Path, str]:
     made[ROOT / 'docs' / 'presets.md'] = presets_page()
     task = ROOT / 'docs' / 'design' / 'task.md'
     made[task] = replace_section(task.read_text(), 'reward', reward_table())
-    readme = ROOT / 'README.md'
-    if readme.exists():
-        made[readme] = replace_section(readme.read_text(), 'topics', topic_table())
+    topics = ROOT / 'docs' / 'topics.md'
+    made[topics] = replace_section(topics.read_text(), 'topics', topic_table())
     return made
 
 

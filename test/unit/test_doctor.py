@@ -83,3 +83,23 @@ def test_it_looks_at_this_machine(capsys):
     assert findings['torch']['seen'] == torch.__version__
     assert findings['Python']['seen'].startswith(f'{sys.version_info[0]}.{sys.version_info[1]}.')
     assert code == (2 if 'MISSING' in {each['state'] for each in findings.values()} else 0)
+
+
+@pytest.mark.parametrize(
+    'prefix, distribution, text',
+    [
+        ('/checkout/.venv', 'jazzy', 'jazzy is sourced, whose Python is another one'),
+        ('/checkout/.venv', '', '`make setup`'),
+        (sys.base_prefix, 'jazzy', 'source your ROS 2'),
+    ],
+)
+def test_a_sourced_ros_of_another_python_is_no_reason_to_source_it(
+    monkeypatch, tmp_path, prefix, distribution, text
+):
+    (tmp_path / 'rclpy.py').write_text("raise ImportError('made for another Python')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, 'rclpy', raising=False)
+    monkeypatch.setattr(sys, 'prefix', prefix)
+    monkeypatch.setenv('ROS_DISTRO', distribution)
+    finding = doctor._rclpy()
+    assert finding.state == doctor.FAIL and text in finding.advice

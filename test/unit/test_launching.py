@@ -231,6 +231,29 @@ def test_a_run_goes_on_with_its_own_settings(launching, here):
             actions(launching, 'training', **again, **{name: first[name]})
 
 
+@pytest.mark.parametrize('kind', ['training', 'evaluation'])
+def test_a_file_of_settings_reaches_every_node_and_arguments_go_before_it(launching, here, kind):
+    file = here / 'mine.yaml'
+    file.write_text(
+        'simulator: {vehicles: 7, fov_deg: 90.0}\ntrainer: {learner: {batch_size: 64}}\n'
+        'observation: {height: 64}\nepisode_manager: {turning_share: 0.5}\n'
+    )
+    started, _ = actions(launching, kind, **GIVEN[kind], config=str(file), vehicles='9')
+    told = {name: node.kwargs['parameters'][1] for name, node in started.items()}
+    assert (told['simulator']['vehicles'], told['simulator']['fov_deg']) == (9, 90.0)
+    assert told['episode_manager']['turning_share'] == 0.5
+    assert told['perception']['observation.height'] == told['policy']['observation.height'] == 64
+    if kind == 'training':
+        assert told['trainer']['learner.batch_size'] == 64
+        written = yaml.safe_load((here / 'run' / 'config.yaml').read_text())
+        assert written['simulator']['vehicles'] == 9 and written['observation']['height'] == 64
+        with pytest.raises(ConfigError, match='config:= must not be given with resume:=true'):
+            actions(launching, kind, run_dir='run', resume='true', config=str(file))
+    file.write_text('simulator: {vehicle: 7}')
+    with pytest.raises(ConfigError, match='simulator.vehicle'):
+        actions(launching, kind, **{**GIVEN[kind], 'run_dir': 'other'}, config=str(file))
+
+
 def test_what_cannot_go_on_is_refused(launching, here):
     with pytest.raises(ConfigError, match='give run_dir:='):
         actions(launching, 'training', resume='true')
@@ -265,6 +288,33 @@ def test_carla_is_one_argument(launching, here):
 def test_an_evaluation_drives_on_roads_where_no_training_begins(launching):
     started, _ = actions(launching, 'evaluation', **GIVEN['evaluation'])
     assert started['episode_manager'].kwargs['parameters'][1]['routes'] == 'held_out'
+
+
+@pytest.mark.parametrize('checkpoint', ['run', 'run/checkpoints/step_00000060'])
+def test_an_evaluation_drives_in_the_world_of_its_training(launching, here, checkpoint):
+    first = {'vehicles': '3', 'map': 'random_town:7', 'observation': 'camera'}
+    actions(launching, 'training', **GIVEN['training'], **first)
+    given = {'checkpoint': str(here / checkpoint), 'weather': 'random'}
+    started, _ = actions(launching, 'evaluation', **given, vehicles='20')
+    told = {name: node.kwargs['parameters'][1] for name, node in started.items()}
+    simulator, policy = told['simulator'], told['policy']
+    assert (simulator['map'], simulator['vehicles']) == ('random_town:7', 20)
+    assert simulator['weather'] == 'random'
+    assert told['perception']['observation.command'] and policy['observation.command']
+    assert (policy['checkpoint'], policy['accept_weights']) == (given['checkpoint'], False)
+    manager = told['episode_manager']
+    assert (manager['routes'], manager['start_in_evaluation']) == ('held_out', True)
+
+
+def test_on_carla_an_evaluation_takes_no_map_of_a_simulated_training(launching, here):
+    actions(launching, 'training', **GIVEN['training'], map='random_town:7', observation='camera')
+    context = {name: default or '' for name, default, _ in launching.ARGUMENTS['evaluation']}
+    given = {**context, 'checkpoint': str(here / 'run'), 'simulator': 'carla'}
+    made = launching._actions(given, 'evaluation')
+    nodes = {a.kwargs['name']: a.kwargs for a in made if type(a).__name__ == 'Node'}
+    assert nodes['perception']['parameters'][1]['observation.command']
+    included = [a for a in made if type(a).__name__ == 'IncludeLaunchDescription']
+    assert dict(included[0].kwargs['launch_arguments'])['town'] == 'Town01'
 
 
 @pytest.mark.parametrize('name', ['training', 'evaluation', 'deploy', 'simulation'])

@@ -68,7 +68,7 @@ def examine() -> List[Finding]:
         _rmw,
         lambda: _module(
             'av_td3_msgs',
-            'build the messages: `make setup`, or `colcon build` in your workspace',
+            'build the messages: `make setup`, or `colcon build` with the base paths of README.md',
             'av_td3_msgs.msg',
         ),
         lambda: _module(
@@ -137,9 +137,14 @@ def _module(name: str, advice: str, imported: str = '', needed: bool = True) -> 
 
 def _rclpy() -> Finding:
     distribution = os.environ.get('ROS_DISTRO', '')
-    finding = _module(
-        'rclpy', 'source your ROS 2 (`source /opt/ros/<distro>/setup.bash`) or run `make setup`'
+    in_venv = sys.prefix != sys.base_prefix
+    advice = (
+        f'{distribution} is sourced, whose Python is another one: use a shell where no ROS is '
+        'sourced (README.md)'
+        if distribution and in_venv
+        else 'source your ROS 2 (`source /opt/ros/<distro>/setup.bash`) or run `make setup`'
     )
+    finding = _module('rclpy', advice)
     return (
         finding._replace(seen=distribution or 'from PyPI wheels')
         if finding.state == OK

@@ -28,7 +28,7 @@ from av_td3_ros.launch_config import bridge_camera, run_config, written_paramete
 from av_td3_ros.nodes.launching_carla import carla, OBJECTS, TOWN
 from av_td3_ros.options import ConfigError
 from av_td3_ros.resources import map_source, share
-from av_td3_ros.run_folder import new_run_folder, require_new, RunFolder
+from av_td3_ros.run_folder import new_run_folder, require_new, RunFolder, written_config
 from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PACKAGE = 'av_td3_ros'
@@ -66,11 +66,18 @@ OBSERVATION = (
     f"what the policy sees: {', '.join(OBSERVATIONS)}, and the checkpoint the same; empty: as in "
     'perception.param.yaml',
 )
+CONFIG = (
+    'config',
+    '',
+    'settings of every node in one file of the form of config.yaml in a run folder, as of '
+    '`av-td3 train --config`; what it leaves out is as shipped. Other arguments go before it',
+)
 ARGUMENTS = {
     'training': (
         *COMMON,
         *SIMULATION,
         OBSERVATION,
+        CONFIG,
         (
             'preset',
             '',
@@ -96,7 +103,13 @@ ARGUMENTS = {
         *COMMON,
         *SIMULATION,
         OBSERVATION,
-        ('checkpoint', None, 'checkpoint folder to drive with'),
+        CONFIG,
+        (
+            'checkpoint',
+            None,
+            'run or checkpoint folder to drive with, in the world of its config.yaml where no '
+            'config:= is given: what is empty here is as there',
+        ),
     ),
     'deploy': (
         *COMMON,
@@ -273,9 +286,11 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         values['trainer'].update(
             {**_preset(given['preset']), 'run_dir': str(folder), 'resume': resumed, **steps}
         )
-        for name, told in (_written(folder, given) if resumed else {}).items():
-            values[name] = {**told, **values[name]}
+        told = _written(folder, given) if resumed else _configured(given['config'])
+        values = {name: {**told.get(name, {}), **values[name]} for name in values}
     elif kind == 'evaluation':
+        told = _trained(given)
+        values = {name: {**told.get(name, {}), **values[name]} for name in values}
         values['policy'].update(
             checkpoint=str(Path(given['checkpoint']).resolve()), accept_weights=False
         )
@@ -308,13 +323,36 @@ def _written(folder: Path, given: Mapping[str, str]) -> Dict[str, Dict[str, Any]
 
     :raises ConfigError: where nothing says so, or an argument would make another policy of it.
     """
-    for name in ('preset', 'observation'):
+    for name in ('preset', 'observation', 'config'):
         if given[name]:
             raise ConfigError(
                 f'{name}:= must not be given with resume:=true, got {given[name]}: a run goes on '
                 f'with the settings in {folder / "config.yaml"}'
             )
     return written_parameters(folder / 'config.yaml')
+
+
+def _configured(path: str) -> Dict[str, Dict[str, Any]]:
+    """
+    Return by node what a file tells; nothing for ''.
+
+    :raises ConfigError: where it cannot be read, or holds what no node would take.
+    """
+    return written_parameters(Path(path)) if path else {}
+
+
+def _trained(given: Mapping[str, str]) -> Dict[str, Dict[str, Any]]:
+    """
+    Return by node what the run of a checkpoint was told; nothing where that is not known.
+
+    CARLA is its own world: of that the run tells nothing.
+
+    :raises ConfigError: where its ``config.yaml`` cannot be read.
+    """
+    told = _configured(given['config'] or written_config(Path(given['checkpoint'])) or '')
+    if given['simulator'] == 'carla':
+        told.pop('simulator', None)
+    return told
 
 
 def _deployment(given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
