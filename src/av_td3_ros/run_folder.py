@@ -81,10 +81,18 @@ class RunFolder:
 
     def read_summary(self) -> Dict[str, Any]:
         """Return ``summary.json``, or an empty dict where there is none."""
-        try:
-            return json.loads((self.path / 'summary.json').read_text())
-        except (OSError, ValueError):
-            return {}
+        return read_summary(self.path)
+
+    def forget_after(self, env_step: int) -> None:
+        """Remove the rows beyond a step, from which the run goes on another way."""
+        for name in ('metrics', 'episodes', 'trajectories'):
+            path = self.path / f'{name}.csv'
+            try:
+                _forget_after(path, env_step)
+            except FileNotFoundError:
+                continue
+            except (OSError, csv.Error) as error:
+                self._drop(path.name, error)
 
     def add_episode(self, row: Mapping[str, Any]) -> None:
         """
@@ -219,6 +227,24 @@ def _rewrite(path: Path, columns: List[str], rows: Iterable[List[str]]) -> None:
     replace_file(path, text.getvalue())
 
 
+def _forget_after(path: Path, env_step: int) -> None:
+    with path.open(newline='', errors='replace') as file:
+        reader = csv.reader(file)
+        columns = next(reader, [])
+        place = columns.index('env_step') if 'env_step' in columns else len(columns)
+        rows = [row for row in reader if len(row) == len(columns) > place]
+    kept = [row for row in rows if not _is_beyond(row[place], env_step)]
+    if len(kept) < len(rows):
+        _rewrite(path, columns, kept)
+
+
+def _is_beyond(text: str, env_step: int) -> bool:
+    try:
+        return float(text) > env_step
+    except ValueError:
+        return False
+
+
 def _read(path: Path) -> List[Dict[str, str]]:
     """Return the rows of a table; none where it cannot be read."""
     try:
@@ -226,6 +252,15 @@ def _read(path: Path) -> List[Dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, csv.Error):
         return []
+
+
+def read_summary(folder: Path) -> Dict[str, Any]:
+    """Return ``summary.json`` of a run, or an empty dict where there is none."""
+    try:
+        summary = json.loads((folder / 'summary.json').read_text())
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def new_run_folder(kind: str) -> Path:

@@ -10,13 +10,15 @@ import queue
 
 from av_td3_msgs.msg import EpisodeResult, TrainingStatus, Transition
 from av_td3_msgs.srv import SaveCheckpoint
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from av_td3_ros.config import ObservationConfig
 from av_td3_ros.nodes.trainer_node import MOST_REFUSED, TrainerNode
+from av_td3_ros.options import ConfigError
+from av_td3_ros.run_folder import claimed
 from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import checkpoint, weights
 
@@ -322,6 +324,54 @@ def test_a_last_checkpoint_that_cannot_be_written_is_a_fault(
     assert trainer.exit_code == 1
     ros.until(lambda: statuses and statuses[-1].phase == TrainingStatus.FAILED)
     assert 'No space left' in statuses[-1].message
+
+
+def test_a_finished_run_that_cannot_be_saved_is_a_fault_under_a_launch_file_too(
+    ros, talker, trainer, sender, monkeypatch
+):
+    def fails():
+        raise checkpoint.CheckpointError('checkpoint must be written, got No space left on device')
+
+    statuses = talker.hear('training_status')
+    monkeypatch.setattr(trainer._trainer, 'save', fails)
+    sender.episode(1, 60)
+    ros.until(lambda: statuses and statuses[-1].phase == TrainingStatus.FINISHED, timeout=30.0)
+    assert trainer.wants_exit and trainer.exit_code == 0
+    trainer.trigger_deactivate()
+    ros.until(lambda: statuses[-1].phase == TrainingStatus.FAILED)
+    assert trainer.exit_code == 1
+
+
+def test_who_asks_for_a_checkpoint_when_learning_has_ended_hears_why(ros, talker, tmp_path):
+    trainer = ros.start(TrainerNode, run_dir=str(tmp_path), **SMALL, **SICK)
+    Sender(talker).episode(1, 60)
+    ros.until(lambda: not trainer._worker.is_alive(), timeout=30.0)
+    reply = trainer.on_save(SaveCheckpoint.Request(), SaveCheckpoint.Response())
+    assert not reply.success and 'learning has ended: halted: feature_explosion' in reply.message
+
+
+def test_what_is_refused_hides_no_figure(ros, talker, trainer):
+    heard = []
+    talker.node.create_subscription(DiagnosticArray, '/diagnostics', heard.append, 10)
+    talker.say('episode_result', EpisodeResult(outcome='truncated', episode_return=float('nan')))
+
+    def told():
+        found = [status for msg in heard for status in msg.status if 'trainer' in status.name]
+        return [status for status in found if status.message.startswith('refused: ')]
+
+    ros.until(told)
+    assert {'alerts', 'env_steps', 'refused'} <= {value.key for value in told()[-1].values}
+
+
+def test_a_trainer_of_a_launch_file_claims_its_folder(ros, trainer, tmp_path, capfd):
+    with pytest.raises(ConfigError, match='one training at a time'):
+        with claimed(tmp_path):
+            pass
+    trainer.close()
+    with claimed(tmp_path):
+        again = ros.make(TrainerNode, run_dir=str(tmp_path), resume=True, **SMALL)
+        assert again.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert 'one training at a time' in capfd.readouterr().err
 
 
 def test_resume_goes_on_and_a_used_folder_is_refused(ros, talker, trainer, sender, tmp_path):

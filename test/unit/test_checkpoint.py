@@ -263,6 +263,18 @@ def test_another_network_or_observation_is_refused(tmp_path, spec, config, text)
     assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
 
 
+def test_a_learner_of_another_kind_of_device_goes_on_with_other_noise(tmp_path, caplog):
+    agent, _ = make()
+    state = agent.state_dict()
+    state['generator'] = torch.zeros(16, dtype=torch.uint8)  # as that of a GPU
+    other, _ = make(seed=1)
+    before = other.generator.get_state()
+    other.load_state_dict(state)
+    assert 'noise is drawn anew' in caplog.text
+    assert torch.equal(other.generator.get_state(), before)
+    assert torch.equal(other.state_dict()['updates'], state['updates'])
+
+
 def test_another_learning_rate_is_no_obstacle(tmp_path):
     save(tmp_path, make()[0], 10)
     faster = small(**TINY, optimiser__actor_lr=1e-2)

@@ -103,6 +103,40 @@ def test_a_halted_run_can_be_resumed_from_its_healthy_checkpoint(make):
     assert not trainer.halted
 
 
+def fall_ill(make, tmp_path):
+    """Return a run that was saved while it fell ill, as by Ctrl-C, and then halted."""
+    trainer = make(**BOUND, checkpoint_every=40)
+    drive(trainer, 200, huge, lambda: trainer._guard.healthy or trainer.save())
+    assert trainer.halted
+    trainer.save()
+    sick = [json.loads(path.read_text()) for path in tmp_path.glob('checkpoints/*/*.json')]
+    assert not max(sick, key=lambda info: info['env_step'])['extra']['healthy']
+    return trainer
+
+
+def test_a_halted_run_drives_and_goes_on_with_what_was_saved_before_it_fell_ill(make, tmp_path):
+    fall_ill(make, tmp_path)
+    assert checkpoint.load_policy(tmp_path).env_step <= SICK + 1  # no record had told yet
+    again = make(**BOUND, resume=True)
+    assert again.env_steps <= SICK + 1
+    assert checkpoint.load_policy(tmp_path).env_step == again.env_steps  # the sick are gone
+    again.save()
+    assert not again._run.read_summary()['halted']
+
+
+def test_a_learner_that_was_ill_when_it_was_saved_is_so_until_a_record_tells(make):
+    values = {**BOUND, 'health.patience': 1000}
+    trainer = make(**values, checkpoint_every=1000)
+    drive(trainer, 200, huge)
+    assert not trainer._guard.healthy and not trainer.halted
+    trainer.save()
+    again = make(**values, resume=True)
+    assert not again._guard.healthy
+    again.save()
+    third = make(**values, resume=True)
+    assert not third._guard.healthy
+
+
 def test_a_batch_that_is_not_finite_halts(make):
     trainer = make()
     drive(trainer, 40)

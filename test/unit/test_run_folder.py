@@ -150,6 +150,38 @@ def test_events_that_cannot_be_written_are_tried_again_after_a_while(run, monkey
     assert run.fault == '' and len(list(run.path.glob('events.out.*'))) == 2
 
 
+def test_rows_beyond_the_step_that_a_run_goes_on_from_are_gone(run):
+    for step in (10, 20, 30):
+        run.add_record(record(step))
+        run.add_episode({'env_step': step, 'outcome': 'goal', 'trail': [(1.0, float(step))]})
+        run.add_alert({'env_step': step, 'name': 'q_gap', 'state': 'raised'})
+    run.close()
+    with (run.path / 'metrics.csv').open('a') as file:
+        file.write('40,400')  # torn
+    again = RunFolder(run.path)
+    again.forget_after(20)
+    again.add_record(record(25))
+    again.close()
+    assert [row['env_step'] for row in rows(run)] == ['10', '20', '25']
+    for name in ('episodes', 'trajectories'):
+        assert [row['env_step'] for row in rows(run, name)] == ['10', '20']
+    assert len(rows(run, 'alerts')) == 3  # what was raised was raised
+    RunFolder(run.path / 'new').forget_after(20)
+
+
+def test_rows_that_cannot_be_removed_stay_and_are_told(run, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    for step in (10, 20):
+        run.add_record(record(step))
+    run.close()
+    monkeypatch.setattr(run_folder, 'replace_file', full)
+    run.forget_after(10)
+    assert 'metrics.csv must be written, got No space left' in run.fault
+    assert len(rows(run)) == 2
+
+
 def test_a_run_folder_is_claimed_by_one(tmp_path):
     refusal = 'run folder must have one training at a time, got .*, where another is running'
     with claimed(tmp_path):

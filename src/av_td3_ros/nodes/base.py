@@ -141,8 +141,8 @@ class GraphNode(LifecycleNode):
             self.get_logger().debug(_described(error))
 
     def finish(self, code: int) -> None:
-        """Ask ``run`` to end the process with an exit code."""
-        self.exit_code = code
+        """Ask ``run`` to end the process with an exit code; a fault stays one."""
+        self.exit_code = code or self.exit_code
         self.wants_exit = True
 
     # -- lifecycle --------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 import signal
 import time
 from types import MappingProxyType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
 from diagnostic_msgs.msg import DiagnosticArray
@@ -55,11 +55,10 @@ class Supervisor:
         :param folder: parameter files and logs go below it.
         :param arguments: by node name, further ROS arguments, such as remappings.
         """
-        self.results: List[EpisodeResult] = []
         self.status: Optional[TrainingStatus] = None
         self.policy_status: Optional[PolicyStatus] = None
         self.health: Dict[str, Dict[str, str]] = {}
-        self.on_result: Callable[[EpisodeResult], None] = self.results.append
+        self.on_result: Callable[[EpisodeResult], None] = lambda msg: None
         for name, value in graph.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         logs, params = folder / 'logs', folder / 'params'

@@ -6,6 +6,7 @@ never starved: the trainer tells how far experience may run ahead of the updates
 """
 
 import array
+from contextlib import ExitStack
 import os
 import queue
 import threading
@@ -25,10 +26,11 @@ from av_td3_ros.nodes.base import (
     OK,
     WARN,
     main as run_main,
+    now,
     SUPERVISED,
 )
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import RunFolder
+from av_td3_ros.run_folder import claimed, RunFolder
 from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.experience import take
@@ -37,6 +39,8 @@ from av_td3_ros.td3.trainer import Trainer
 
 QUEUE_SIZE = 10_000
 STATUS_PERIOD = 0.2
+# Longest wait for a checkpoint that was asked for, s.
+SAVE_TIMEOUT = 60.0
 UNLIMITED = 2**63
 # So many transitions one after another that cannot be stored: the graph does not fit this trainer.
 MOST_REFUSED = 20
@@ -55,12 +59,15 @@ class TrainerNode(GraphNode):
                 'run_dir must name a folder, got nothing; set it in trainer.param.yaml'
             )
         self._run = RunFolder(self.config.run_dir)
+        self._claim = ExitStack()
+        if SUPERVISED not in os.environ:  # who supervises has the claim
+            self._claim.enter_context(claimed(self._run.path))
         self._trainer = Trainer(self.config, self._run)
         self.get_logger().info(self._trainer.machine)
         self._intake = Intake()
         self._queue: 'queue.Queue[Any]' = queue.Queue(QUEUE_SIZE)
         self._dropped = self._refused = self._refused_in_a_row = 0
-        self._refusal = ''
+        self._misfit = ''
         self._failure = self._save_failure = ''
         self._worker: Optional[threading.Thread] = None
         self._stopping = threading.Event()
@@ -93,6 +100,7 @@ class TrainerNode(GraphNode):
             trainer.close()
         if run is not None:
             run.close()
+            self._claim.close()
 
     def health(self) -> Health:
         """Losses and alerts are worth a look; a learner that stopped is a fault."""
@@ -118,8 +126,8 @@ class TrainerNode(GraphNode):
             return ERROR, self._failure, values
         if self._save_failure:
             return ERROR, self._save_failure, values
-        if self._refusal:
-            return ERROR, f'refused: {self._refusal}', values
+        if self._misfit:
+            return ERROR, f'refused: {self._misfit}', values
         if self._run.fault:
             return WARN, self._run.fault, values
         if intake.lost:  # those that were dropped here are among them: their numbers are missing
@@ -135,16 +143,24 @@ class TrainerNode(GraphNode):
     def on_save(self, request: Any, reply: Any) -> Any:
         """Write a checkpoint between two updates."""
         done: 'queue.Queue[Any]' = queue.Queue()
-        if self._worker is None:
+        worker = self._worker
+        if worker is None:
             reply.success, reply.message = False, 'the trainer is not active'
             return reply
         self._queue.put(done)
-        try:
-            reply.path = str(done.get(timeout=60.0))
-            reply.success = bool(reply.path)
-            reply.message = 'saved' if reply.success else self._failure or self._save_failure
-        except queue.Empty:
-            reply.success, reply.message = False, 'not saved within 60 s'
+        end = now() + SAVE_TIMEOUT
+        reply.message = f'not saved within {SAVE_TIMEOUT:g} s'
+        while now() < end:
+            try:
+                reply.path = str(done.get(timeout=0.1))
+            except queue.Empty:
+                if worker.is_alive():
+                    continue
+                reply.message = f'learning has ended: {self._failure or "in order"}'
+            else:
+                reply.success = bool(reply.path)
+                reply.message = 'saved' if reply.success else self._failure or self._save_failure
+            break
         return reply
 
     def on_transition(self, msg: Transition) -> None:
@@ -169,7 +185,7 @@ class TrainerNode(GraphNode):
 
     def _refuse(self, why: str) -> None:
         self._refused += 1
-        self._refusal = why
+        self._misfit = why
         self.get_logger().error(f'refused: {why}', throttle_duration_sec=5.0)
 
     def _enqueue(self, msg: Any) -> None:
@@ -261,7 +277,7 @@ class TrainerNode(GraphNode):
                 raise
         else:
             if self._intake.stored > stored:
-                self._refused_in_a_row, self._refusal = 0, ''
+                self._refused_in_a_row, self._misfit = 0, ''
 
     # -- publishing -------------------------------------------------------------------------------
 
@@ -314,9 +330,8 @@ class TrainerNode(GraphNode):
         msg.header.stamp = self.get_clock().now().to_msg()
         self._status_pub.publish(msg)
         if finished and SUPERVISED not in os.environ:
-            self.finish(
-                EXIT_OK
-            )  # by itself under a launch file; a supervisor ends the graph in order
+            # By itself under a launch file; a supervisor ends the graph in order.
+            self.finish(EXIT_OK)
 
 
 def main() -> None:

@@ -358,7 +358,7 @@ class TD3:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """
-        Go on where :meth:`state_dict` was taken.
+        Go on where :meth:`state_dict` was taken; on another kind of device with other noise.
 
         :raises LearnerError: naming the first tensor that is missing, unknown or of another shape;
             nothing is changed then.

@@ -100,6 +100,9 @@ def _pass_time(encoder: Encoder, image: torch.Tensor, arithmetic: Arithmetic) ->
     with autocast(arithmetic, image.device):
         with torch.no_grad():
             encoder(image)
+    # Of its own: within one context some versions of torch keep the weights that the first pass
+    # cast without a gradient.
+    with autocast(arithmetic, image.device):
         loss = encoder(image).sum()
     loss.backward()
     encoder.zero_grad()

@@ -21,6 +21,7 @@ import safetensors
 import safetensors.torch
 
 from av_td3_ros.datatypes import ObsSpec, SpecError
+from av_td3_ros.run_folder import read_summary
 from av_td3_ros.td3 import weights
 from av_td3_ros.td3.agent import TD3
 from av_td3_ros.td3.learner_state import LearnerError
@@ -79,7 +80,7 @@ def save(
     replay: Optional[ReplayBuffer] = None,
 ) -> Path:
     """
-    Write a checkpoint and forget all but the newest three.
+    Write a checkpoint and forget all but the newest three, and the newest healthy one.
 
     :param run_dir: folder of the run; ``checkpoints/`` and ``replay/`` are made in it.
     :param agent: the learner.
@@ -115,9 +116,26 @@ def save(
             'or choose another run_dir'
         ) from None
     _clear(folder)
-    for old in _newest_first(folder)[KEEP:]:
+    for old in _superfluous(folder):
         shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def _superfluous(folder: Path) -> List[Path]:
+    """Return all but the newest; one that is healthy is kept, however many ill ones came after."""
+    found = _newest_first(folder)
+    old = found[KEEP:]
+    if old and not any(map(_is_healthy, found[:KEEP])):
+        healthy = next(filter(_is_healthy, old), None)
+        old = [path for path in old if path != healthy]
+    return old
+
+
+def _is_healthy(path: Path) -> bool:
+    try:
+        return bool(json.loads((path / INFO).read_text())['extra'].get('healthy', True))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _write(
@@ -171,10 +189,26 @@ def _name(path: Path) -> str:
 
 
 def latest(run_dir: Union[str, Path]) -> Optional[Path]:
-    """Return the newest whole checkpoint of a run, or None where there is none."""
-    for path, _, _ in _whole(Path(run_dir) / 'checkpoints'):
-        return path
-    return None
+    """
+    Return the newest whole checkpoint of a run, or None where there is none.
+
+    Of a run that an alert has halted it is the newest that was healthy, where there is one: some
+    may have been saved while it fell ill.
+    """
+    newest: Optional[Path] = None
+    halted = read_summary(Path(run_dir)).get('halted')
+    for path, info, _ in _whole(Path(run_dir) / 'checkpoints'):
+        newest = newest or path
+        if not halted or _describe(path, info).extra.get('healthy', True):
+            return path
+    return newest
+
+
+def forget_after(run_dir: Union[str, Path], env_step: int) -> None:
+    """Remove the checkpoints beyond a step, from which a run goes on another way."""
+    for path in (Path(run_dir) / 'checkpoints').glob('step_*'):
+        if path.name[5:].isdigit() and int(path.name[5:]) > env_step:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def load(

@@ -27,11 +27,12 @@ class Guard:
         self._run = run
         self._moment = (0, 0)
         self._shown: Set[str] = set()
+        self._was_healthy = True
 
     @property
     def healthy(self) -> bool:
         """Whether a checkpoint of now would be one to go back to."""
-        return not self.halted and not self.monitor.suspicious
+        return not self.halted and not self.monitor.suspicious and self._was_healthy
 
     @property
     def may_save(self) -> bool:
@@ -44,7 +45,7 @@ class Guard:
 
         :returns: whether the learner must go back to a healthy checkpoint.
         """
-        self._moment = (env_step, updates)
+        self._moment, self._was_healthy = (env_step, updates), True
         back = self._take(self.monitor.record(metrics))
         self._show()
         return back
@@ -77,12 +78,14 @@ class Guard:
         """Return what a resumed run must know, as JSON data."""
         return {**self.monitor.history.state(), 'rollbacks': self.rollbacks}
 
-    def load_state(self, state: Mapping[str, Any], env_step: int) -> None:
+    def load_state(self, state: Mapping[str, Any], env_step: int, healthy: bool = True) -> None:
         """
         Go on with what :meth:`state` returned; alerts that stood then are judged anew.
 
-        :param env_step: from which the run goes on.
+        :param env_step: from which the run goes on. :param healthy: whether the learner was so; of
+            one that was not, the next record tells.
         """
+        self._was_healthy = healthy
         self.monitor.history.load_state(state)
         self.rollbacks = int(state['rollbacks'])
         for row in self._run.standing_alerts():

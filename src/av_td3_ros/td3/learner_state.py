@@ -1,5 +1,6 @@
 """All that the next update depends on, as flat named tensors, and back."""
 
+import logging
 from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
 import torch
@@ -7,6 +8,8 @@ from torch import nn, Tensor
 
 from av_td3_ros.td3.optimiser import Optimiser
 
+LOG = logging.getLogger(__name__)
+GENERATOR = 'generator'
 MOMENTS = ('exp_avg', 'exp_avg_sq')
 
 
@@ -47,9 +50,15 @@ def restore(
     """
     Put back what :func:`collect` returned; ``memory`` is written in place.
 
+    A generator of random numbers is of its kind of device: of another kind it stays as it is.
+
     :raises LearnerError: naming the first tensor that is missing, unknown or of another shape;
         nothing is changed then.
     """
+    drawn, own = state.get(GENERATOR), memory.get(GENERATOR)
+    if drawn is not None and own is not None and drawn.shape != own.shape:
+        LOG.warning('noise is drawn anew: the learner comes from another kind of device')
+        state = {**state, GENERATOR: own}
     _check(state, modules, optimisers, memory)
     for group, module in modules.items():
         names = module.state_dict()

@@ -377,7 +377,10 @@ class Trainer:
         return round(time.monotonic() - self._begun, 3)
 
     def _resume(self) -> None:
-        state = checkpoint.load(self._run.path, self.agent, self.spec, self.replay)
+        halted = bool(self._run.read_summary().get('halted'))
+        state = checkpoint.load(self._run.path, self.agent, self.spec, self.replay, halted)
+        checkpoint.forget_after(self._run.path, state.env_step)
+        self._run.forget_after(state.env_step)
         self.env_steps = state.env_step
         self._versions.resume(state.version, self.config)
         schedule = state.extra.get('schedule', {})
@@ -386,7 +389,9 @@ class Trainer:
         self._returns.extend(state.extra.get('returns', ()))
         self._published_at, self._saved_at = self.updates, self.env_steps
         if 'health' in state.extra:  # of older checkpoints nothing is known
-            self._guard.load_state(state.extra['health'], state.env_step)
+            healthy = bool(state.extra.get('healthy', True))
+            self._guard.load_state(state.extra['health'], state.env_step, healthy)
             self._begun -= float(state.extra['seconds'])
-        if self.config.precision == 'auto':  # measured again it might differ, and so would the run
-            self.agent.arithmetic = Arithmetic(**state.extra['arithmetic'])
+        kept = Arithmetic(**state.extra['arithmetic'])
+        if self.config.precision in ('auto', kept.precision):  # measured again it might differ
+            self.agent.arithmetic = kept
