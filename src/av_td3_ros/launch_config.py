@@ -5,15 +5,21 @@ A run folder holds it as ``config.yaml``, whoever started the run: what exports,
 judges a run reads there what its policy was shown.
 """
 
+import atexit
 import json
 from pathlib import Path
+import tempfile
 from typing import Any, Dict, Mapping
 
-from av_td3_ros import graph
+import yaml
+
+from av_td3_ros import graph, presets
 from av_td3_ros.config import build_run, RunConfig, SHARED, without_shared_copies
-from av_td3_ros.options import ConfigError, flatten, to_flat
+from av_td3_ros.deployment.trained import SECTIONS
+from av_td3_ros.options import ConfigError, flatten, nested, to_flat
 from av_td3_ros.presets import read_yaml
 from av_td3_ros.resources import share
+from av_td3_ros.run_folder import written_config
 
 CAMERA = 'sensor.camera.rgb'
 
@@ -52,6 +58,49 @@ def written_parameters(path: Path) -> Dict[str, Dict[str, Any]]:
     """
     config = build_run(without_shared_copies(flatten(read_yaml(path))), str(path))
     return {spec.name: to_flat(getattr(config, spec.name)) for spec in graph.nodes('training')}
+
+
+def preset_parameters(name: str) -> Dict[str, Any]:
+    """Return the trainer's parameters that a preset sets, by dotted key; none for ''."""
+    values = presets.load(name) if name else {}
+    return {key[len(presets.PREFIX) :]: value for key, value in values.items()}
+
+
+def trained_parameters(checkpoint: Path) -> Dict[str, Dict[str, Any]]:
+    """
+    Return by node what the run of a checkpoint was told, as far as it is known here: the run may
+    be of another version, and a ``config.yaml`` above it of another program.
+
+    :param checkpoint: a run or checkpoint folder.
+    :raises ConfigError: where its ``config.yaml`` cannot be read, or a value is out of range.
+    """
+    written = written_config(checkpoint)
+    if written is None:
+        return {}
+    sections = read_yaml(Path(written))
+    if not SECTIONS <= set(sections):
+        return {}
+    known = to_flat(RunConfig())
+    values = {key: value for key, value in flatten(sections).items() if key in known}
+    config = build_run(without_shared_copies(values), written)
+    return {spec.name: to_flat(getattr(config, spec.name)) for spec in graph.nodes('training')}
+
+
+def write_parameters(values: Mapping[str, Any]) -> str:
+    """
+    Return a file with parameters for any node; it lives as long as this process.
+
+    As a file for any node: what ``launch_ros`` makes of a dict is for the node by name, and would
+    go before every file for any node, whichever comes later.
+
+    :param values: by dotted key.
+    """
+    with tempfile.NamedTemporaryFile(
+        'w', prefix='av_td3_params_', suffix='.yaml', delete=False
+    ) as file:
+        yaml.safe_dump({'/**': {'ros__parameters': nested(values)}}, file)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
+    return file.name
 
 
 def parameters(path: Path) -> Dict[str, Any]:

@@ -92,6 +92,18 @@ def flatten(values: Mapping[str, Any], prefix: str = '') -> Dict[str, Any]:
     return flat
 
 
+def nested(flat: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the nested form of values by dotted key: the inverse of :func:`flatten`."""
+    tree: Dict[str, Any] = {}
+    for key, value in flat.items():
+        *groups, leaf = key.split('.')
+        branch = tree
+        for name in groups:
+            branch = branch.setdefault(name, {})
+        branch[leaf] = value
+    return tree
+
+
 def to_flat(config: Any, prefix: str = '') -> Dict[str, Any]:
     """Return a config object as a mapping with dotted keys."""
     flat: Dict[str, Any] = {}

@@ -84,9 +84,9 @@ def test_traffic_and_weather_reach_the_simulator_and_are_else_those_of_its_file(
 
     def simulator(kind, **given):
         usual = {name: default or '' for name, default, _ in launching.ARGUMENTS[kind]}
-        return launching._overrides(kind, {**usual, **given})['simulator']
+        return launching._overrides(kind, {**usual, **given}, {})['simulator']
 
-    assert simulator('training') == {'role_name': 'ego_vehicle'}
+    assert simulator('training') == {'role_name': ''}
     given = simulator('simulation', vehicles='20', weather='random', lock_step='true')
     assert (given['vehicles'], given['weather']) == (20, 'random')
     assert given['wait_for_vehicle_control_command'] is True
@@ -100,7 +100,7 @@ def test_a_deployment_waits_to_be_engaged_and_says_so_to_the_gate():
     usual = {name: default for name, default, _ in launching.ARGUMENTS['deploy']}
 
     def told(**given):
-        return launching._overrides('deploy', {**usual, **given})
+        return launching._overrides('deploy', {**usual, **given}, {})
 
     assert told()['policy'].items() >= graph.DEPLOYED['policy'].items()
     assert told()['perception']['episodes'] is False
@@ -120,7 +120,7 @@ def test_a_preset_reaches_the_trainer_and_a_wrong_one_is_refused():
     assert usual['preset'] == ''
 
     def trainer(**given):
-        return launching._overrides('training', {**usual, **given})['trainer']
+        return launching._overrides('training', {**usual, **given}, {})['trainer']
 
     assert 'learner.batch_size' not in trainer()  # trainer.param.yaml, which may have been edited
     given = trainer(preset='sb3', steps='77')
@@ -138,8 +138,8 @@ def test_a_named_observation_reaches_all_that_must_agree_on_it():
     for kind in ('training', 'evaluation', 'deploy'):
         usual = {name: default or 'x' for name, default, _ in launching.ARGUMENTS[kind]}
         usual.update(preset='', vehicles='', weather='', steps='60', observation='')
-        assert 'observation.command' not in launching._overrides(kind, usual)['perception']
-        given = launching._overrides(kind, {**usual, 'observation': 'camera'})
+        assert 'observation.command' not in launching._overrides(kind, usual, {})['perception']
+        given = launching._overrides(kind, {**usual, 'observation': 'camera'}, {})
         for node in ('perception', 'policy', 'trainer'):
             assert given[node]['observation.command'] is True
             assert given[node]['observation.waypoints'] == 0
@@ -148,32 +148,50 @@ def test_a_named_observation_reaches_all_that_must_agree_on_it():
         nodes('training', observation='blind')
 
 
-@pytest.mark.skipif(
+LAUNCHED = """
+import sys
+import launch
+sys.path.insert(0, sys.argv[1])
+from test_launch import description
+service = launch.LaunchService()
+given = [launch.actions.SetLaunchConfiguration(*x.split('=', 1)) for x in sys.argv[3:]]
+service.include_launch_description(launch.LaunchDescription([*given, description(sys.argv[2])]))
+sys.exit(service.run())
+"""
+needs_installation = pytest.mark.skipif(
     not installed(), reason='av_td3_ros is not installed as a ROS package: build it with colcon'
 )
-def test_training_starts_learns_and_ends_by_itself(tmp_path):
-    code = (
-        'import sys; from launch import LaunchService; sys.path.insert(0, sys.argv[1]);'
-        'from test_launch import description; import launch\n'
-        'service = LaunchService(argv=sys.argv[2:])\n'
-        'service.include_launch_description(launch.LaunchDescription([\n'
-        '    launch.actions.SetLaunchConfiguration("run_dir", sys.argv[2]),\n'
-        '    launch.actions.SetLaunchConfiguration("steps", "60"), description("training")]))\n'
-        'sys.exit(service.run())\n'
-    )
+
+
+def launched(kind, folder, **arguments):
+    """Launch for real until it ends by itself; return what it said."""
+    given = [f'{name}={value}' for name, value in arguments.items()]
     process = subprocess.Popen(
-        [sys.executable, '-c', code, str(Path(__file__).parent), str(tmp_path)],
+        [sys.executable, '-c', LAUNCHED, str(Path(__file__).parent), kind, *given],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, 'ROS_LOG_DIR': str(tmp_path / 'log')},
+        env={**os.environ, 'ROS_LOG_DIR': str(folder / 'log')},
     )
     try:
-        output, _ = process.communicate(timeout=120)
+        return process.communicate(timeout=120)[0]
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
-        pytest.fail(output)
+        pytest.fail(process.communicate(timeout=30)[0])
+
+
+@needs_installation
+@pytest.mark.parametrize('whose', ['/**', '/av_td3/policy'])
+def test_a_file_of_one_s_own_goes_before_what_a_deployment_is_told(tmp_path, whose):
+    params = tmp_path / 'mine.yaml'
+    params.write_text(f'{whose}: {{ros__parameters: {{gate: {{resume_after: -7}}}}}}')
+    said = launched('deploy', tmp_path, artefact='x.avtd3', params=params)
+    assert 'gate.resume_after must be' in said and '-7' in said
+
+
+@needs_installation
+def test_training_starts_learns_and_ends_by_itself(tmp_path):
+    output = launched('training', tmp_path, run_dir=tmp_path, steps=60)
     assert any((tmp_path / 'checkpoints').glob('step_*')), output
     end = time.monotonic() + 10
     while (

@@ -16,7 +16,7 @@ import yaml
 
 from av_td3_ros import nodes
 from av_td3_ros.cli import common
-from av_td3_ros.options import ConfigError
+from av_td3_ros.options import ConfigError, flatten
 from av_td3_ros.run_folder import RunFolder
 
 MODULES = {
@@ -75,6 +75,12 @@ def launching(monkeypatch, fakes):
         delattr(nodes, name)
 
 
+def parameters(node):
+    """Return what a node is told beside its file and the user's, by dotted key."""
+    told = yaml.safe_load(Path(node.kwargs['parameters'][1]).read_text())
+    return flatten(told['/**']['ros__parameters'])
+
+
 def kinds(made):
     """Return of what kind actions are."""
     return [type(action).__name__ for action in made]
@@ -114,7 +120,7 @@ def test_no_end_of_a_deployed_node_ends_the_stack_that_it_is_a_part_of(launching
 @pytest.mark.parametrize('name', ['artefact', 'checkpoint'])
 def test_perception_is_told_what_the_policy_drives_with(launching, name):
     started, _ = actions(launching, 'deploy', **{name: 'x'})
-    told = {node: made.kwargs['parameters'][1] for node, made in started.items()}
+    told = {node: parameters(made) for node, made in started.items()}
     assert told['perception'][name] == told['policy'][name] and told['policy'][name].endswith('/x')
     assert 'accept_weights' not in told['perception']
 
@@ -149,7 +155,7 @@ def test_a_launch_ends_with_its_mission_and_with_an_error_where_a_node_is_refuse
         assert follows(node, -9, is_shutdown=True) == []
         with pytest.raises(RuntimeError, match=f'{node} ended with exit code 2'):
             follows(node, 2)
-        assert node == name or follows(node, 0) == []
+        assert node == name or follows(node, 0) == AGAIN  # somebody has ended it by hand
 
 
 @pytest.mark.parametrize(
@@ -168,7 +174,7 @@ def test_a_trainer_goes_on_from_what_it_saved_unless_it_has_stopped_by_itself(la
     started, follows = actions(launching, 'training', **GIVEN['training'])
 
     def resumes():
-        return started['trainer'].kwargs['parameters'][1]['resume']
+        return parameters(started['trainer'])['resume']
 
     assert follows('trainer', -9) == AGAIN and not resumes()  # nothing was saved yet
     (here / 'run' / 'checkpoints' / 'step_100').mkdir(parents=True)
@@ -180,7 +186,7 @@ def test_a_trainer_goes_on_from_what_it_saved_unless_it_has_stopped_by_itself(la
 
 def test_routes_that_were_driven_are_left_out_after_a_resume_and_after_a_death(launching, here):
     def first_route(started):
-        return started['episode_manager'].kwargs['parameters'][1].get('first_route', 0)
+        return parameters(started['episode_manager']).get('first_route', 0)
 
     run = RunFolder(here / 'run')
     started, follows = actions(launching, 'training', **GIVEN['training'])
@@ -219,7 +225,7 @@ def test_a_run_goes_on_with_its_own_settings(launching, here):
     before = yaml.safe_load(written.read_text())
     again = {'run_dir': 'run', 'resume': 'true'}
     started, _ = actions(launching, 'training', **again, steps='90')
-    told = {name: node.kwargs['parameters'][1] for name, node in started.items()}
+    told = {name: parameters(node) for name, node in started.items()}
     assert told['trainer']['resume'] is True and told['trainer']['steps'] == 90
     assert told['trainer']['learner.batch_size'] == before['trainer']['learner']['batch_size']
     assert (told['simulator']['vehicles'], told['simulator']['map']) == (3, 'random_town:7')
@@ -239,7 +245,7 @@ def test_a_file_of_settings_reaches_every_node_and_arguments_go_before_it(launch
         'observation: {height: 64}\nepisode_manager: {turning_share: 0.5}\n'
     )
     started, _ = actions(launching, kind, **GIVEN[kind], config=str(file), vehicles='9')
-    told = {name: node.kwargs['parameters'][1] for name, node in started.items()}
+    told = {name: parameters(node) for name, node in started.items()}
     assert (told['simulator']['vehicles'], told['simulator']['fov_deg']) == (9, 90.0)
     assert told['episode_manager']['turning_share'] == 0.5
     assert told['perception']['observation.height'] == told['policy']['observation.height'] == 64
@@ -252,6 +258,39 @@ def test_a_file_of_settings_reaches_every_node_and_arguments_go_before_it(launch
     file.write_text('simulator: {vehicle: 7}')
     with pytest.raises(ConfigError, match='simulator.vehicle'):
         actions(launching, kind, **{**GIVEN[kind], 'run_dir': 'other'}, config=str(file))
+
+
+@pytest.mark.parametrize(
+    'kind, again',
+    [
+        ('training', {'run_dir': 'run', 'resume': 'true'}),
+        ('evaluation', {'checkpoint': 'run'}),
+    ],
+)
+def test_a_run_keeps_the_name_of_its_vehicle(launching, here, kind, again):
+    actions(launching, 'training', **GIVEN['training'], role_name='hero')
+    for given, name in (({}, 'hero'), ({'role_name': 'ego'}, 'ego')):
+        started, _ = actions(launching, kind, **again, **given)
+        told = [parameters(started[node])['role_name'] for node in ('policy', 'perception')]
+        assert told == [name] * 2
+
+
+@pytest.mark.parametrize('written', ['plugins: [a, b]', 'simulator: {later: 1}\nobservation: {}'])
+def test_a_checkpoint_is_evaluated_though_its_config_is_of_another_version(
+    launching, here, written
+):
+    (here / 'config.yaml').write_text(written)
+    started, _ = actions(launching, 'evaluation', checkpoint=str(here / 'step_1'))
+    assert parameters(started['policy'])['role_name'] == 'ego_vehicle'
+
+
+def test_a_deployment_leaves_the_clock_to_others_unless_it_is_told(launching):
+    def told(**given):
+        started, _ = actions(launching, 'deploy', artefact='x', **given)
+        return [parameters(node).get('use_sim_time') for node in started.values()]
+
+    assert told() == [None, None]
+    assert told(use_sim_time='true') == [True, True] and told(use_sim_time='false') == [False] * 2
 
 
 def test_what_cannot_go_on_is_refused(launching, here):
@@ -287,7 +326,7 @@ def test_carla_is_one_argument(launching, here):
 
 def test_an_evaluation_drives_on_roads_where_no_training_begins(launching):
     started, _ = actions(launching, 'evaluation', **GIVEN['evaluation'])
-    assert started['episode_manager'].kwargs['parameters'][1]['routes'] == 'held_out'
+    assert parameters(started['episode_manager'])['routes'] == 'held_out'
 
 
 @pytest.mark.parametrize('checkpoint', ['run', 'run/checkpoints/step_00000060'])
@@ -296,7 +335,7 @@ def test_an_evaluation_drives_in_the_world_of_its_training(launching, here, chec
     actions(launching, 'training', **GIVEN['training'], **first)
     given = {'checkpoint': str(here / checkpoint), 'weather': 'random'}
     started, _ = actions(launching, 'evaluation', **given, vehicles='20')
-    told = {name: node.kwargs['parameters'][1] for name, node in started.items()}
+    told = {name: parameters(node) for name, node in started.items()}
     simulator, policy = told['simulator'], told['policy']
     assert (simulator['map'], simulator['vehicles']) == ('random_town:7', 20)
     assert simulator['weather'] == 'random'
@@ -311,8 +350,8 @@ def test_on_carla_an_evaluation_takes_no_map_of_a_simulated_training(launching, 
     context = {name: default or '' for name, default, _ in launching.ARGUMENTS['evaluation']}
     given = {**context, 'checkpoint': str(here / 'run'), 'simulator': 'carla'}
     made = launching._actions(given, 'evaluation')
-    nodes = {a.kwargs['name']: a.kwargs for a in made if type(a).__name__ == 'Node'}
-    assert nodes['perception']['parameters'][1]['observation.command']
+    nodes = {a.kwargs['name']: a for a in made if type(a).__name__ == 'Node'}
+    assert parameters(nodes['perception'])['observation.command']
     included = [a for a in made if type(a).__name__ == 'IncludeLaunchDescription']
     assert dict(included[0].kwargs['launch_arguments'])['town'] == 'Town01'
 

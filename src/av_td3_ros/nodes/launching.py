@@ -24,14 +24,22 @@ from launch_ros.actions import Node
 
 from av_td3_ros import graph, presets
 from av_td3_ros.config import RunConfig, WEATHERS
-from av_td3_ros.launch_config import bridge_camera, run_config, written_parameters
+from av_td3_ros.launch_config import (
+    bridge_camera,
+    preset_parameters,
+    run_config,
+    trained_parameters,
+    write_parameters,
+    written_parameters,
+)
 from av_td3_ros.nodes.launching_carla import carla, OBJECTS, TOWN
 from av_td3_ros.options import ConfigError
 from av_td3_ros.resources import map_source, share
-from av_td3_ros.run_folder import new_run_folder, require_new, RunFolder, written_config
+from av_td3_ros.run_folder import new_run_folder, require_new, RunFolder
 from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PACKAGE = 'av_td3_ros'
+ROLE = 'ego_vehicle'
 # Whose orderly end is the end of the whole launch. A deployment has none: it is a part of somebody
 # else's, where localisation and what stops the car must outlive the policy.
 MISSION_ENDS = {
@@ -42,7 +50,11 @@ MISSION_ENDS = {
 
 COMMON = (
     ('namespace', graph.NAMESPACE, 'namespace of the nodes'),
-    ('role_name', 'ego_vehicle', 'name of the vehicle in /carla/<role_name>/...'),
+    (
+        'role_name',
+        '',
+        f'name of the vehicle in /carla/<role_name>/...; empty: {ROLE}, or that of the run',
+    ),
 )
 WORLD = (
     ('vehicles', '', 'embedded: other vehicles, 0 to 100; empty: as in simulator.param.yaml'),
@@ -119,7 +131,12 @@ ARGUMENTS = {
         ('engage', 'false', 'true: drive at once; false: wait for the service policy/engage'),
         ('output', 'carla', "commands as 'carla', 'twist', 'ackermann' or 'autoware'"),
         ('lock_step', 'false', 'true where a simulation waits for every command'),
-        ('use_sim_time', 'false', 'true where /clock is the clock of the stamps: a simulation'),
+        (
+            'use_sim_time',
+            '',
+            'true where /clock is the clock of the stamps: a simulation; empty: as params or '
+            'SetParameter say, else false',
+        ),
         ('params', '', 'a parameter file of your own, laid over all of this'),
         ('autostart', 'true', 'false: configure and activate the nodes by yourself'),
     ),
@@ -163,7 +180,9 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
     simulator = given.get('simulator', 'embedded')
     if simulator not in ('embedded', 'carla'):
         raise RuntimeError(f"simulator must be 'embedded' or 'carla', got '{simulator}'")
-    overrides, run = _overrides(kind, given), None
+    told = _told(kind, given)
+    given['role_name'] = given['role_name'] or told.get('policy', {}).get('role_name', ROLE)
+    overrides, run = _overrides(kind, given, told), None
     actions = []
     if simulator == 'carla':
         actions += carla(given, overrides['simulator'].setdefault('map', TOWN))
@@ -210,7 +229,7 @@ class Member:
             namespace=given['namespace'],
             parameters=[
                 str(share('config', spec.file)),
-                {'autostart': started, **self._overrides, **going_on},
+                write_parameters({'autostart': started, **self._overrides, **going_on}),
                 *own,
             ],
             ros_arguments=graph.enclave(spec.name, given['namespace']),
@@ -236,9 +255,8 @@ class Member:
             return []
         if self._kind == 'deploy':
             return [LogInfo(msg=f'{name} ended with exit code {code}; the others go on')]
-        if code == graph.EXIT_OK:
-            is_mission = name == MISSION_ENDS[self._kind]
-            return [Shutdown(reason=f'{name} has ended')] if is_mission else []
+        if code == graph.EXIT_OK and name == MISSION_ENDS[self._kind]:
+            return [Shutdown(reason=f'{name} has ended')]
         why = f'{name} ended with exit code {code}; its last lines say why'
         has_stopped = self._spec is graph.TRAINER and code == graph.EXIT_FAULT
         if has_stopped or code == graph.EXIT_REFUSED:
@@ -269,7 +287,28 @@ def _write_config(overrides: Mapping[str, Mapping[str, Any]], simulator: str) ->
     return config
 
 
-def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
+def _told(kind: str, given: Mapping[str, str]) -> Dict[str, Dict[str, Any]]:
+    """
+    Return by node what a file of settings tells, or the run that is gone on with or evaluated.
+
+    :raises ConfigError: where it cannot be read or used.
+    """
+    if kind == 'training' and given['resume'].lower() == 'true':
+        return _written(_run_folder(given), given)
+    if kind in ('training', 'evaluation') and given['config']:
+        return written_parameters(Path(given['config']))
+    if kind == 'evaluation':
+        told = trained_parameters(Path(given['checkpoint']))
+        if given['simulator'] == 'carla':  # is a world of its own
+            told.pop('simulator', None)
+        return told
+    return {}
+
+
+def _overrides(
+    kind: str, given: Mapping[str, str], told: Mapping[str, Mapping[str, Any]]
+) -> Dict[str, Dict[str, Any]]:
+    """Return by node what it is told beside its file: ``told``, and the arguments before it."""
     role = {'role_name': given['role_name']}
     wanted = given.get('observation')
     observation = observation_preset(wanted) if wanted else {}
@@ -282,15 +321,11 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     }
     if kind == 'training':
         folder, resumed = _run_folder(given).resolve(), given['resume'].lower() == 'true'
-        steps = {'steps': int(given['steps'])} if given['steps'] else {}
-        values['trainer'].update(
-            {**_preset(given['preset']), 'run_dir': str(folder), 'resume': resumed, **steps}
-        )
-        told = _written(folder, given) if resumed else _configured(given['config'])
-        values = {name: {**told.get(name, {}), **values[name]} for name in values}
+        values['trainer'].update(preset_parameters(given['preset']))
+        values['trainer'].update(run_dir=str(folder), resume=resumed)
+        if given['steps']:
+            values['trainer']['steps'] = int(given['steps'])
     elif kind == 'evaluation':
-        told = _trained(given)
-        values = {name: {**told.get(name, {}), **values[name]} for name in values}
         values['policy'].update(
             checkpoint=str(Path(given['checkpoint']).resolve()), accept_weights=False
         )
@@ -301,7 +336,7 @@ def _overrides(kind: str, given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     if kind == 'simulation':
         waits = given['lock_step'].lower() == 'true'
         values['simulator']['wait_for_vehicle_control_command'] = waits
-    return values
+    return {name: {**told.get(name, {}), **values[name]} for name in values}
 
 
 def _run_folder(given: Mapping[str, str]) -> Path:
@@ -332,29 +367,6 @@ def _written(folder: Path, given: Mapping[str, str]) -> Dict[str, Dict[str, Any]
     return written_parameters(folder / 'config.yaml')
 
 
-def _configured(path: str) -> Dict[str, Dict[str, Any]]:
-    """
-    Return by node what a file tells; nothing for ''.
-
-    :raises ConfigError: where it cannot be read, or holds what no node would take.
-    """
-    return written_parameters(Path(path)) if path else {}
-
-
-def _trained(given: Mapping[str, str]) -> Dict[str, Dict[str, Any]]:
-    """
-    Return by node what the run of a checkpoint was told; nothing where that is not known.
-
-    CARLA is its own world: of that the run tells nothing.
-
-    :raises ConfigError: where its ``config.yaml`` cannot be read.
-    """
-    told = _configured(given['config'] or written_config(Path(given['checkpoint'])) or '')
-    if given['simulator'] == 'carla':
-        told.pop('simulator', None)
-    return told
-
-
 def _deployment(given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
     """Return what the arguments of a deployment tell its nodes."""
     policy: Dict[str, Any] = {
@@ -366,14 +378,9 @@ def _deployment(given: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         if given[name]:
             policy[name] = str(Path(given[name]).resolve())
     perception = {name: policy[name] for name in ('artefact', 'checkpoint') if name in policy}
-    clock = {'use_sim_time': given['use_sim_time'].lower() == 'true'}
+    is_told = given['use_sim_time']
+    clock = {'use_sim_time': is_told.lower() == 'true'} if is_told else {}
     return {'policy': {**policy, **clock}, 'perception': {**perception, **clock}}
-
-
-def _preset(name: str) -> Dict[str, Any]:
-    """Return the trainer's parameters that a preset sets; none for ''."""
-    values = presets.load(name) if name else {}
-    return {key[len(presets.PREFIX) :]: value for key, value in values.items()}
 
 
 def _world(given: Dict[str, str]) -> Dict[str, Any]:

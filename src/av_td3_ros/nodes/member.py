@@ -9,7 +9,7 @@ from typing import Any, Dict, Optional, Sequence, TextIO
 import yaml
 
 from av_td3_ros import graph
-from av_td3_ros.options import to_flat
+from av_td3_ros.options import nested, to_flat
 
 
 class Member:
@@ -38,7 +38,7 @@ class Member:
 
     def write_parameters(self, config: Any) -> None:
         """Write the parameter file that the process reads at its start."""
-        values = {'/**': {'ros__parameters': {'autostart': True, **_nested(to_flat(config))}}}
+        values = {'/**': {'ros__parameters': {'autostart': True, **nested(to_flat(config))}}}
         self._params.write_text(yaml.safe_dump(values))
 
     def spawn(self) -> None:
@@ -91,14 +91,3 @@ class Member:
             if '[ERROR]' in line or '[FATAL]' in line:
                 return line.split(': ', 1)[-1]
         return next((line for line in reversed(lines) if line.strip()), 'no output')
-
-
-def _nested(flat: Dict[str, Any]) -> Dict[str, Any]:
-    tree: Dict[str, Any] = {}
-    for key, value in flat.items():
-        *groups, leaf = key.split('.')
-        branch = tree
-        for name in groups:
-            branch = branch.setdefault(name, {})
-        branch[leaf] = value
-    return tree
