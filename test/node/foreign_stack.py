@@ -87,8 +87,8 @@ IMAGE = '/carla/ego_vehicle/rgb_front/image'
 INFO = '/carla/ego_vehicle/rgb_front/camera_info'
 
 
-def started(ros, arguments=(), **params):
-    """Perception, active, with command-line arguments as a launch file gives them."""
+def configured(ros, arguments=(), **params):
+    """Perception, configured, with command-line arguments as a launch file gives them."""
     overrides = [
         Parameter(key.replace('__', '.'), value=value)
         for key, value in {**PARAMS, **params}.items()
@@ -103,6 +103,12 @@ def started(ros, arguments=(), **params):
         )
     )
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    return node
+
+
+def started(ros, arguments=(), **params):
+    """The same, active."""
+    node = configured(ros, arguments, **params)
     assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
     return node
 

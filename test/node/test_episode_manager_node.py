@@ -12,7 +12,7 @@ from nav_msgs.msg import Odometry
 import numpy as np
 import pytest
 
-from av_td3_ros.bridge import convert
+from av_td3_ros.bridge import bounds, convert
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.driving.road_map import RoadMap
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
@@ -56,9 +56,9 @@ class World:
         if wait:
             self.ros.until(lambda: len(self.states) > known)
 
-    def see(self):
+    def see(self, **fields):
         state = self.states[-1]
-        msg = Observation(
+        values = dict(
             header=state.header,
             episode_id=state.episode_id,
             step_id=state.step_id,
@@ -67,7 +67,7 @@ class World:
             image=array.array('B', [1, 2, 3, 4]),
             vector=array.array('f', [0.5]),
         )
-        self.talker.say('observation', msg)
+        self.talker.say('observation', Observation(**{**values, **fields}))
 
     def act(self, **fields):
         state = self.states[-1]
@@ -161,6 +161,28 @@ def test_a_broken_step_aborts_the_episode_and_is_not_sent(ros, world, fault, rea
     ros.spin(0.1)
     assert [m.step_id for m in world.steps] == list(stored)
     assert world.states[-1].phase == EpisodeState.RESETTING and world.states[-1].episode_id == 2
+
+
+BROKEN = array.array('f', [0.25] * 30 + [float('nan')] + [0.25] * 9)
+
+
+@pytest.mark.parametrize(
+    'fields, got',
+    [
+        ({'vector': BROKEN}, 'got 4 pixels and a vector of 40, entry 30 is nan'),
+        ({'image': array.array('B', [1, 2, 3])}, 'got 3 pixels and a vector of 1'),
+    ],
+    ids=['nan', 'a pixel too few'],
+)
+def test_what_is_wrong_with_an_observation_is_told_in_a_line_that_a_trainer_believes(
+    ros, world, fields, got
+):
+    world.start().see(**fields)
+    ros.until(lambda: world.results)
+    assert world.results[0].reason == (
+        f'observation must be 1 x 2 x 2 = 4 pixels and finite, {got}'
+    )
+    bounds.check_result(world.results[0])
 
 
 @pytest.mark.parametrize('is_evaluation, name', [(False, '7'), (True, '0')])

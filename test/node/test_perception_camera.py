@@ -6,6 +6,7 @@ import time
 from carla_msgs.msg import CarlaStatus
 import cv2
 from foreign_stack import (
+    configured,
     ERROR,
     grey_image,
     header,
@@ -140,6 +141,21 @@ def test_camera_info_that_was_said_once_and_latched_is_heard(ros, stack):
     say.publish(info(ideal(800, 600, 90.0)))
     node = started(ros)
     ros.until(lambda: node._camera._view is not None, 60.0)
+
+
+def test_camera_info_that_came_while_the_node_was_inactive_counts(ros, stack):
+    node = configured(ros)
+    pixels = scene(800, 600)
+    say = stack.node.create_publisher(CameraInfo, INFO, qos.PROFILES['latched'])
+    for number, camera in enumerate((ideal(800, 600, 90.0), ideal(800, 600, 100.0)), 1):
+        say.publish(info(camera))
+        view = View(camera, CameraConfig(fov_deg=90.0), ObservationConfig())
+        ros.until(lambda view=view: node._camera.values()['camera'] == str(view), 60.0)
+        node.trigger_activate()
+        stack.heard.clear()
+        stack.drive([grey_image(pixels, float(number))], IMAGE)
+        assert np.array_equal(newest_frame(stack.heard[0]), view.frame(pixels))
+        node.trigger_deactivate()
 
 
 def test_camera_info_can_be_required_or_ignored(ros, stack):

@@ -8,7 +8,7 @@ import math
 from av_td3_msgs.msg import EpisodeState
 from builtin_interfaces.msg import Time
 from carla_msgs.msg import CarlaWorldInfo
-from nav_msgs.msg import Odometry
+from nav_msgs.msg import Odometry, Path
 import numpy as np
 import pytest
 from std_msgs.msg import Header
@@ -191,6 +191,18 @@ def test_the_frame_waits_for_its_episode_s_route(ros, talker, perception, heard)
     talker.say('waypoints', convert.to_path(ROUTE, Time(sec=9)))
     ros.until(lambda: heard)
     assert heard[0].step_id == 0
+
+
+def test_a_frame_whose_route_is_gone_is_forgotten_with_the_next_one(
+    ros, talker, perception, heard, route
+):
+    talker.say('waypoints', Path())
+    ros.until(lambda: not perception._routes)
+    Frame(talker, 1).whole()
+    ros.until(lambda: perception.health()[1] == 'waiting for a route')
+    Frame(talker, 2, phase=EpisodeState.RESETTING).whole()
+    ros.until(lambda: heard)
+    assert perception.health()[:2] == (b'\x00', 'observing')
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,16 @@ def test_silence_brakes_once_per_frame_in_lock_step_and_data_brings_it_back(ros,
     assert policy.commands == 3 and policy.health()[0] == b'\x00'
 
 
+def test_told_to_wait_in_lock_step_it_says_so_and_that_is_no_fault(ros, talker, policy):
+    talker.say('policy_weights', packed())
+    ros.until(lambda: policy.version == 1)
+    waits, drives = 'told to wait: braking; perception says why', 'driving with version 1'
+    for step, says in enumerate((drives, waits, drives), 1):
+        talker.say('observation', observation(step, drive=says == drives))
+        ros.until(lambda: policy.observations == step)
+        assert policy.health()[:2] == (b'\x00', says)
+
+
 def test_an_observation_ahead_of_the_clock_is_answered_once(ros, talker, policy, commands):
     talker.say('policy_weights', packed())
     ros.until(lambda: policy.version == 1)

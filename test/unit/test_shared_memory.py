@@ -1,6 +1,10 @@
 """What the killed leave in shared memory is removed, and nothing that somebody still needs."""
 
+import fcntl
+import os
 import subprocess
+
+import pytest
 
 from av_td3_ros.nodes import shared_memory
 
@@ -26,3 +30,34 @@ def test_what_this_process_still_holds_of_a_killed_one_is_removed(tmp_path, monk
     assert removed == {'fastdds_1', 'fastdds_4'}
     kept = {'fastdds_0', 'fastdds_2', 'fastdds_2_el', 'fastdds_port3', 'fastdds_5'}
     assert shared_memory.snapshot() == kept
+
+
+@pytest.fixture
+def unseen(tmp_path, monkeypatch):
+    """A segment and a port whose owners hold their locks and are not seen in /proc."""
+    monkeypatch.setattr(shared_memory, 'FOLDER', tmp_path)
+    names = {
+        'fastdds_1',
+        'fastdds_1_el',
+        'fastdds_port2',
+        'fastdds_port2_sl',
+        'sem.fastdds_port2_mutex',
+    }
+    for name in names | {'fastdds_3', 'fastdds_3_el', 'fastdds_port4', 'fastdds_port4_el'}:
+        (tmp_path / name).touch()
+    with (tmp_path / 'fastdds_1_el').open() as one, (tmp_path / 'fastdds_port2_sl').open() as two:
+        fcntl.flock(one, fcntl.LOCK_EX)
+        fcntl.flock(two, fcntl.LOCK_SH)
+        yield names
+
+
+def test_what_is_locked_is_in_use_though_its_process_is_not_seen(unseen, monkeypatch):
+    monkeypatch.setattr(shared_memory, '_held', lambda process: set())
+    removed = shared_memory.remove_orphans(frozenset())
+    assert removed == {'fastdds_3', 'fastdds_3_el', 'fastdds_port4', 'fastdds_port4_el'}
+    assert shared_memory.snapshot() == unseen
+
+
+def test_the_locks_of_a_process_that_is_about_to_end_do_not_count(unseen):
+    shared_memory.remove_orphans(frozenset(), ending=os.getpid())
+    assert not shared_memory.snapshot()

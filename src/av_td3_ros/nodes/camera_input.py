@@ -88,10 +88,8 @@ class CameraInput:
         self._hearing.subscribe(
             self.topic, TOPICS[self._key].type, self._while_active(self._on_image)
         )
-        if self._compares:
-            self._hearing.subscribe(
-                self.info_topic, CameraInfo, self._while_active(self._on_info), may_latch=True
-            )
+        if self._compares:  # while inactive, too: what is latched is said once
+            self._hearing.subscribe(self.info_topic, CameraInfo, self._on_info, may_latch=True)
         node.every(WATCH_PERIOD, self._watch)
 
     def start(self) -> None:

@@ -188,12 +188,14 @@ class EpisodeManagerNode(GraphNode):
             return
         vector = np.frombuffer(msg.vector, np.float32).copy()
         stack, height, width = (int(size) for size in msg.image_shape)
-        whole = stack > 0 and len(msg.image) == stack * height * width
-        if not whole or not np.all(np.isfinite(vector)):
+        pixels = stack * height * width
+        broken = np.flatnonzero(~np.isfinite(vector))
+        if not stack or len(msg.image) != pixels or len(broken):
+            entry = f', entry {broken[0]} is {vector[broken[0]]}' if len(broken) else ''
             self._carry_out(
                 self._machine.abort(
-                    f'observation must be {stack} x {height} x {width} pixels and '
-                    f'finite, got {len(msg.image)} pixels, vector {vector}'
+                    f'observation must be {stack} x {height} x {width} = {pixels} pixels and '
+                    f'finite, got {len(msg.image)} pixels and a vector of {len(vector)}{entry}'
                 )
             )
             return

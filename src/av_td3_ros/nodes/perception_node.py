@@ -288,7 +288,7 @@ class PerceptionNode(GraphNode):
         self.observations += 1
         self._step += 1
         self._observed_at = now()
-        self._fault = ''
+        self._fault, self._waiting = '', None  # an older frame waits in vain
         self._show(image, header)
 
     @property

@@ -31,8 +31,9 @@ def judge(gate: GateMachine, ready: bool, refusal: str, version: int) -> Tuple[b
     if not ready:
         braking = ': braking' if gate.state is State.BRAKING else ''
         return WARN, f'waiting for weights{braking}'
-    if gate.reason is Reason.HOLD and not gate.lock_step:
-        return WARN, 'told to wait: braking; perception says why'
+    if gate.reason is Reason.HOLD:  # in lock-step every reset of an episode does it
+        level = OK if gate.lock_step else WARN
+        return level, 'told to wait: braking; perception says why'
     if gate.state in (State.DISENGAGED, State.MANUAL):
         return OK, f'{gate.state.value}: {gate.why}'
     if gate.state is State.WAITING:

@@ -77,17 +77,20 @@ class RecorderNode(Node):
     def _adapt(self) -> None:
         """Meet publishers that offer less than the table says, as many a camera driver does."""
         for topic in self._topics:
-            if self.counts[topic.name]:
-                continue
+            current = self._subscriptions_by_name[topic.name]
+            profile = current.qos_profile
             offered = [info.qos_profile for info in self.get_publishers_info_by_topic(topic.name)]
-            weak = any(each.reliability == ReliabilityPolicy.BEST_EFFORT for each in offered)
+            weak = any(
+                each.reliability == ReliabilityPolicy.BEST_EFFORT for each in offered or [profile]
+            )
             fleeting = any(each.durability == DurabilityPolicy.VOLATILE for each in offered)
+            if offered and self.counts[topic.name]:
+                # Asked anew, who latches would say again what is recorded.
+                fleeting |= profile.durability == DurabilityPolicy.VOLATILE
             wanted = (
                 ReliabilityPolicy.BEST_EFFORT if weak else topic.qos.reliability,
                 DurabilityPolicy.VOLATILE if fleeting else topic.qos.durability,
             )
-            current = self._subscriptions_by_name[topic.name]
-            profile = current.qos_profile
             if (profile.reliability, profile.durability) != wanted:
                 self.destroy_subscription(current)
                 self._subscribe(topic, *wanted)

@@ -1,5 +1,6 @@
 """Shared-memory segments of Fast DDS: a process that is killed leaves its own behind."""
 
+import fcntl
 import os
 from pathlib import Path
 import re
@@ -9,6 +10,8 @@ FOLDER = Path('/dev/shm')
 PATTERNS = ('fastrtps_*', 'fastdds_*', 'fast_datasharing*', 'sem.fastrtps_*', 'sem.fastdds_*')
 # A segment, beside ports and the like; who made it holds its lock as long as he lives.
 MADE, LOCK = re.compile('fast(rtps|dds)_[0-9a-f]+'), '_el'
+# Who reads from a port holds one of its locks: that of one reader or that of several.
+LOCKS, AROUND = (LOCK, '_sl'), re.compile('^sem[.]|_(el|sl|mutex)$')
 
 
 def snapshot() -> FrozenSet[str]:
@@ -18,20 +21,36 @@ def snapshot() -> FrozenSet[str]:
 
 def remove_orphans(before: FrozenSet[str], ending: Optional[int] = None) -> Set[str]:
     """
-    Remove segments that came after a snapshot and that no living process uses.
+    Remove segments that came after a snapshot and that no living process uses or has locked.
 
     :param before: the snapshot.
     :param ending: a process whose use does not count, because it is about to end.
     :returns: the names removed.
     """
     candidates = snapshot() - before
-    orphans = candidates - _in_use(ending) if candidates else set()
+    unused = candidates - _in_use(ending) if candidates else set()
+    ours = _held(Path('/proc', str(ending))) if unused and ending else set()
+    orphans = {name for name in unused if not _is_locked(name, ours)}
     for name in orphans:
         try:
             (FOLDER / name).unlink()
         except OSError:
             pass  # gone already, or another user's
-    return set(orphans)
+    return orphans
+
+
+def _is_locked(name: str, ours: Set[str]) -> bool:
+    """Whether somebody lives to whom a name belongs: /proc does not show all who share memory."""
+    base = AROUND.sub('', name)
+    for lock in {base + end for end in LOCKS} - ours:
+        try:
+            with (FOLDER / lock).open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True  # or another user's
+    return False
 
 
 def _in_use(ending: Optional[int]) -> Set[str]:
