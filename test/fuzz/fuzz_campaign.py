@@ -38,6 +38,8 @@ from av_td3_ros.nodes import shared_memory
 LIMIT = 20.0
 PROBE_EVERY = 50
 BATCH = 500
+# Messages of one example: most of its time is Hypothesis's own.
+TOGETHER = 4
 MOST_FAULTS = 10
 MEGABYTE = 2**20
 # What one message may leave behind or take for a moment, beside copies of itself.
@@ -96,6 +98,7 @@ class Campaign:
         # A callback may meet a huge number: what it computes is checked, not how.
         with np.errstate(all='ignore'):
             while count > 0 and len(self.faults) < MOST_FAULTS:
+                self._enough = self.messages + min(count, BATCH)
                 self._batch(min(count, BATCH))
                 count -= BATCH
             self._guarded(None, 'good messages', self._probe)
@@ -111,12 +114,13 @@ class Campaign:
     def _batch(self, count: int) -> None:
         """Throw some messages; a batch each, since Hypothesis remembers every one of a batch."""
         self._seed += 1
-        keys = [entrance.key for entrance in self._subject.targets()]
-        drawn = {e.key: self._messages(e) for e in self._subject.targets()}
+        targets = self._subject.targets()
+        keys = [entrance.key for entrance in targets for _ in range(entrance.often)]
+        drawn = {entrance.key: self._messages(entrance) for entrance in targets}
 
         @seed(self._seed)
         @settings(
-            max_examples=count,
+            max_examples=-(-count // TOGETHER),
             database=None,
             deadline=None,
             phases=[Phase.generate],
@@ -124,13 +128,15 @@ class Campaign:
         )
         @given(st.data())
         def throw(data: Any) -> None:
-            key = data.draw(st.sampled_from(keys))
-            msg, steps = data.draw(drawn[key]), data.draw(st.integers(-1, 1))
-            is_followed = data.draw(st.booleans())
-            if len(self.faults) < MOST_FAULTS:  # asked here: what is drawn must not depend on it
-                if steps >= 0:
-                    self._subject.restamp(msg, steps)
-                self._throw(key, msg, is_followed)
+            for _ in range(TOGETHER):
+                key = data.draw(st.sampled_from(keys))
+                msg, steps = data.draw(drawn[key]), data.draw(st.integers(-1, 1))
+                is_followed = data.draw(st.booleans())
+                # Asked here: what is drawn must not depend on it.
+                if len(self.faults) < MOST_FAULTS and self.messages < self._enough:
+                    if steps >= 0:
+                        self._subject.restamp(msg, steps)
+                    self._throw(key, msg, is_followed)
 
         throw()
 

@@ -52,11 +52,16 @@ ROAD = (
 
 
 class Entrance(NamedTuple):
-    """A way into a node: its key (a topic's, or a service's name), its type, its callback."""
+    """
+    A way into a node: its key (a topic's, or a service's name), its type, its callback.
+
+    ``often``: how often it is taken beside others; services are small, and may write checkpoints.
+    """
 
     key: str
     type: Any
     call: Callable[[Any], Any]
+    often: int = 6
 
 
 class Subject:
@@ -103,6 +108,7 @@ class Subject:
                     made.srv_name,
                     made.srv_type.Request,
                     lambda msg, made=made, reply=reply: made.callback(msg, reply()),
+                    often=2,
                 )
 
     def targets(self) -> List[Entrance]:

@@ -27,9 +27,9 @@ QUICK = settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_a_node_survives_whatever_comes_and_works_on(subject):
     campaign = Campaign(subject)
     try:
-        campaign.run(200)
+        campaign.run(500)
         assert not campaign.faults, campaign.faults[0]
-        assert campaign.messages == 200
+        assert campaign.messages == 500
         known = {entrance.key for entrance in campaign._subject.targets()}
         assert set(campaign.entrances) == known, 'an entrance got no message'
     finally:
