@@ -82,8 +82,10 @@ class Frames:
 
     def clock(self, stamp: int, now: float) -> None:
         """Take the newest frame's stamp, ns, at a steady time, s."""
-        if stamp < self.newest - NANOSECONDS:
-            self._commanded = -1  # another simulation
+        # Another simulation; a clock that goes back bit by bit is one, too, and must not leave the
+        # car without commands until it has caught up.
+        if stamp < max(self.newest, self._commanded) - NANOSECONDS:
+            self._commanded = -1
         self.newest, self.newest_at = stamp, now
 
     def answered(self, stamp: int) -> bool:
