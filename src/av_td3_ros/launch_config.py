@@ -56,8 +56,7 @@ def written_parameters(path: Path) -> Dict[str, Dict[str, Any]]:
     :param path: ``config.yaml`` of the run.
     :raises ConfigError: where it cannot be read, or holds what no node would take.
     """
-    config = build_run(without_shared_copies(flatten(read_yaml(path))), str(path))
-    return {spec.name: to_flat(getattr(config, spec.name)) for spec in graph.nodes('training')}
+    return _by_node(flatten(read_yaml(path)), str(path))
 
 
 def preset_parameters(name: str) -> Dict[str, Any]:
@@ -82,7 +81,11 @@ def trained_parameters(checkpoint: Path) -> Dict[str, Dict[str, Any]]:
         return {}
     known = to_flat(RunConfig())
     values = {key: value for key, value in flatten(sections).items() if key in known}
-    config = build_run(without_shared_copies(values), written)
+    return _by_node(values, written)
+
+
+def _by_node(values: Mapping[str, Any], where: str) -> Dict[str, Dict[str, Any]]:
+    config = build_run(without_shared_copies(values), where)
     return {spec.name: to_flat(getattr(config, spec.name)) for spec in graph.nodes('training')}
 
 

@@ -98,7 +98,6 @@ class Campaign:
         # A callback may meet a huge number: what it computes is checked, not how.
         with np.errstate(all='ignore'):
             while count > 0 and len(self.faults) < MOST_FAULTS:
-                self._enough = self.messages + min(count, BATCH)
                 self._batch(min(count, BATCH))
                 count -= BATCH
             self._guarded(None, 'good messages', self._probe)
@@ -114,6 +113,7 @@ class Campaign:
     def _batch(self, count: int) -> None:
         """Throw some messages; a batch each, since Hypothesis remembers every one of a batch."""
         self._seed += 1
+        enough = self.messages + count
         targets = self._subject.targets()
         keys = [entrance.key for entrance in targets for _ in range(entrance.often)]
         drawn = {entrance.key: self._messages(entrance) for entrance in targets}
@@ -133,7 +133,7 @@ class Campaign:
                 msg, steps = data.draw(drawn[key]), data.draw(st.integers(-1, 1))
                 is_followed = data.draw(st.booleans())
                 # Asked here: what is drawn must not depend on it.
-                if len(self.faults) < MOST_FAULTS and self.messages < self._enough:
+                if len(self.faults) < MOST_FAULTS and self.messages < enough:
                     if steps >= 0:
                         self._subject.restamp(msg, steps)
                     self._throw(key, msg, is_followed)

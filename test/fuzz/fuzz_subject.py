@@ -5,6 +5,7 @@ Which messages a node takes is asked of the node; a subscription that nobody des
 fuzzed from its type alone.
 """
 
+from abc import ABC, abstractmethod
 import array
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
@@ -64,7 +65,7 @@ class Entrance(NamedTuple):
     often: int = 6
 
 
-class Subject:
+class Subject(ABC):
     """One node under fuzz; ``published`` grows with all that it says until somebody clears it."""
 
     NODE: Any
@@ -150,9 +151,9 @@ class Subject:
         """Return what the node has published on a topic of the table."""
         return [msg for said, msg in self.published if said == key]
 
+    @abstractmethod
     def probe(self) -> None:
         """Raise AssertionError where the node does not work with good messages."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Release the node."""

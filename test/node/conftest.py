@@ -17,6 +17,12 @@ pytest.importorskip('carla_msgs.msg', reason='carla_msgs is not built: run `make
 DOMAIN = 20 + os.getpid() % 40
 
 
+@pytest.fixture
+def domain():
+    """Return the domain of the node tests, for processes of their own."""
+    return str(DOMAIN)
+
+
 class Ros:
     """An executor with the nodes of one test."""
 

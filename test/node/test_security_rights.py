@@ -27,7 +27,6 @@ NAMES = Names(
     'av_td3',
     'ego_vehicle',
 )
-DOMAIN = 20 + os.getpid() % 40
 # A plain node, as rviz and a recorder are: named anyhow, with services of its own.
 PLAIN_NAMES = ('rviz2', 'recorder', 'rqt_gui_py_node_7')
 SMALL = {'image_width': 64, 'image_height': 48}
@@ -120,7 +119,7 @@ print('made')
 '''
 
 
-def secured(folder, enclave, key, way):
+def secured(folder, domain, enclave, key, way):
     """Make a publisher or a subscription as a participant; return the process that ended."""
     environment = {
         **os.environ,
@@ -128,7 +127,7 @@ def secured(folder, enclave, key, way):
         'ROS_SECURITY_ENABLE': 'true',
         'ROS_SECURITY_STRATEGY': 'Enforce',
         'ROS_SECURITY_ENCLAVE_OVERRIDE': enclave,
-        'ROS_DOMAIN_ID': str(DOMAIN),
+        'ROS_DOMAIN_ID': domain,
     }
     return subprocess.run(
         [sys.executable, '-c', TALK, key, way, enclave.rsplit('/', 1)[-1]],
@@ -139,11 +138,11 @@ def secured(folder, enclave, key, way):
     )
 
 
-def test_an_unpermitted_participant_can_neither_steer_nor_feed_weights(tmp_path):
+def test_an_unpermitted_participant_can_neither_steer_nor_feed_weights(tmp_path, domain):
     pytest.importorskip('cryptography', reason='cryptography is not installed: run `make setup`')
     folder = tmp_path / 'keystore'
-    keystore.create(folder, tuple(RIGHTS), NAMES, DOMAIN, 30)
-    own = secured(folder, '/av_td3/policy', 'vehicle_control_cmd', 'pub')
+    keystore.create(folder, tuple(RIGHTS), NAMES, int(domain), 30)
+    own = secured(folder, domain, '/av_td3/policy', 'vehicle_control_cmd', 'pub')
     if "doesn't have the security libraries" in own.stderr + own.stdout:
         pytest.skip('the installed middleware was built without security')
     assert own.returncode == 0 and 'made' in own.stdout, own.stderr
@@ -154,7 +153,7 @@ def test_an_unpermitted_participant_can_neither_steer_nor_feed_weights(tmp_path)
         ('/av_td3/policy', 'policy_weights'),
         ('/av_td3/nobody', 'vehicle_control_cmd'),
     ):
-        other = secured(folder, enclave, key, 'pub')
+        other = secured(folder, domain, enclave, key, 'pub')
         assert other.returncode != 0 and 'made' not in other.stdout, (enclave, key)
         # Whom the keystore knows gets in: it is the topic that is refused.
         assert ('node' in other.stdout) is (enclave != '/av_td3/nobody'), other.stderr

@@ -104,14 +104,13 @@ def test_a_halted_run_can_be_resumed_from_its_healthy_checkpoint(make):
 
 
 def fall_ill(make, tmp_path):
-    """Return a run that was saved while it fell ill, as by Ctrl-C, and then halted."""
+    """Make a run that was saved while it fell ill, as by Ctrl-C, and then halted."""
     trainer = make(**BOUND, checkpoint_every=40)
     drive(trainer, 200, huge, lambda: trainer._guard.healthy or trainer.save())
     assert trainer.halted
     trainer.save()
     sick = [json.loads(path.read_text()) for path in tmp_path.glob('checkpoints/*/*.json')]
     assert not max(sick, key=lambda info: info['env_step'])['extra']['healthy']
-    return trainer
 
 
 def test_a_halted_run_drives_and_goes_on_with_what_was_saved_before_it_fell_ill(make, tmp_path):

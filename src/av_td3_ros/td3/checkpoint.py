@@ -52,6 +52,11 @@ class Checkpoint(NamedTuple):
     learner: Dict[str, Any]
     extra: Dict[str, Any]
 
+    @property
+    def healthy(self) -> bool:
+        """Whether no figure was beyond a limit to halt; of older checkpoints nothing is known."""
+        return _was_healthy(self.extra)
+
 
 class LoadedPolicy(NamedTuple):
     """A policy ready to drive."""
@@ -131,9 +136,13 @@ def _superfluous(folder: Path) -> List[Path]:
     return old
 
 
+def _was_healthy(extra: Mapping[str, Any]) -> bool:
+    return bool(extra.get('healthy', True))
+
+
 def _is_healthy(path: Path) -> bool:
     try:
-        return bool(json.loads((path / INFO).read_text())['extra'].get('healthy', True))
+        return _was_healthy(json.loads((path / INFO).read_text())['extra'])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -199,7 +208,7 @@ def latest(run_dir: Union[str, Path]) -> Optional[Path]:
     halted = read_summary(Path(run_dir)).get('halted')
     for path, info, _ in _whole(Path(run_dir) / 'checkpoints'):
         newest = newest or path
-        if not halted or _describe(path, info).extra.get('healthy', True):
+        if not halted or _describe(path, info).healthy:
             return path
     return newest
 
@@ -233,7 +242,7 @@ def load(
     folder = Path(run_dir) / 'checkpoints'
     for path, info, files in _whole(folder):
         found = _describe(path, info)
-        if healthy and not found.extra.get('healthy', True):
+        if healthy and not found.healthy:
             continue
         _check_spec(path, weights.spec_json(obs_spec, agent.config.network), info['spec'])
         try:

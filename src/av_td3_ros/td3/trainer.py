@@ -389,8 +389,7 @@ class Trainer:
         self._returns.extend(state.extra.get('returns', ()))
         self._published_at, self._saved_at = self.updates, self.env_steps
         if 'health' in state.extra:  # of older checkpoints nothing is known
-            healthy = bool(state.extra.get('healthy', True))
-            self._guard.load_state(state.extra['health'], state.env_step, healthy)
+            self._guard.load_state(state.extra['health'], state.env_step, state.healthy)
             self._begun -= float(state.extra['seconds'])
         kept = Arithmetic(**state.extra['arithmetic'])
         if self.config.precision in ('auto', kept.precision):  # measured again it might differ
