@@ -36,7 +36,7 @@ test: setup  ## every test but the learning ones; ARGS='test/unit/test_route.py 
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest test/system && $(BIN)/python -m pytest test/chaos test/fuzz test/node -n 2 --dist loadfile \
+	@$(BIN)/python -m pytest test/system test/chaos && $(BIN)/python -m pytest test/fuzz test/node -n 2 --dist loadfile \
 	  && $(BIN)/python -m pytest test/unit -n 2
 endif
 

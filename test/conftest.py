@@ -59,14 +59,12 @@ def nothing_left(monkeypatch):
     gc.collect()  # and of this one
 
     def left():
-        found = shared_memory.snapshot() - segments
-        # Another graph on this machine may have begun meanwhile: its segments are in use.
-        return marked(mark) or found and found - shared_memory._in_use(ending=os.getpid())
+        return marked(mark) or shared_memory.orphans(segments, ending=os.getpid())
 
     end = time.monotonic() + MOMENT  # for what is ending just now
-    while left() and time.monotonic() < end:
+    while (found := left()) and time.monotonic() < end:
         pass
-    assert not left(), 'a process or a shared-memory segment was left behind'
+    assert not found, f'a process or a shared-memory segment was left behind: {found}'
 
 
 def marked(mark):

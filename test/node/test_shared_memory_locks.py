@@ -17,6 +17,7 @@ input()
 
 
 def test_what_a_node_made_is_locked_until_it_is_killed(ros):
+    before = shared_memory.snapshot()
     child = subprocess.Popen(
         [sys.executable, '-c', LIVES],
         env={**os.environ, 'ROS_DOMAIN_ID': str(ros.context.get_domain_id())},
@@ -26,9 +27,12 @@ def test_what_a_node_made_is_locked_until_it_is_killed(ros):
     with child:
         child.stdout.readline()
         held = shared_memory._held(Path('/proc', str(child.pid))) & shared_memory.snapshot()
+        mutexes = {f'sem.{name}_mutex' for name in held} & shared_memory.snapshot()
+        orphans = shared_memory.orphans(before, ending=os.getpid())
         locked = {name for name in held if shared_memory._is_locked(name, set())}
         child.kill()
     assert any(shared_memory.MADE.fullmatch(name) for name in held)
     assert any('port' in name for name in held) and locked == held
+    assert mutexes - before and not orphans & (held | mutexes), 'mutexes are held by nobody, ever'
     assert not any(shared_memory._is_locked(name, set()) for name in held)
     assert held <= shared_memory.remove_orphans(shared_memory.snapshot() - held)

@@ -19,24 +19,31 @@ def snapshot() -> FrozenSet[str]:
     return frozenset(path.name for pattern in PATTERNS for path in FOLDER.glob(pattern))
 
 
-def remove_orphans(before: FrozenSet[str], ending: Optional[int] = None) -> Set[str]:
+def orphans(before: FrozenSet[str], ending: Optional[int] = None) -> Set[str]:
     """
-    Remove segments that came after a snapshot and that no living process uses or has locked.
+    Return the segments that came after a snapshot and that no living process uses or has locked.
 
     :param before: the snapshot.
     :param ending: a process whose use does not count, because it is about to end.
-    :returns: the names removed.
     """
     candidates = snapshot() - before
     unused = candidates - _in_use(ending) if candidates else set()
     ours = _held(Path('/proc', str(ending))) if unused and ending else set()
-    orphans = {name for name in unused if not _is_locked(name, ours)}
-    for name in orphans:
+    # Some may be gone by now: who had them has ended in order.
+    return {name for name in unused & snapshot() if not _is_locked(name, ours)}
+
+
+def remove_orphans(before: FrozenSet[str], ending: Optional[int] = None) -> Set[str]:
+    """
+    Remove what ``orphans`` returns, and return it.
+    """
+    found = orphans(before, ending)
+    for name in found:
         try:
             (FOLDER / name).unlink()
         except OSError:
             pass  # gone already, or another user's
-    return orphans
+    return found
 
 
 def _is_locked(name: str, ours: Set[str]) -> bool:
