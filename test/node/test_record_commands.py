@@ -72,6 +72,16 @@ def test_a_recording_that_is_stopped_is_whole_and_plays(ros, tmp_path, number, i
     speaker.destroy_publisher(clock)
     heard = []
     ros.node('ear').create_subscription(Clock, '/clock', heard.append, 10)
+    player = start(ros, 'replay', bag, '--rate', '0.000001')
+    try:
+        ros.until(lambda: heard, TIMEOUT)
+        clock = speaker.create_publisher(Clock, '/clock', 10)
+        _, errors = ended(player, 2)  # a graph begins meanwhile
+    finally:
+        player.kill()
+    assert '/clock must have no other publisher' in errors
+    speaker.destroy_publisher(clock)
+    heard.clear()
     player = start(ros, 'replay', bag, '--rate', '10')
     try:
         ros.until(lambda: len(heard) == 5, TIMEOUT)

@@ -10,7 +10,8 @@ from av_td3_ros.cli import common
 from av_td3_ros.cli.record import interrupts, prepare_ros
 from av_td3_ros.options import ConfigError
 
-DISCOVERY = 3.0
+# Who is there announces himself every 3 s, and an announcement can be lost.
+DISCOVERY = 4.0
 LINGER = 0.5
 FASTEST = 1000.0
 
@@ -64,22 +65,17 @@ def run(options: argparse.Namespace) -> int:
         for name, why in node.left_out.items():
             if why != 'not chosen':
                 print(f'left out: {name}: {why}')
-        _spend(executor, DISCOVERY)
-        twins = node.twins()
-        if twins:
-            raise ConfigError(
-                f'{twins[0]} must have no other publisher, got one: a graph is live on this '
-                'ROS_DOMAIN_ID; stop it, or play on another domain'
-            )
+        _spend(executor, DISCOVERY, node)
         progress = common.Progress()
         with interrupts():
 
             def spin(seconds: float) -> None:
                 executor.spin_once(timeout_sec=min(seconds, 0.02))
+                _refuse_twins(node)  # a graph may begin, or be discovered, while it plays
                 progress.show(f'{node.played} messages played')
 
             node.play(options.rate, spin)
-            _spend(executor, LINGER)
+            _spend(executor, LINGER, node)
         progress.end(f'{node.played} messages played')
     finally:
         executor.shutdown()
@@ -89,11 +85,21 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _spend(executor: Any, seconds: float) -> None:
+def _spend(executor: Any, seconds: float, node: Any) -> None:
     """Let the graph be discovered, or the last messages leave."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         executor.spin_once(timeout_sec=0.05)
+        _refuse_twins(node)
+
+
+def _refuse_twins(node: Any) -> None:
+    twins = node.twins()
+    if twins:
+        raise ConfigError(
+            f'{twins[0]} must have no other publisher, got one: a graph is live on this '
+            'ROS_DOMAIN_ID; stop it, or play on another domain'
+        )
 
 
 def _inform(path: Path, as_json: bool) -> int:
