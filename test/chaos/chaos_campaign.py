@@ -6,29 +6,25 @@ The same seed does the same harm at the same moments, as far as several processe
 """
 
 import argparse
-from collections import defaultdict
-import csv
 from hashlib import sha256
-import io
 import os
 from pathlib import Path
 import random
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Iterator, List, Optional, Sequence
 
 from chaos_faults import FAULTS, Scene
+from chaos_table import keep, Row, table
 from chaos_tap import remappings, Tap
 from small_graph import SMALL_GRAPH
 
 from av_td3_ros.config import build_run
 from av_td3_ros.nodes import shared_memory
 from av_td3_ros.nodes.supervisor import GraphError, Supervisor
-from av_td3_ros.run_folder import replace_file
 from av_td3_ros.td3 import checkpoint
 
 # A small network and picture: faults need frames, not learning. What is promised about steps
@@ -47,50 +43,8 @@ SETTINGS = {
 # adopted.
 FRAMES, STEPS, UPDATES, VERSIONS = 40, 20, 5, 1
 NORMAL_WITHIN = 60.0
-MOST_LOST = 1000
 # Longer than a checkpoint takes to be removed, s.
 REMOVAL = 0.5
-
-
-class Row(NamedTuple):
-    """
-    What became of one fault.
-
-    ``ended``: 'recovered', 'stopped' (with a reason) or 'stuck'. ``seconds``: until all was as
-    before. ``lost_steps``: never stored, or to be driven again. ``aborted``: episodes.
-    ``stale_metres``: driven by a command that was not renewed.
-    """
-
-    fault: str
-    seed: int
-    what: str
-    ended: str
-    seconds: float
-    lost_steps: int
-    aborted: int
-    stood: bool
-    stale_metres: float
-    fastest: float
-    uncommanded: str
-    out_of_bounds: str
-    torn: str
-    reason: str
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether a promise was broken."""
-        wrong = self.uncommanded or self.out_of_bounds or self.torn
-        stopped = self.ended == 'stopped' and not self.reason
-        return bool(wrong or stopped or self.ended == 'stuck' or self.lost_steps > MOST_LOST)
-
-
-# From the text of a CSV file.
-READ: Dict[type, Callable[[str], Any]] = {
-    str: str,
-    int: int,
-    float: float,
-    bool: {'True': True, 'False': False}.__getitem__,
-}
 
 
 class Campaign:
@@ -257,33 +211,6 @@ def in_turn(kinds: Sequence[str], count: int) -> Iterator[tuple]:
             yield kind, number
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the rows by kind of fault, as a Markdown table."""
-    lines = [
-        '| fault | times | recovered | s until normal, median (most) | steps lost, most | '
-        'm on an old command, most | m/s, fastest | stood | uncommanded motions | '
-        'commands out of bounds | broken |',
-        '|---|---|---|---|---|---|---|---|---|---|---|',
-    ]
-    kinds: Dict[str, List[Row]] = defaultdict(list)
-    for row in rows:
-        kinds[row.fault].append(row)
-    for kind, found in kinds.items():
-        times = [row.seconds for row in found]
-        lines.append(
-            f'| {kind} | {len(found)} | {sum(row.ended == "recovered" for row in found)} | '
-            f'{statistics.median(times):.1f} ({max(times):.1f}) | '
-            f'{max(row.lost_steps for row in found)} | '
-            f'{max(row.stale_metres for row in found):.2f} | '
-            f'{max(row.fastest for row in found):.1f} | '
-            f'{sum(row.stood for row in found)} | '
-            f'{sum(bool(row.uncommanded) for row in found)} | '
-            f'{sum(bool(row.out_of_bounds) for row in found)} | '
-            f'{sum(row.is_failure for row in found)} |'
-        )
-    return '\n'.join(lines)
-
-
 def parsed(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description='Harm a graph that trains, and watch it.')
@@ -293,8 +220,8 @@ def parsed(arguments: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument(
         '--out',
         type=Path,
-        help='folder for chaos.csv and chaos.md; what an earlier part left there is kept, but for '
-        'the same fault and seed',
+        help='folder for chaos.csv and chaos.md; what other parts left there, or add meanwhile, '
+        'is kept, but for the same fault and seed',
     )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.fault or ()) - set(FAULTS))
@@ -309,7 +236,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run a campaign or a part of one; 1 where a promise was broken in it, 2 for bad options."""
     options = parsed(arguments)
     try:
-        earlier = read(options.out) if options.out else []
+        keep(options.out, [])
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -333,60 +260,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                     f'  ({left / 60:.0f} min left)',
                     flush=True,
                 )
-                if options.out:
-                    write(options.out, joined(earlier, rows))
+                keep(options.out, [row])
     except KeyboardInterrupt:
         print('stopped; what was measured is kept', file=sys.stderr)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if rows:
-        print(table(joined(earlier, rows)))
+        print(table(keep(options.out, rows)))
     return 1 if not rows or any(row.is_failure for row in rows) else 0
-
-
-def joined(earlier: Sequence[Row], rows: Sequence[Row]) -> List[Row]:
-    """Return the rows of earlier parts of a campaign and these, which replace the same faults."""
-    again = {(row.fault, row.seed) for row in rows}
-    return [row for row in earlier if (row.fault, row.seed) not in again] + list(rows)
-
-
-def read(folder: Path) -> List[Row]:
-    """
-    Return the rows that are in a folder; none where there is no file.
-
-    :raises ValueError: where the file is not of a campaign with these columns.
-    """
-    path = folder / 'chaos.csv'
-    if not path.exists():
-        return []
-    with path.open(newline='') as file:
-        lines = list(csv.reader(file))
-    try:
-        if tuple(lines[0]) != Row._fields:
-            raise ValueError(f'columns {lines[0]}')
-        return [_row(line) for line in lines[1:]]
-    except (ValueError, IndexError, KeyError) as error:
-        raise ValueError(
-            f'{path} must have the columns {", ".join(Row._fields)}, as of this campaign, got '
-            f'{error}; choose another --out'
-        ) from None
-
-
-def _row(line: Sequence[str]) -> Row:
-    if len(line) != len(Row._fields):
-        raise ValueError(f'a line of {len(line)} columns')
-    return Row(*(READ[kind](text) for kind, text in zip(Row.__annotations__.values(), line)))
-
-
-def write(folder: Path, rows: Sequence[Row]) -> None:
-    """Write every fault as CSV, and the table; an earlier file is whole until the new one is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO(newline='')
-    writer = csv.writer(text)
-    writer.writerow(Row._fields)
-    writer.writerows(rows)
-    replace_file(folder / 'chaos.csv', text.getvalue())
-    replace_file(folder / 'chaos.md', table(rows) + '\n')
 
 
 if __name__ == '__main__':

@@ -31,9 +31,9 @@ SUFFIX = '_untapped'
 HEADER = 4  # of every message as bytes: its encoding; a stamp comes next
 SECOND = 1_000_000_000
 TIMEOUT = 30.0
-# From one frame to the next at least, s: a graph that drives as fast as it can leaves no core to
-# the node that is started again, and none to a second campaign.
-FRAME = 0.02
+# From one frame to the next at least, s, as in the world's own time: a graph that drives as fast
+# as it can leaves no core to the node that is started again, and none to a second campaign.
+FRAME = 0.05
 
 
 class Meddling(NamedTuple):

@@ -2,13 +2,15 @@
 The fault campaign in small: it harms a real graph, and each promise that it judges can be broken.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 import random
 import shutil
 
 import chaos_campaign
-from chaos_campaign import Campaign, in_turn, main, read, Row, SETTINGS, table, write
+from chaos_campaign import Campaign, in_turn, main, SETTINGS
 import chaos_faults
 from chaos_faults import FAULTS, Scene
+from chaos_table import keep, read, Row, table, write
 import pytest
 
 from av_td3_ros.config import build_run
@@ -102,6 +104,17 @@ def test_what_was_written_is_read_back_as_it_was(tmp_path):
     write(tmp_path, rows)
     assert read(tmp_path) == rows and read(tmp_path / 'nowhere') == []
     assert [path.name for path in sorted(tmp_path.iterdir())] == ['chaos.csv', 'chaos.md']
+
+
+def test_campaigns_side_by_side_keep_each_others_rows(tmp_path):
+    def add(kind):
+        for number in range(20):
+            keep(tmp_path, [GOOD._replace(fault=kind, seed=number)])
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(add, kind) for kind in ('flood', 'drop', 'flip', 'stop')]:
+            done.result()
+    assert len(keep(tmp_path, [])) == 80 and keep(None, [GOOD]) == [GOOD]
 
 
 @pytest.mark.parametrize('old, new', [('seed', 'seeds'), ('True', 'yes'), (',recovered', '')])
