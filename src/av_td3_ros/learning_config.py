@@ -117,7 +117,7 @@ class OptimiserConfig:
 class LearnerConfig:
     """TD3 from pixels; sources in docs/design/td3.md."""
 
-    batch_size: int = option(128, 'transitions in an update', low=1, high=4096)
+    batch_size: int = option(32, 'transitions in an update', low=1, high=4096)
     discount: float = option(0.97, 'discount of one step', low=0.0, high=0.9999)
     n_step: int = option(3, 'steps of reward before the bootstrap', low=1, high=20)
     tau: float = option(0.01, 'Polyak step of the target networks', low=0.0, high=1.0)
