@@ -174,12 +174,12 @@ class RoadMap:
 
         :param start: (x, y) m; the nearest lane in the direction of ``start_yaw`` (rad) is taken.
         :param goal: (x, y) m.
-        :raises MapError: where no lanes lead there.
+        :raises MapError: where no lanes lead there, or it is where the route starts.
         """
         begin, first = self._locate(*start, start_yaw)
         end, last = self._locate(*goal)
         if begin == end and last > first:
-            return Route.from_points(self._points[begin][first : last + 1])
+            return self._route(start, goal, self._points[begin][first : last + 1])
         ways = []
         for successor in self._graph.successors(begin):
             try:
@@ -194,15 +194,24 @@ class RoadMap:
                 f'{goal[1]:.1f}) on map {self.name}, got none; choose another goal'
             )
         lanes = min(ways, key=lambda way: way[0])[1]
-        return Route.from_points(
-            np.concatenate(
-                [
-                    self._points[begin][first:],
-                    *(self._points[key] for key in lanes[:-1]),
-                    self._points[end][: last + 1],
-                ]
-            )
-        )
+        parts = [
+            self._points[begin][first:],
+            *(self._points[key] for key in lanes[:-1]),
+            self._points[end][: last + 1],
+        ]
+        return self._route(start, goal, np.concatenate(parts))
+
+    def _route(
+        self, start: Tuple[float, float], goal: Tuple[float, float], points: np.ndarray
+    ) -> Route:
+        try:
+            return Route.from_points(points)
+        except ValueError:  # either side of a joint of two lanes is one place
+            raise MapError(
+                f'a route must lead to another place, got one from ({start[0]:.1f}, '
+                f'{start[1]:.1f}) to ({goal[0]:.1f}, {goal[1]:.1f}) on map {self.name}, which '
+                'is none; choose a goal further on'
+            ) from None
 
     @property
     def roads(self) -> Set[int]:
