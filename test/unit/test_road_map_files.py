@@ -127,6 +127,18 @@ def test_what_is_no_number_is_refused(pattern, value):
         RoadMap('broken', changed(pattern, rf'\g<1>{value}', whole))
 
 
+@pytest.mark.parametrize(
+    'more',
+    [
+        '<userData code="author" value="me"/>',
+        '<dataQuality><error xyAbsolute="some"/></dataQuality>',
+    ],
+)
+def test_what_else_a_geometry_says_is_not_read(more):
+    text = opendrive(road(shape=f'<line/>{more}'))
+    assert RoadMap('described', text).on_road(50.0, -1.0)
+
+
 def test_a_missing_file_is_named(tmp_path):
     message = r"map must be 'town', .* or an OpenDRIVE file, got .*nowhere.xodr: No such file"
     with pytest.raises(MapError, match=message):
