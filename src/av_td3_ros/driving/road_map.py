@@ -215,7 +215,11 @@ class RoadMap:
 
     @property
     def roads(self) -> Set[int]:
-        """Ids of the roads that random routes start and end on."""
+        """
+        Ids of the roads that random routes start and end on.
+
+        :raises MapError: where there is none.
+        """
         return {key[0] for key in self._ends()}
 
     def random_route(
@@ -233,10 +237,6 @@ class RoadMap:
         :raises MapError: where the network has no such route.
         """
         keys = [key for key in self._ends() if roads is None or key[0] in roads]
-        if not keys:
-            raise MapError(
-                f'map {self.name} must have lanes longer than {3 * END_CLEARANCE:.0f} m, got none'
-            )
         weights = np.array([len(self._points[key]) for key in keys], np.float64)
         tries = 0
         for _ in range(DRAWS):
@@ -264,12 +264,23 @@ class RoadMap:
         )
 
     def _ends(self) -> List[Key]:
-        """Return the lanes that random routes start and end on."""
-        return [
+        """
+        Return the lanes that random routes start and end on.
+
+        :raises MapError: where there is none.
+        """
+        found = [
             key
             for key, points in self._points.items()
             if self._sampled[key].junction < 0 and len(points) > 3 * END_CLEARANCE
         ]
+        if not found:
+            raise MapError(
+                f'map {self.name} must have lanes longer than {3 * END_CLEARANCE:.0f} m outside '
+                'junctions, where routes start and end, got none; choose another map: --map '
+                '(simulator.map)'
+            )
+        return found
 
     def _shortened(
         self, route: Route, length: float, roads: Optional[AbstractSet[int]]
