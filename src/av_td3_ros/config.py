@@ -213,8 +213,8 @@ class EpisodeConfig:
     turning_share: float = option(
         0.7,
         'share of random routes in training that are cut to one turn, which a drive through a '
-        'town has few of: 10 to 30 m before it, 15 to 40 m behind it; a policy is measured on '
-        'whole ones',
+        'town has few of: at most 30 m before it, at most 40 m behind it; a policy is measured '
+        'on whole ones',
         low=0.0,
         high=1.0,
     )

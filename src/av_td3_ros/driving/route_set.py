@@ -23,7 +23,8 @@ from av_td3_ros.driving.route import Route
 
 # One road in so many is held out, rounded up; where there are fewer, none.
 HELD_OUT = 5
-# What is left of the way before and behind a turn, shortest and longest, m.
+# What is left of the way before and behind a turn, shortest and longest, m; less where the random
+# route begins or ends sooner.
 BEFORE_TURN = (10.0, 30.0)
 BEHIND_TURN = (15.0, 40.0)
 # Routes that are searched for a turn; on a map that hardly has any it takes no longer.
