@@ -35,7 +35,8 @@ class StepExtras(NamedTuple):
 
     ``hit_vehicle``: whether the thing that was hit is a vehicle. ``lane_invaded``: whether a
     marking was crossed. ``in_traffic``: whether there are other vehicles in this world.
-    ``time_to_collision``: s, at most ``HORIZON``; NaN where nobody knows where the others are.
+    ``time_to_collision``: s, at most ``HORIZON``; NaN where nobody knows where the others are, and
+    in training, where nobody asks.
     """
 
     hit_vehicle: bool = False
