@@ -37,6 +37,7 @@ class World:
         self.placed, self.goals = hear('set_transform'), hear('goal')
         self.controls = hear('world_control')
         self.frame_number = 0
+        self.ticks = 1
         self.pose = Pose(0.0, 0.0)
         road_map = RoadMap.load('town')
         self.road_map = road_map
@@ -46,7 +47,8 @@ class World:
         talker.say('status', CarlaStatus(frame=1, fixed_delta_seconds=0.05))
         ros.until(lambda: self.manager._machine is not None)
 
-    def frame(self, ticks=1, wait=True):
+    def frame(self, ticks=None, wait=True):
+        ticks = self.ticks if ticks is None else ticks
         msg = Odometry()
         msg.header.stamp = convert.from_ns((self.frame_number + ticks) * TICK)
         self.frame_number += max(ticks, 0)
@@ -161,6 +163,30 @@ def test_a_broken_step_aborts_the_episode_and_is_not_sent(ros, world, fault, rea
     ros.spin(0.1)
     assert [m.step_id for m in world.steps] == list(stored)
     assert world.states[-1].phase == EpisodeState.RESETTING and world.states[-1].episode_id == 2
+
+
+def test_a_simulation_that_is_started_again_may_tick_otherwise(ros, talker, world):
+    world.start().step(2)
+    talker.say('status', CarlaStatus(frame=1, fixed_delta_seconds=0.1))
+    ros.until(lambda: world.results)
+    assert world.results[0].outcome == 'aborted'
+    assert world.results[0].reason == 'a tick is 0.1 s now'
+    world.goals.clear()
+    world.placed.clear()
+    world.ticks = 2
+    world.start().step(5)
+    ros.until(lambda: len(world.steps) == 7)
+    assert len(world.results) == 1 and world.states[-1].episode_id == 2
+    assert world.manager._machine._episode.summary['duration'] == pytest.approx(0.5)
+
+
+def test_the_same_tick_told_again_aborts_nothing(ros, talker, world):
+    world.start().step(2)
+    talker.say('status', CarlaStatus(frame=9, fixed_delta_seconds=0.05))
+    talker.say('status', CarlaStatus(frame=10, fixed_delta_seconds=0.0))
+    world.step(2)
+    ros.until(lambda: len(world.steps) == 4)
+    assert not world.results and world.states[-1].episode_id == 1
 
 
 BROKEN = array.array('f', [0.25] * 30 + [float('nan')] + [0.25] * 9)

@@ -124,9 +124,14 @@ class EpisodeManagerNode(GraphNode):
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size of the simulation."""
-        if self._period is None and bounds.tick(msg):
-            self._period = round(bounds.tick(msg), 6)  # what a float32 means
-            self._make_machine()
+        period = round(bounds.tick(msg), 6)  # what a float32 means
+        if not period or period == self._period:
+            return
+        self._period = period
+        if self._machine is not None:  # a simulation that was started again
+            self._carry_out(self._machine.abort(f'a tick is {period:g} s now'))
+            self._machine.retime(period)
+        self._make_machine()
 
     def on_training_status(self, msg: TrainingStatus) -> None:
         """Follow the trainer's permission to go on."""
