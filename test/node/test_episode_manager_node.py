@@ -15,6 +15,7 @@ import pytest
 from av_td3_ros.bridge import bounds, convert
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.driving.road_map import RoadMap
+from av_td3_ros.driving.route_set import held_out_roads
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
 
 TICK = 50_000_000
@@ -262,7 +263,8 @@ def test_a_trainer_that_has_been_silent_holds_nobody(ros, talker, world):
     assert manager._held_since == 0.0 and manager.unpaced == 0  # not even for a moment
 
 
-def test_services(ros, talker, world):
+@pytest.fixture
+def call(ros, talker):
     def call(kind, name, request):
         client = talker.node.create_client(kind, f'/av_td3/episode_manager/{name}')
         ros.until(client.service_is_ready)
@@ -270,6 +272,42 @@ def test_services(ros, talker, world):
         ros.until(future.done)
         return future.result()
 
+    return call
+
+
+def test_an_evaluation_begins_at_route_0_on_held_out_roads_and_training_goes_on(ros, call, world):
+    held_out = held_out_roads(world.road_map.roads)
+    training, evaluation = EpisodeState.TRAINING, EpisodeState.EVALUATION
+    found = []
+    for following in (training, evaluation, evaluation, training, evaluation, training):
+        world.start().step(1)
+        place = world.pose
+        is_held_out = world.road_map.lane_at(place.x, place.y).key[0] in held_out
+        found.append((world.states[-1].mode, world.manager._route_name, is_held_out))
+        assert call(SetMode, 'set_mode', SetMode.Request(mode=following)).success
+        world.manager._is_driven = True  # as if it had come to its end
+        world.placed.clear()
+        world.goals.clear()
+        known = len(world.results)
+        world.frame(ticks=3)
+        ros.until(lambda: len(world.results) > known)
+    assert found == [
+        (training, '0', False),
+        (training, '1', False),
+        (evaluation, '0', True),
+        (evaluation, '1', True),
+        (training, '2', False),
+        (evaluation, '0', True),
+    ]
+
+
+def test_a_map_that_holds_out_nothing_is_not_evaluated_on(call, world, monkeypatch):
+    monkeypatch.setattr(RoadMap, 'roads', {1, 2})
+    refused = call(SetMode, 'set_mode', SetMode.Request(mode=EpisodeState.EVALUATION))
+    assert not refused.success and 'must have 5 roads for one to be held out' in refused.message
+
+
+def test_services(ros, talker, call, world):
     assert call(SetPaused, 'set_paused', SetPaused.Request(paused=True)).success
     ros.until(lambda: world.controls)
     assert world.controls[-1].command == CarlaControl.PAUSE
