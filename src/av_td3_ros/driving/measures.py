@@ -18,7 +18,8 @@ from av_td3_ros.driving.trail import Trail
 STANDING_SPEED = 0.5
 # Farthest that two vehicles are followed, each with the velocity that it has, s.
 HORIZON = 10.0
-# A box is covered by so many circles along its length.
+# A box is covered by so many circles along its length, that of a truck not quite
+# (docs/evaluation.md).
 CIRCLES = 3
 # What one infraction of a kind costs, by version of the leaderboard. This world has no
 # pedestrians, traffic lights, stop signs or scenarios; the others' mean speed is not known.
