@@ -15,6 +15,7 @@ import pytest
 from av_td3_ros.bridge import bounds, convert
 from av_td3_ros.datatypes import Pose
 from av_td3_ros.driving.road_map import RoadMap
+from av_td3_ros.driving.route_set import held_out_roads
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
 
 TICK = 50_000_000
@@ -37,6 +38,7 @@ class World:
         self.placed, self.goals = hear('set_transform'), hear('goal')
         self.controls = hear('world_control')
         self.frame_number = 0
+        self.ticks = 1
         self.pose = Pose(0.0, 0.0)
         road_map = RoadMap.load('town')
         self.road_map = road_map
@@ -46,7 +48,8 @@ class World:
         talker.say('status', CarlaStatus(frame=1, fixed_delta_seconds=0.05))
         ros.until(lambda: self.manager._machine is not None)
 
-    def frame(self, ticks=1, wait=True):
+    def frame(self, ticks=None, wait=True):
+        ticks = self.ticks if ticks is None else ticks
         msg = Odometry()
         msg.header.stamp = convert.from_ns((self.frame_number + ticks) * TICK)
         self.frame_number += max(ticks, 0)
@@ -163,6 +166,30 @@ def test_a_broken_step_aborts_the_episode_and_is_not_sent(ros, world, fault, rea
     assert world.states[-1].phase == EpisodeState.RESETTING and world.states[-1].episode_id == 2
 
 
+def test_a_simulation_that_is_started_again_may_tick_otherwise(ros, talker, world):
+    world.start().step(2)
+    talker.say('status', CarlaStatus(frame=1, fixed_delta_seconds=0.1))
+    ros.until(lambda: world.results)
+    assert world.results[0].outcome == 'aborted'
+    assert world.results[0].reason == 'a tick is 0.1 s now'
+    world.goals.clear()
+    world.placed.clear()
+    world.ticks = 2
+    world.start().step(5)
+    ros.until(lambda: len(world.steps) == 7)
+    assert len(world.results) == 1 and world.states[-1].episode_id == 2
+    assert world.manager._machine._episode.summary['duration'] == pytest.approx(0.5)
+
+
+def test_the_same_tick_told_again_aborts_nothing(ros, talker, world):
+    world.start().step(2)
+    talker.say('status', CarlaStatus(frame=9, fixed_delta_seconds=0.05))
+    talker.say('status', CarlaStatus(frame=10, fixed_delta_seconds=0.0))
+    world.step(2)
+    ros.until(lambda: len(world.steps) == 4)
+    assert not world.results and world.states[-1].episode_id == 1
+
+
 BROKEN = array.array('f', [0.25] * 30 + [float('nan')] + [0.25] * 9)
 
 
@@ -236,7 +263,8 @@ def test_a_trainer_that_has_been_silent_holds_nobody(ros, talker, world):
     assert manager._held_since == 0.0 and manager.unpaced == 0  # not even for a moment
 
 
-def test_services(ros, talker, world):
+@pytest.fixture
+def call(ros, talker):
     def call(kind, name, request):
         client = talker.node.create_client(kind, f'/av_td3/episode_manager/{name}')
         ros.until(client.service_is_ready)
@@ -244,6 +272,42 @@ def test_services(ros, talker, world):
         ros.until(future.done)
         return future.result()
 
+    return call
+
+
+def test_an_evaluation_begins_at_route_0_on_held_out_roads_and_training_goes_on(ros, call, world):
+    held_out = held_out_roads(world.road_map.roads)
+    training, evaluation = EpisodeState.TRAINING, EpisodeState.EVALUATION
+    found = []
+    for following in (training, evaluation, evaluation, training, evaluation, training):
+        world.start().step(1)
+        place = world.pose
+        is_held_out = world.road_map.lane_at(place.x, place.y).key[0] in held_out
+        found.append((world.states[-1].mode, world.manager._route_name, is_held_out))
+        assert call(SetMode, 'set_mode', SetMode.Request(mode=following)).success
+        world.manager._is_driven = True  # as if it had come to its end
+        world.placed.clear()
+        world.goals.clear()
+        known = len(world.results)
+        world.frame(ticks=3)
+        ros.until(lambda: len(world.results) > known)
+    assert found == [
+        (training, '0', False),
+        (training, '1', False),
+        (evaluation, '0', True),
+        (evaluation, '1', True),
+        (training, '2', False),
+        (evaluation, '0', True),
+    ]
+
+
+def test_a_map_that_holds_out_nothing_is_not_evaluated_on(call, world, monkeypatch):
+    monkeypatch.setattr(RoadMap, 'roads', {1, 2})
+    refused = call(SetMode, 'set_mode', SetMode.Request(mode=EpisodeState.EVALUATION))
+    assert not refused.success and 'must have 5 roads for one to be held out' in refused.message
+
+
+def test_services(ros, talker, call, world):
     assert call(SetPaused, 'set_paused', SetPaused.Request(paused=True)).success
     ros.until(lambda: world.controls)
     assert world.controls[-1].command == CarlaControl.PAUSE

@@ -66,7 +66,11 @@ def test_shared_settings_reach_every_node_that_has_them():
         ),
         (
             {'episode_manager.route_length_min': 900.0},
-            'route_length_min must be <= route_length_max',
+            'route_length_min must be <= route_length_max - 2 m, got 900 and 200',
+        ),
+        (
+            {'episode_manager.route_length_min': 100.0, 'episode_manager.route_length_max': 100.0},
+            'route_length_min must be <= route_length_max - 2 m, got 100 and 100',
         ),
     ],
 )

@@ -113,8 +113,9 @@ def test_a_place_that_cannot_be_written_is_no_error(place, caplog):
 
 def test_only_the_newest_entries_are_kept(place):
     place.mkdir()
-    (place / 'tmpleft.npz').write_bytes(b'of a process that was killed')
-    os.utime(place / 'tmpleft.npz', (1.0, 1.0))
+    left = place / f'{map_cache.TEMPORARY}a1_b2c3d.npz'
+    left.write_bytes(b'of a process that was killed')
+    os.utime(left, (1.0, 1.0))
     for i in range(KEPT + 5):
         cached('town', digest(str(i)), built([]))
         for k, path in enumerate(place.glob(f'town-{digest(str(i))[:32]}.npz')):
@@ -122,9 +123,31 @@ def test_only_the_newest_entries_are_kept(place):
     assert len(list(place.iterdir())) == KEPT
     times = []
     cached('town', digest(str(KEPT + 4)), built(times))
-    assert times == [] and not (place / 'tmpleft.npz').exists()
+    assert times == [] and not left.exists()
     cached('town', digest('0'), built(times))
     assert times == [1]
+
+
+@pytest.mark.parametrize(
+    'name', ['results.npz', 'tmpleft.npz', 'run-7.npz', f'{"0" * 32}.npz', f'a-{"0" * 33}.npz']
+)
+def test_files_that_the_cache_did_not_make_stay(place, name):
+    place.mkdir()
+    (place / name).write_bytes(b'years of work')
+    os.utime(place / name, (1.0, 1.0))
+    for i in range(KEPT + 1):
+        cached('town', digest(str(i)), built([]))
+    assert (place / name).read_bytes() == b'years of work'
+    assert len(list(place.iterdir())) == KEPT + 1
+
+
+def test_a_file_that_is_not_finished_has_a_name_that_is_pruned(place, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        map_cache.np, 'savez', lambda file, **arrays: seen.append(Path(file.name).name)
+    )
+    cached('town', digest('text'), built([]))
+    assert map_cache.OWN.fullmatch(seen[0]) and seen[0].startswith(map_cache.TEMPORARY)
 
 
 def test_an_entry_that_is_used_stays(place):

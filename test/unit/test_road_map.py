@@ -104,6 +104,21 @@ def test_sidewalks_lie_beside_the_lanes(town):
     assert lane.yaw == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_goal_at_the_start_across_a_joint_of_two_lanes_is_told(town):
+    key, following = next(
+        (a, b)
+        for a, b in town._graph.edges
+        if math.dist(town._points[a][-1], town._points[b][0]) < 1e-6
+        and town._sampled[a].junction < 0
+    )
+    before, behind = town._points[key][-2:], town._points[following][:2]
+    yaw = math.atan2(*(before[1] - before[0])[::-1])
+    start = before[1] + 0.3 * (before[0] - before[1])
+    goal = behind[0] + 0.3 * (behind[1] - behind[0])
+    with pytest.raises(MapError, match='a route must lead to another place, got one from'):
+        town.plan(tuple(start), yaw, tuple(goal))
+
+
 # -- geometry -------------------------------------------------------------------------------------
 
 

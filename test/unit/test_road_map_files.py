@@ -127,6 +127,39 @@ def test_what_is_no_number_is_refused(pattern, value):
         RoadMap('broken', changed(pattern, rf'\g<1>{value}', whole))
 
 
+@pytest.mark.parametrize(
+    'more',
+    [
+        '<userData code="author" value="me"/>',
+        '<dataQuality><error xyAbsolute="some"/></dataQuality>',
+    ],
+)
+def test_what_else_a_geometry_says_is_not_read(more):
+    text = opendrive(road(shape=f'<line/>{more}'))
+    assert RoadMap('described', text).on_road(50.0, -1.0)
+
+
+def test_a_road_that_follows_itself_is_open_where_carla_ends_it():
+    length = 200.0
+    link = ''.join(
+        f'<{what} elementType="road" elementId="1" contactPoint="{place}"/>'
+        for what, place in (('predecessor', 'end'), ('successor', 'start'))
+    )
+    text = opendrive(
+        road(
+            length=length,
+            shape=f'<arc curvature="{2.0 * math.pi / length}"/>',
+            link=link,
+            right=[lane(-1, link='<predecessor id="-1"/><successor id="-1"/>')],
+        )
+    )
+    assert carla.Map('oval', text).get_waypoint_xodr(1, -1, length - 1.0).next(3.0) == []
+    oval = RoadMap('oval', text)
+    before, behind = (oval.lane((1, 0, -1)).centre[i, :2] for i in (-5, 5))
+    with pytest.raises(MapError, match='a route must lead from'):
+        oval.plan(tuple(before), float(oval.lane((1, 0, -1)).yaw[-5]), tuple(behind))
+
+
 def test_a_missing_file_is_named(tmp_path):
     message = r"map must be 'town', .* or an OpenDRIVE file, got .*nowhere.xodr: No such file"
     with pytest.raises(MapError, match=message):

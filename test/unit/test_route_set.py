@@ -7,10 +7,16 @@ import pytest
 
 pytest.importorskip('carla')
 
+from small_maps import street  # noqa: E402
+
 from av_td3_ros.config import EpisodeConfig  # noqa: E402
 from av_td3_ros.driving.commands import crossings  # noqa: E402
 from av_td3_ros.driving.road_map import MapError, RoadMap  # noqa: E402
 from av_td3_ros.driving.route_set import held_out_roads, RouteSet, TURNS  # noqa: E402
+
+# Lengths of the first routes of seed 3, m: in training, and those that a policy is measured on.
+TRAINING = [60.064, 63.505, 69.058, 63.059, 140.375, 73.943, 52.531, 67.553]
+WHOLE = [149.142, 113.832, 195.588, 102.361]
 
 
 @pytest.fixture(scope='module')
@@ -53,6 +59,50 @@ def test_a_number_is_a_route_and_a_seed_changes_them_all(road_map):
     assert first.route.length != other.route.length and len(routes) == 0
 
 
+def test_the_routes_of_published_results_stay_as_they_are(road_map):
+    training = [route.length for route in drawn(road_map, 8, training=True)]
+    whole = [route.length for route in drawn(road_map, 4)]
+    assert training == pytest.approx(TRAINING, abs=1e-3)
+    assert whole == pytest.approx(WHOLE, abs=1e-3)
+
+
+def failing(monkeypatch, count):
+    """Let so many searches for a route find none; return the list of all of them."""
+    search, tries = RoadMap.random_route, []
+
+    def found(self, rng, *rest):
+        tries.append(rng.bit_generator.seed_seq.entropy)
+        if len(tries) <= count:
+            raise MapError('map town must have routes, found none')
+        return search(self, rng, *rest)
+
+    monkeypatch.setattr(RoadMap, 'random_route', found)
+    return tries
+
+
+def test_a_later_route_that_is_not_found_is_drawn_again(road_map, monkeypatch):
+    tries = failing(monkeypatch, 2)
+    found = RouteSet(EpisodeConfig(), road_map).at(5, 3, training=False)
+    assert tries == [(3, 5), (3, 5, 1), (3, 5, 2)]
+    expected = road_map.random_route(
+        np.random.default_rng((3, 5, 2)),
+        80.0,
+        200.0,
+        road_map.roads - held_out_roads(road_map.roads),
+    )
+    assert found.name == '5' and np.array_equal(found.route.points, expected.points)
+
+
+@pytest.mark.parametrize('number, draws', [(0, 1), (1, 11)])
+def test_a_map_without_routes_is_refused_at_the_first_and_later_in_the_end(
+    road_map, monkeypatch, number, draws
+):
+    tries = failing(monkeypatch, 100)
+    with pytest.raises(MapError, match='found none'):
+        RouteSet(EpisodeConfig(), road_map).at(number, 3, training=False)
+    assert len(tries) == draws
+
+
 def test_a_map_of_few_roads_is_trained_on_as_a_whole_and_holds_out_none(road_map, monkeypatch):
     monkeypatch.setattr(RoadMap, 'roads', {key for key in sorted(road_map.roads)[:4]})
     assert (
@@ -61,6 +111,13 @@ def test_a_map_of_few_roads_is_trained_on_as_a_whole_and_holds_out_none(road_map
     )
     with pytest.raises(MapError, match='must have 5 roads for one to be held out, got 4'):
         RouteSet(EpisodeConfig(routes='held_out'), road_map)
+
+
+@pytest.mark.parametrize('routes', ['training', 'held_out', 'all'])
+def test_a_map_of_short_lanes_is_told_what_it_lacks(routes):
+    road_map = RoadMap('short', street(12))
+    with pytest.raises(MapError, match='must have lanes longer than 15 m .* choose another map'):
+        RouteSet(EpisodeConfig(routes=routes), road_map).at(0, 0, training=True)
 
 
 def test_a_route_that_is_cut_to_a_turn_is_that_and_a_little_way(road_map):

@@ -288,7 +288,7 @@ def test_views_show_the_vehicle_in_the_middle(scene):
     scene.set_vehicles([], RED_CAR)
     ego = np.array([own.x, own.y, own.yaw, RED_CAR.length, RED_CAR.width])
     scene.move_vehicles(np.zeros((0, 5)), np.zeros(0, bool), ego)
-    for pose in (chase(own), top_down(own), top_down(own, 40.0, is_map_up=True)):
+    for pose in (chase(own), top_down(own), top_down(own, 40.0)):
         image = seen(scene, 'render', pose, (200, 200), 60.0, shows_ego=True).astype(int)
         red = (image[..., 2] > 1.8 * image[..., 1] + 20) & (image[..., 2] > 90)
         red[:60] = False

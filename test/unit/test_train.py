@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import math
 
 import numpy as np
 import pytest
@@ -107,6 +108,16 @@ def test_an_episode_says_what_it_was_for_as_over_the_graph(evaluation):
     env.reset()
     row = env.summary(env.step((0.0, 0.0))[2])
     assert row['mode'] == (Mode.EVALUATION if evaluation else Mode.TRAINING)
+    env.close()
+
+
+@pytest.mark.parametrize('evaluation', [False, True])
+def test_the_time_to_collision_is_computed_for_evaluations_alone(evaluation):
+    traffic = {'simulator.vehicles': 5, 'episode_manager.start_in_evaluation': evaluation}
+    env = DrivingEnv(build_run({**SETTINGS, **traffic}, 'test'), camera=False)
+    env.reset()
+    row = env.summary(env.step((0.0, 0.0))[2])
+    assert math.isnan(row['min_time_to_collision']) is not evaluation
     env.close()
 
 

@@ -36,7 +36,6 @@ class Reason(Enum):
     CHANGED = 'action out of bounds or too sudden'
 
 
-ENGAGED = (State.WAITING, State.DRIVING, State.BRAKING)
 # Where the wait is no fault.
 QUIET = (
     Reason.NONE,

@@ -207,6 +207,15 @@ class EpisodeMachine:
             self._wanted = None
         return self._abort(reason)
 
+    def retime(self, period: float) -> None:
+        """
+        Go on with other ticks, after an ``abort``.
+
+        :param period: time between two frames, s.
+        """
+        self._period = period
+        self._last_stamp = None  # the next frame is the first of its kind
+
     # -- behaviour --------------------------------------------------------------------------------
 
     def _advance(self) -> List[Effect]:

@@ -27,6 +27,9 @@ LOG = logging.getLogger(__name__)
 # Grows with every change of what any entry holds.
 FORMAT = 1
 KEPT = 20
+# The names that are made here; what else lies in the folder is somebody else's.
+TEMPORARY = '.av_td3-'
+OWN = re.compile(rf'(.*-[0-9a-f]{{32}}|{re.escape(TEMPORARY)}\w+)\.npz')
 LIBRARY = 'carla'
 
 Arrays = Dict[str, np.ndarray]
@@ -94,7 +97,9 @@ def _write(path: Path, arrays: Arrays) -> None:
     """Write beside the entry and rename, so that nobody reads half of one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix='.npz', delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=TEMPORARY, suffix='.npz', delete=False
+        ) as file:
             try:
                 np.savez(file, **arrays)
             except OSError:
@@ -108,7 +113,8 @@ def _write(path: Path, arrays: Arrays) -> None:
 
 def _prune(where: Path) -> None:
     """Remove all but the newest entries, left-overs of ended processes included."""
-    entries = sorted(where.glob('*.npz'), key=lambda path: (_modified(path), path.name))
+    own = (path for path in where.iterdir() if OWN.fullmatch(path.name))
+    entries = sorted(own, key=lambda path: (_modified(path), path.name))
     for path in entries[:-KEPT]:
         path.unlink(missing_ok=True)
 

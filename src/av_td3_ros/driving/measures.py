@@ -18,7 +18,8 @@ from av_td3_ros.driving.trail import Trail
 STANDING_SPEED = 0.5
 # Farthest that two vehicles are followed, each with the velocity that it has, s.
 HORIZON = 10.0
-# A box is covered by so many circles along its length.
+# A box is covered by so many circles along its length, that of a truck not quite
+# (docs/evaluation.md).
 CIRCLES = 3
 # What one infraction of a kind costs, by version of the leaderboard. This world has no
 # pedestrians, traffic lights, stop signs or scenarios; the others' mean speed is not known.
@@ -35,7 +36,8 @@ class StepExtras(NamedTuple):
 
     ``hit_vehicle``: whether the thing that was hit is a vehicle. ``lane_invaded``: whether a
     marking was crossed. ``in_traffic``: whether there are other vehicles in this world.
-    ``time_to_collision``: s, at most ``HORIZON``; NaN where nobody knows where the others are.
+    ``time_to_collision``: s, at most ``HORIZON``; NaN where nobody knows where the others are, and
+    in training, where nobody asks.
     """
 
     hit_vehicle: bool = False

@@ -144,7 +144,8 @@ def _values(road: ElementTree.Element, geometry: List[ElementTree.Element]) -> I
     """Yield whatever has to be a number."""
     yield road.get('length', '')
     for part in geometry:
-        for element in part.iter():
+        shapes = [child for child in part if child.tag in SHAPES]
+        for element in [part, *shapes]:  # beside them, userData and what else the standard allows
             yield from (v for name, v in element.attrib.items() if name != 'pRange')
     for path, names in NUMBERS:
         for element in road.iterfind(path):

@@ -174,12 +174,12 @@ class RoadMap:
 
         :param start: (x, y) m; the nearest lane in the direction of ``start_yaw`` (rad) is taken.
         :param goal: (x, y) m.
-        :raises MapError: where no lanes lead there.
+        :raises MapError: where no lanes lead there, or it is where the route starts.
         """
         begin, first = self._locate(*start, start_yaw)
         end, last = self._locate(*goal)
         if begin == end and last > first:
-            return Route.from_points(self._points[begin][first : last + 1])
+            return self._route(start, goal, self._points[begin][first : last + 1])
         ways = []
         for successor in self._graph.successors(begin):
             try:
@@ -194,19 +194,32 @@ class RoadMap:
                 f'{goal[1]:.1f}) on map {self.name}, got none; choose another goal'
             )
         lanes = min(ways, key=lambda way: way[0])[1]
-        return Route.from_points(
-            np.concatenate(
-                [
-                    self._points[begin][first:],
-                    *(self._points[key] for key in lanes[:-1]),
-                    self._points[end][: last + 1],
-                ]
-            )
-        )
+        parts = [
+            self._points[begin][first:],
+            *(self._points[key] for key in lanes[:-1]),
+            self._points[end][: last + 1],
+        ]
+        return self._route(start, goal, np.concatenate(parts))
+
+    def _route(
+        self, start: Tuple[float, float], goal: Tuple[float, float], points: np.ndarray
+    ) -> Route:
+        try:
+            return Route.from_points(points)
+        except ValueError:  # either side of a joint of two lanes is one place
+            raise MapError(
+                f'a route must lead to another place, got one from ({start[0]:.1f}, '
+                f'{start[1]:.1f}) to ({goal[0]:.1f}, {goal[1]:.1f}) on map {self.name}, which '
+                'is none; choose a goal further on'
+            ) from None
 
     @property
     def roads(self) -> Set[int]:
-        """Ids of the roads that random routes start and end on."""
+        """
+        Ids of the roads that random routes start and end on.
+
+        :raises MapError: where there is none.
+        """
         return {key[0] for key in self._ends()}
 
     def random_route(
@@ -224,10 +237,6 @@ class RoadMap:
         :raises MapError: where the network has no such route.
         """
         keys = [key for key in self._ends() if roads is None or key[0] in roads]
-        if not keys:
-            raise MapError(
-                f'map {self.name} must have lanes longer than {3 * END_CLEARANCE:.0f} m, got none'
-            )
         weights = np.array([len(self._points[key]) for key in keys], np.float64)
         tries = 0
         for _ in range(DRAWS):
@@ -255,12 +264,23 @@ class RoadMap:
         )
 
     def _ends(self) -> List[Key]:
-        """Return the lanes that random routes start and end on."""
-        return [
+        """
+        Return the lanes that random routes start and end on.
+
+        :raises MapError: where there is none.
+        """
+        found = [
             key
             for key, points in self._points.items()
             if self._sampled[key].junction < 0 and len(points) > 3 * END_CLEARANCE
         ]
+        if not found:
+            raise MapError(
+                f'map {self.name} must have lanes longer than {3 * END_CLEARANCE:.0f} m outside '
+                'junctions, where routes start and end, got none; choose another map: --map '
+                '(simulator.map)'
+            )
+        return found
 
     def _shortened(
         self, route: Route, length: float, roads: Optional[AbstractSet[int]]

@@ -23,11 +23,14 @@ from av_td3_ros.driving.route import Route
 
 # One road in so many is held out, rounded up; where there are fewer, none.
 HELD_OUT = 5
-# What is left of the way before and behind a turn, shortest and longest, m.
+# What is left of the way before and behind a turn, shortest and longest, m; less where the random
+# route begins or ends sooner.
 BEFORE_TURN = (10.0, 30.0)
 BEHIND_TURN = (15.0, 40.0)
 # Routes that are searched for a turn; on a map that hardly has any it takes no longer.
 TRIES = 20
+# Draws of a later route, where the first found none: a training is not to end by one bad draw.
+DRAWS = 11
 TURNS = (Command.LEFT, Command.RIGHT)
 
 
@@ -66,14 +69,24 @@ class RouteSet:
         :param seed: of routes by chance.
         :param training: whether it may be cut to one turn, as ``turning_share`` says; those of a
             file never are.
-        :raises MapError: where the map has none of the wanted length.
+        :raises MapError: where the map has none of the wanted length; a later one than the first
+            is drawn again before.
         """
         if self._named:
             return self._named[number % len(self._named)]
         rng = np.random.default_rng((seed, number))
+        for draw in range(1, DRAWS + 1):
+            try:
+                return NamedRoute(str(number), self._drawn(rng, training), {})
+            except MapError:
+                if not number or draw == DRAWS:
+                    raise
+                rng = np.random.default_rng((seed, number, draw))
+
+    def _drawn(self, rng: np.random.Generator, training: bool) -> Route:
         share = self._config.turning_share if training else 0.0
         turn = self._turn(rng) if share and rng.random() < share else None
-        return NamedRoute(str(number), turn or self._random(rng), {})
+        return turn or self._random(rng)
 
     def _random(self, rng: np.random.Generator) -> Route:
         shortest, longest = self._config.route_length_min, self._config.route_length_max

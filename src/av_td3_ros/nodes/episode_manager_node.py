@@ -8,6 +8,7 @@ where the trainer is gone.
 """
 
 from collections import deque
+from dataclasses import replace
 import secrets
 from typing import Any, Deque, List, Optional, Set
 
@@ -50,7 +51,8 @@ class EpisodeManagerNode(GraphNode):
         self._machine: Optional[machine.EpisodeMachine] = None
         self._road_map: Optional[RoadMap] = None
         self._routes: Optional[RouteSet] = None
-        self._route_number = -1
+        self._measured: Optional[RouteSet] = None
+        self._route_number = dict.fromkeys(machine.Mode, -1)
         self._route_name = self._drawn_name = ''
         self._is_driven = True
         self._vehicles: Set[int] = set()
@@ -113,10 +115,13 @@ class EpisodeManagerNode(GraphNode):
             road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
             routes = RouteSet(self.config, road_map)
             routes.at(0, self.config.seed, training=False)  # refuse here a map without such routes
+            measured = routes
+            if self._machine is not None and self._machine.next_mode is machine.Mode.EVALUATION:
+                measured = self._routes_to_measure(road_map, routes)
         except MapError as error:
             self._complain(str(error))  # a map that was read before stays: it comes only once
             return
-        self._road_map, self._routes = road_map, routes
+        self._road_map, self._routes, self._measured = road_map, routes, measured
         self._fault = ''
         if self._machine is not None:
             self._carry_out(self._machine.abort('the simulation was started again'))
@@ -124,9 +129,14 @@ class EpisodeManagerNode(GraphNode):
 
     def on_status(self, msg: CarlaStatus) -> None:
         """Learn the step size of the simulation."""
-        if self._period is None and bounds.tick(msg):
-            self._period = round(bounds.tick(msg), 6)  # what a float32 means
-            self._make_machine()
+        period = round(bounds.tick(msg), 6)  # what a float32 means
+        if not period or period == self._period:
+            return
+        self._period = period
+        if self._machine is not None:  # a simulation that was started again
+            self._carry_out(self._machine.abort(f'a tick is {period:g} s now'))
+            self._machine.retime(period)
+        self._make_machine()
 
     def on_training_status(self, msg: TrainingStatus) -> None:
         """Follow the trainer's permission to go on."""
@@ -242,6 +252,13 @@ class EpisodeManagerNode(GraphNode):
         if self._machine is None:
             reply.success, reply.message = False, 'no simulation yet'
             return reply
+        if mode is machine.Mode.EVALUATION and self._machine.next_mode is not mode:
+            try:
+                self._measured = self._routes_to_measure(self._road_map, self._routes)
+            except MapError as error:
+                reply.success, reply.message = False, str(error)
+                return reply
+            self._route_number[mode] = -1
         self._machine.next_mode = mode
         reply.success, reply.message = True, f'{mode.name.lower()} from the next episode on'
         return reply
@@ -264,14 +281,29 @@ class EpisodeManagerNode(GraphNode):
 
     def _new_route(self) -> Route:
         # A fault does not spare a policy that is measured its route; training goes on to the next.
-        training = self._machine.next_mode is machine.Mode.TRAINING
-        if self._is_driven or training:
-            self._route_number += 1
+        mode = self._machine.next_mode
+        training = mode is machine.Mode.TRAINING
+        if self._is_driven or training or self._route_number[mode] < 0:
+            self._route_number[mode] += 1
         self._is_driven = False
-        number = self._route_number + (self.config.first_route if training else 0)
-        found = self._routes.at(number, self.config.seed, training)
+        number = self._route_number[mode] + (self.config.first_route if training else 0)
+        routes = self._routes if training else self._measured
+        found = routes.at(number, self.config.seed, training)
         self._drawn_name = found.name
         return found.route
+
+    def _routes_to_measure(self, road_map: RoadMap, routes: RouteSet) -> RouteSet:
+        """
+        Return the routes of an evaluation, which a training has left out.
+
+        :raises MapError: where the map has none.
+        """
+        config = self.config
+        if config.routes != 'training' or config.route_file or config.start_in_evaluation:
+            return routes  # as somebody has chosen
+        found = RouteSet(replace(config, routes='held_out'), road_map)
+        found.at(0, config.seed, training=False)
+        return found
 
     def _carry_out(self, effects: List[machine.Effect]) -> None:
         for effect in effects:

@@ -130,7 +130,7 @@ class DrivingEnv:
         world = self.world
         in_traffic = bool(world.traffic.bodies)
         soonest = math.nan
-        if in_traffic:
+        if in_traffic and not self._training:  # dear with many, and only evaluations read it
             soonest = time_to_collision(world.state, tuple(world.box[3:]), world.others)
         return StepExtras(
             any(hit.other_actor_id != SCENERY_ID for hit in world.collisions),

@@ -19,12 +19,10 @@ def chase(pose: Pose) -> Pose:
     )
 
 
-def top_down(pose: Pose, altitude: float = ALTITUDE, is_map_up: bool = False) -> Pose:
+def top_down(pose: Pose, altitude: float = ALTITUDE) -> Pose:
     """
-    Return a view straight down on a vehicle.
+    Return a view straight down on a vehicle, whose front points up in the picture.
 
-    :param pose: of the vehicle. :param altitude: m. :param is_map_up: whether the map's y axis
-        points up in the picture; else the vehicle's front does.
+    :param pose: of the vehicle. :param altitude: m.
     """
-    yaw = math.pi / 2 if is_map_up else pose.yaw
-    return Pose(pose.x, pose.y, altitude, yaw, math.pi / 2)
+    return Pose(pose.x, pose.y, altitude, pose.yaw, math.pi / 2)
