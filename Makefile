@@ -44,7 +44,7 @@ test-unit: setup  ## the tests of the core, which need no ROS
 	@$(BIN)/python -m pytest test/unit $(ARGS)
 
 fuzz: setup  ## throw messages at every node; MESSAGES=100000 ARGS='--node policy --out folder'
-	@$(BIN)/python test/fuzz/fuzz_campaign.py --messages $(or $(MESSAGES),100000) $(ARGS)
+	@PYTHONPATH=test $(BIN)/python test/fuzz/fuzz_campaign.py --messages $(or $(MESSAGES),100000) $(ARGS)
 
 chaos: setup  ## harm a graph that trains; TIMES=100 of every fault, ARGS='--fault "kill policy" --out folder'
 	@PYTHONPATH=test $(BIN)/python test/chaos/chaos_campaign.py --times $(or $(TIMES),100) $(ARGS)

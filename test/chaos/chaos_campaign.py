@@ -36,8 +36,6 @@ SETTINGS = {
     'trainer.publish_every': 10,
     'trainer.threads': 1,
     'trainer.steps': 10_000_000,
-    # What so small a network learns in a minute is not the question.
-    'trainer.health.halting': 'q_unbounded',
 }
 # As before: so many frames with one command each, so many steps stored, updates made, weights
 # adopted.

@@ -1,7 +1,6 @@
 """A graph per test, on a ROS domain of its own."""
 
-import os
-
+import domains
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed: the campaign needs ROS 2')
@@ -11,5 +10,5 @@ pytest.importorskip('carla', reason='the carla library is not installed')
 
 @pytest.fixture(autouse=True)
 def domain(monkeypatch):
-    """Below the range of the node tests."""
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(1 + os.getpid() % 19))
+    """Set that of chaos tests."""
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(domains.of_chaos()))

@@ -24,6 +24,7 @@ import time
 import traceback
 from typing import Any, Dict, List, Optional
 
+import domains
 from fuzz_messages import described, floats, messages, near, size
 from fuzz_subject import Entrance, Subject
 from fuzz_subjects import SUBJECTS
@@ -87,7 +88,7 @@ class Campaign:
         self.faults: List[Dict[str, str]] = []
         self._dead: List[str] = []
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=100 + os.getpid() % 100)
+        rclpy.init(context=self._context, domain_id=domains.of_fuzzing())
         self._subject = self._new_subject()
 
     def run(self, count: int) -> None:

@@ -1,8 +1,8 @@
 """A smaller number over real DDS: what is published arrives, and the node works on."""
 
-import os
 import time
 
+import domains
 from fuzz_messages import messages, near, size
 from fuzz_subjects import Perception, Policy
 from hypothesis import given, HealthCheck, Phase, seed, settings
@@ -23,7 +23,7 @@ LARGEST = 300_000
 def wired(request, tmp_path):
     """A node in an executor, and somebody who talks to it."""
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=100 + os.getpid() % 100)
+    rclpy.init(context=context, domain_id=domains.of_fuzzing())
     subject = request.param(context, tmp_path / 'run')
     talker = rclpy.create_node('talker', context=context, namespace='av_td3')
     executor = SingleThreadedExecutor(context=context)

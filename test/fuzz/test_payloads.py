@@ -1,12 +1,12 @@
 """Sizes that are announced, texts that are traps, names that are paths: refused, and no memory."""
 
 import array
-import os
 from pathlib import Path
 import struct
 
 from av_td3_msgs.msg import Observation
 from carla_msgs.msg import CarlaControl, CarlaWorldInfo
+import domains
 from fuzz_subjects import (
     EpisodeManager,
     Perception,
@@ -32,7 +32,7 @@ LITTLE = 250 * 2**20
 def make(tmp_path):
     """Make subjects that are released at the end."""
     context, made = rclpy.Context(), []
-    rclpy.init(context=context, domain_id=100 + os.getpid() % 100)
+    rclpy.init(context=context, domain_id=domains.of_fuzzing())
 
     def subject(cls):
         made.append(cls(context, tmp_path / 'run'))

@@ -3,18 +3,16 @@ Real rclpy in this process: a domain of its own, nodes side by side, and waiting
 """
 
 import gc
-import os
 import time
 
+import domains
 import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed: node tests need ROS 2')
 pytest.importorskip('av_td3_msgs.msg', reason='av_td3_msgs is not built: run `make setup`')
 pytest.importorskip('carla_msgs.msg', reason='carla_msgs is not built: run `make setup`')
 
-# Of two files that run side by side: above those of the campaign, below those that commands choose
-# by themselves.
-DOMAIN = 20 + os.getpid() % 40
+DOMAIN = domains.of_nodes()
 
 
 @pytest.fixture

@@ -34,7 +34,8 @@ from bridge_deviations import (  # noqa: E402
 )
 
 SIZE = {'image_width': 64, 'image_height': 48}
-TIMEOUT = 0.45
+# A quarter of it is waited for what is still on the way: longer than a machine stands still.
+TIMEOUT = 0.75
 START = 20.0
 
 

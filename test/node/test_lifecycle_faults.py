@@ -7,6 +7,7 @@ import sys
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
+from av_td3_ros.nodes import base
 from av_td3_ros.nodes.perception_node import PerceptionNode
 from av_td3_ros.nodes.policy_node import PolicyNode
 
@@ -87,6 +88,15 @@ def test_a_process_that_ends_at_once_is_heard_by_who_listens(ros, talker, listen
     if listens:
         ros.until(lambda: errors(heard), 10.0)
         assert 'role_name must be str, got 7' in errors(heard)[0]
+
+
+def test_the_last_word_waits_for_who_is_discovered_by_his_second_announcement(ros, monkeypatch):
+    node, moments, said = ros.make(PolicyNode), [0.0], []
+    monkeypatch.setattr(base, 'now', lambda: moments[-1])
+    monkeypatch.setattr(node._diagnostics, 'get_subscription_count', lambda: moments[-1] > 6.05)
+    monkeypatch.setattr(node, 'diagnose', lambda: said.append(moments[-1]))
+    node.last_word(lambda: moments.append(moments[-1] + 0.1))
+    assert said == [pytest.approx(6.1)]
 
 
 def test_a_parameter_of_ros_of_another_type_is_one_line(ros):

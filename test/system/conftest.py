@@ -1,19 +1,18 @@
 """Whole graphs as separate processes, each on a ROS domain of its own."""
 
-import os
-
+import domains
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed: system tests need ROS 2')
 pytest.importorskip('av_td3_msgs.msg', reason='av_td3_msgs is not built: run `make setup`')
 pytest.importorskip('carla', reason='the carla library is not installed')
 
-DOMAINS = iter(range(102 + os.getpid() % 60, 232))
+DOMAINS = domains.of_systems()
 
 
 @pytest.fixture(autouse=True)
 def domain(monkeypatch):
-    """A domain that no other test of this run has; above the range of the node tests."""
+    """A domain that no other of the last forty tests has had."""
     number = str(next(DOMAINS))
     monkeypatch.setenv('ROS_DOMAIN_ID', number)
     return number

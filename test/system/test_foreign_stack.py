@@ -179,6 +179,7 @@ def test_it_drives_a_route_by_remapping_alone(stack, tmp_path):
         return math.dist((here.x, here.y), (pose.x, pose.y))
 
     stack.until(lambda: away(route.start) < 2.0, 'the start')
+    stack.until(goal.get_subscription_count, 'the planner')
     goal.publish(PoseStamped(pose=convert.to_pose_msg(end)))
     stack.until(lambda: routes and routes[-1].poses, 'the route')
 

@@ -13,9 +13,15 @@ def test_an_orphan_is_seen(nothing_left):
     )
     orphan = int(started.stdout)
     try:
-        assert nothing_left() == ['sleep 600']
+        # Until it has become what it shall run it is another process, or none.
+        until(lambda: nothing_left() == ['sleep 600'])
     finally:
         os.kill(orphan, signal.SIGKILL)
+    until(lambda: not nothing_left())
+
+
+def until(predicate):
     end = time.monotonic() + 10.0
-    while nothing_left():
+    while not predicate():
         assert time.monotonic() < end
+        time.sleep(0.01)

@@ -5,7 +5,6 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from av_td3_ros.driving.route import Route  # noqa: E402
 from av_td3_ros.sim.boxes import touching  # noqa: E402
 from av_td3_ros.sim.vehicle import Vehicle  # noqa: E402
 from av_td3_ros.sim.world import World  # noqa: E402
+from costs import cost  # noqa: E402
 from waiting import until  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -316,15 +316,11 @@ print(digest.hexdigest())
     assert len(runs[0]) == 65 and runs[0] == runs[1]
 
 
-@pytest.mark.parametrize('count, limit', [(0, 100e-6), (20, 800e-6)])
+@pytest.mark.parametrize('count, limit', [(0, 100e-6), (20, 1250e-6)])
 def test_acting_is_cheap(count, limit):
     rng = np.random.default_rng(0)
     others = rng.uniform(-1.0, 1.0, (count, 6)) * (35, 25, 3, 0, 0, 4) + (35, 0, 0, 4.5, 1.8, 6)
     expert = Expert()
     expert.begin(STRAIGHT)
-    times = []
-    for _ in range(200):
-        begin = time.perf_counter()
-        expert.act(VehicleState(Pose(10.0, 0.1), 7.0), others)
-        times.append(time.perf_counter() - begin)
-    assert np.median(times) < limit  # 8 and 200 us on an idle core
+    state = VehicleState(Pose(10.0, 0.1), 7.0)
+    assert cost(lambda: expert.act(state, others)) < limit  # 9 and 250 us on an idle core

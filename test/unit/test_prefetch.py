@@ -106,9 +106,10 @@ def test_a_frame_is_not_overwritten_before_it_is_gathered(monkeypatch):
     pair.episode(19, TERMINATED)
     slow = Slow(pair.replay, monkeypatch, 10.0)
     prefetcher = Prefetcher(pair.replay, 64)
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
     def insert():
+        begun.set()
         for _ in range(30):
             pair.episode(1, TERMINATED)
         done.set()
@@ -121,6 +122,7 @@ def test_a_frame_is_not_overwritten_before_it_is_gathered(monkeypatch):
     until(lambda: pair.replay._ring.reading)
     inserting = threading.Thread(target=insert, daemon=True)
     inserting.start()
+    assert begun.wait(60)
     assert not done.wait(0.05), 'the writer must wait for the reader'
     slow.gate.set()
     drawing.join(10)
@@ -194,9 +196,9 @@ def test_an_empty_replay_is_refused_and_works_later():
 
 
 def test_close_ends_the_thread():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     life = Life()
     life.turn(0)
-    assert threading.active_count() == before + 1
+    (thread,) = set(threading.enumerate()) - before
     life.close()
-    assert threading.active_count() == before
+    assert not thread.is_alive()

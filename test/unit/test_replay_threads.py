@@ -21,17 +21,24 @@ def picture(index):
     return np.full((64, 64), index % 251, np.uint8)
 
 
-def store(replay, failures, ended):
+def store(replay, failures, ended, enough=lambda: True):
+    """
+    Store so many steps, and go on until the other side has had enough.
+
+    :raises AssertionError: into ``failures``, where it has not within a minute.
+    """
+    end = time.monotonic() + 60.0
     try:
         index, turn = 0, 0
-        while index < STEPS:
+        while index < STEPS or not enough():
+            assert time.monotonic() < end, 'the other side has not done its part'
             first = index
             replay.begin(picture(index), np.array([index, first], np.float32))
             for step in range(LENGTHS[turn % len(LENGTHS)]):
                 index += 1
                 ends = step == LENGTHS[turn % len(LENGTHS)] - 1
                 outcome = Outcome.TERMINATED if ends else Outcome.CONTINUES
-                action = np.array([index / STEPS / 2, 0.0], np.float32)
+                action = np.array([index % STEPS / STEPS, 0.0], np.float32)
                 vector = np.array([index, first], np.float32)
                 replay.add(action, float(index), outcome, picture(index), vector)
             index += 1
@@ -51,7 +58,7 @@ def check(batch):
     np.testing.assert_array_equal(first[0], first[1])
     wanted = np.maximum(index[..., None] + np.arange(-3, 1), first[..., None]) % 251
     np.testing.assert_array_equal(images[..., 0, 0], wanted)
-    assert batch.action[:, 0] == pytest.approx((batch.index + 1) / STEPS / 2, abs=1e-5)
+    assert batch.action[:, 0] == pytest.approx((batch.index + 1) % STEPS / STEPS, abs=1e-5)
     length = index[1] - index[0]
     assert ((1 <= length) & (length <= 3)).all()
     steps = batch.index[:, None] + np.arange(1, 4)
@@ -81,16 +88,19 @@ def test_nothing_is_torn(tmp_path, storage, prioritised):
         except BaseException as error:  # noqa: B902
             failures.append(error)
 
+    def enough():
+        return failures or min(batches) > 5
+
     prefetcher = Prefetcher(replay, 32)
     threads = [
-        threading.Thread(target=store, args=(replay, failures, ended), daemon=True),
+        threading.Thread(target=store, args=(replay, failures, ended, enough), daemon=True),
         threading.Thread(target=guarded, args=(0, lambda: replay.sample(32)), daemon=True),
         threading.Thread(target=guarded, args=(1, prefetcher.next), daemon=True),
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(90)
     assert not any(thread.is_alive() for thread in threads), 'a thread waits for ever'
     prefetcher.close()
     if failures:
@@ -103,11 +113,11 @@ def test_saving_beside_a_thread_that_stores(tmp_path):
     """What is saved is a state that the buffer really had."""
     replay = make(SPEC, CAPACITY)
     failures, ended = [], threading.Event()
-    thread = threading.Thread(target=store, args=(replay, failures, ended), daemon=True)
+    saves = 0
+    how = replay, failures, ended, lambda: saves > 1
+    thread = threading.Thread(target=store, args=how, daemon=True)
     thread.start()
-    saves, end = 0, time.monotonic() + 60.0
     while not ended.is_set():
-        assert time.monotonic() < end, 'the thread stores for ever'
         replay.save(tmp_path)
         copy = make(SPEC, CAPACITY)
         copy.load(tmp_path)

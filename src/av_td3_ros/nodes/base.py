@@ -29,8 +29,9 @@ from av_td3_ros.nodes import realtime
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 EXPECTED_ERRORS = (ValueError, OSError, RuntimeError, ImportError)
 # A process that ends at once is known to nobody yet: so long it waits until who listens to
-# /diagnostics is discovered, and until he has its last word, s.
-DISCOVERY, ARRIVAL = 3.0, 0.5
+# /diagnostics is discovered, and until he has its last word, s. Everybody announces himself every
+# 3 s, and an announcement may be lost.
+DISCOVERY, ARRIVAL = 6.5, 0.5
 # Set for the processes of a supervisor: they end with it, however it ends.
 SUPERVISED = 'AV_TD3_SUPERVISED'
 
