@@ -1,7 +1,7 @@
 """What a gate looks at: what a run left behind, and how its columns are measured."""
 
 import math
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -153,7 +153,13 @@ def raised(run: Evidence, *parts: str) -> Measured:
 
     if any(map(counts, filter(None, ignored.split(',')))):
         raise Unjudged(f'alerts are ignored: {ignored} (trainer.health.ignored)')
-    names = [r['name'] for r in run.alerts if r['state'] == 'raised' and counts(r['name'])]
+    names: List[str] = []
+    standing: Set[str] = set()
+    for row in filter(lambda row: counts(row['name']), run.alerts):
+        name, is_raised = row['name'], row['state'] == 'raised'
+        if is_raised or name not in standing:  # cleared alone: what raised it was not written
+            names.append(name)
+        (standing.add if is_raised else standing.discard)(name)
     listed = ', '.join(sorted(set(names)))
     figure = f'{len(names)}: {listed}' if names else '0'
     return Measured(float(len(names)), figure, '0', not names)

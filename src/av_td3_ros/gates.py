@@ -281,6 +281,8 @@ def collision_rate(run: Evidence) -> Measured:
         if run.settings.get('simulator.vehicles') != 0:
             raise Unjudged(f'{reason}, with --vehicles 0') from reason
         reasons = episode(run, 'reason')[-RECENT:]
+        if len(reasons) < RECENT:
+            raise Unjudged(f'{len(reasons)} episodes up to here; {RECENT} are needed') from reason
         rate, of = float(np.mean(reasons == 'collision')), f'the last {len(reasons)}'
     return Measured(rate, f'{rate:.0%} of {of}', f'< {limit:.0%}', rate < limit)
 

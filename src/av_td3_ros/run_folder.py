@@ -108,9 +108,9 @@ class RunFolder:
         """Append one record of the learner to ``metrics.csv``; '' where nothing was computed."""
         self._append('metrics', row)
 
-    def add_alert(self, row: Mapping[str, Any]) -> None:
-        """Append an alert that was raised or cleared to ``alerts.csv``."""
-        self._append('alerts', row)
+    def add_alert(self, row: Mapping[str, Any]) -> bool:
+        """Append an alert that was raised or cleared to ``alerts.csv``; whether it is there."""
+        return self._append('alerts', row)
 
     def read_episodes(self) -> List[Dict[str, str]]:
         """Return the rows of ``episodes.csv``."""
@@ -159,8 +159,8 @@ class RunFolder:
         with suppress(OSError):
             file.close()
 
-    def _append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Append a row to a table, whole or not at all."""
+    def _append(self, name: str, row: Mapping[str, Any]) -> bool:
+        """Append a row to a table, whole or not at all; return which."""
         path = self.path / f'{name}.csv'
         whole: Optional[int] = None
         try:
@@ -179,8 +179,9 @@ class RunFolder:
             if whole is not None:
                 with suppress(OSError):
                     os.truncate(path, whole)
-        else:
-            self.fault = ''
+            return False
+        self.fault = ''
+        return True
 
     def _drop(self, name: str, error: Exception) -> None:
         """Remember why something was not written, and say so once."""

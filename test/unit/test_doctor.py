@@ -1,6 +1,7 @@
 """``av-td3 doctor``: what is missing is named with what to do about it, and decides the exit."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -9,6 +10,8 @@ from av_td3_ros.cli import doctor
 from av_td3_ros.cli.main import main
 
 ADVICE = 'pip install torch==2.13.0 (the CPU build suffices)'
+# What only some commands need: it must not be loaded with all of them.
+LATE = ('PIL', 'networkx', 'scipy', 'jinja2', 'cv2', 'torch')
 
 
 @pytest.fixture
@@ -103,3 +106,23 @@ def test_a_sourced_ros_of_another_python_is_no_reason_to_source_it(
     monkeypatch.setenv('ROS_DISTRO', distribution)
     finding = doctor._rclpy()
     assert finding.state == doctor.FAIL and text in finding.advice
+
+
+def test_every_command_says_what_it_is_without_what_only_some_need():
+    """Else neither doctor nor gate, whose exit code 1 is NO-GO, could say what is missing."""
+    code = (
+        'import sys\n'
+        f'sys.modules.update(dict.fromkeys({LATE!r}))\n'  # none of them can be imported
+        'from av_td3_ros.cli import main\n'
+        'for command in main.COMMANDS:\n'
+        '    try:\n'
+        "        main.main([command.__name__.rpartition('.')[2], '--help'])\n"
+        '    except SystemExit as end:\n'
+        '        assert not end.code, command\n'
+        "missing = {found.name for found in main.doctor.examine() if found.state != 'ok'}\n"
+        f'assert set({LATE!r}) <= missing, missing\n'
+        "sys.exit(main.main(['report', sys.argv[1]]))\n"
+    )
+    done = subprocess.run([sys.executable, '-c', code, '.'], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert 'is missing: ' in done.stderr and 'run `av-td3 doctor`' in done.stderr

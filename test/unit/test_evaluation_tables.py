@@ -1,7 +1,9 @@
 """Files of an evaluation that is done again."""
 
+import pytest
+
 from av_td3_ros.evaluation.figures import Result
-from av_td3_ros.evaluation.tables import write
+from av_td3_ros.evaluation.tables import number, write
 
 
 def test_an_evaluation_without_others_leaves_none_of_an_earlier_one(tmp_path):
@@ -11,3 +13,23 @@ def test_an_evaluation_without_others_leaves_none_of_an_earlier_one(tmp_path):
     write(tmp_path, [policy])
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {'evaluation.json', 'evaluation.csv', 'evaluation.tex', 'trajectories.csv'}
+
+
+@pytest.mark.parametrize(
+    'value, shown',
+    [
+        (0.0, '0'),
+        (0.5, '0.5'),
+        (12.34, '12.3'),
+        (999.4, '999'),
+        (999.6, '1000'),
+        (-999.6, '-1000'),
+        (12345.6, '12346'),
+        (0.000123, '0.000123'),
+        (0.0000123, '0.000012'),
+        (1e-9, '0'),
+    ],
+)
+def test_no_figure_has_an_exponent(value, shown):
+    """LaTeX would set it as a product."""
+    assert number(value) == shown

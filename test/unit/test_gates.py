@@ -144,6 +144,26 @@ def test_an_alert_fails_its_criterion_until_the_stage_is_before_it(healthy, name
     assert gates.judge(run, '10k').passed
 
 
+def test_an_alert_that_was_cleared_was_raised(healthy):
+    """Though the row of it was lost, as on a full disk; a row that is there counts once."""
+    cleared = {**alert('q_gap', 1600), 'state': 'cleared'}
+    finding = result(healthy._replace(alerts=[cleared]), '10k', gates.q_bounded)
+    assert finding.passed is False and finding.figure == '1: q_gap'
+    both = [alert('q_gap'), cleared, {**cleared, 'env_step': '1700'}]
+    assert result(healthy._replace(alerts=both[:2]), '10k', gates.q_bounded).value == 1
+    assert result(healthy._replace(alerts=both), '10k', gates.q_bounded).value == 2
+
+
+def test_few_episodes_say_nothing_of_collisions(healthy):
+    few = {name: column[:19] for name, column in healthy.episodes.items()}
+    run = healthy._replace(evaluations=[], episodes=few)
+    finding = result(run, '50k', gates.collision_rate)
+    assert finding.passed is None
+    assert finding.figure == '19 episodes up to here; 20 are needed'
+    enough = {name: column[:20] for name, column in healthy.episodes.items()}
+    assert result(run._replace(episodes=enough), '50k', gates.collision_rate).passed
+
+
 def test_alerts_that_are_ignored_do_not_pass(healthy):
     settings = {**healthy.settings, 'trainer.health.ignored': 'q_gap,saturation'}
     run = healthy._replace(settings=settings)

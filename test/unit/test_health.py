@@ -214,6 +214,39 @@ def test_a_return_that_never_rose_has_not_collapsed():
         assert it.episode({**EPISODE, 'episode_return': 3.0 + 20.0 * (-1) ** i}) == []
 
 
+def test_a_dominance_around_its_limits_does_not_flap():
+    """Neither around half of the routes, nor around the limit of the share."""
+    it = monitor(episodes=4)
+    assert feed(it, 'episode', {'route_completion': 0.49}, 4) == ['reward_dominance']
+    for i in range(20):
+        assert feed(it, 'episode', {'route_completion': 0.45 + 0.1 * (i % 2)}, 1) == []
+    for i in range(20):
+        other = {'route_completion': 0.49, 'reward_failure': -4.0 * (i % 2)}  # 88 % to 95 %
+        assert feed(it, 'episode', other, 1) == []
+    assert feed(it, 'episode', {'route_completion': 0.64}, 4) == ['-reward_dominance']
+    assert feed(it, 'episode', {'route_completion': 0.49}, 8) == ['reward_dominance']
+    others = {'route_completion': 0.49, 'reward_failure': -30.0}
+    assert feed(it, 'episode', others, 4) == ['-reward_dominance']
+
+
+def fluctuating(it, mean, count):
+    """Take episodes whose returns have a standard deviation of 5; return what they changed."""
+    return [
+        f'{alert.state} {alert.name}'
+        for i in range(count)
+        for alert in it.episode({**EPISODE, 'episode_return': mean + 5.0 * (-1) ** i})
+    ]
+
+
+def test_a_best_return_near_zero_is_no_measure_of_what_was_lost():
+    it = monitor()
+    assert fluctuating(it, 0.05, 30) == [] and fluctuating(it, -1.0, 40) == []
+    assert it.readings['return_collapse'] < 0.5
+    assert fluctuating(it, -20.0, 40) == ['raised return_collapse']
+    assert 1.0 < it.readings['return_collapse'] < 10.0
+    assert fluctuating(it, -1.0, 40) == ['cleared return_collapse']
+
+
 def test_a_td_error_that_falls_is_not_stuck():
     it = monitor()
     for i in range(100):

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from av_td3_ros import run_folder
 from av_td3_ros.datatypes import Outcome
+from av_td3_ros.learning_config import HealthConfig, LearnerConfig
+from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.td3 import checkpoint
 from av_td3_ros.td3.health import Alert
+from av_td3_ros.td3.health_guard import Guard
 from av_td3_ros.td3.metrics import COLUMNS, RECORD_METRICS
 from small_trainers import blank, drive, EPISODE
 
@@ -231,6 +235,30 @@ def test_warned_only_it_goes_on(make):
     assert trainer.env_steps == 100 and not trainer.halted
     assert 'gradient_explosion' in {alert.name for alert in trainer.alerts}
     assert {row['action'] for row in rows(trainer, 'alerts.csv')} == {'warn'}
+
+
+def test_an_alert_of_a_full_disk_is_written_with_the_next_record(tmp_path, monkeypatch):
+    """Else a gate would find a run without alerts."""
+    run, opened = RunFolder(tmp_path), run_folder._open_table
+    guard = Guard(HealthConfig(), LearnerConfig(), run)
+
+    def full(path, names):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, '_open_table', full)
+        for update in range(1, 6):
+            guard.record(100 + update, update, {'gradient_norm_critic': 2e4})
+        assert not (tmp_path / 'alerts.csv').exists()
+    assert run_folder._open_table is opened
+    guard.record(106, 6, {'gradient_norm_critic': 2e4})
+    guard.record(107, 7, {'gradient_norm_critic': 2e4})
+    run.close()
+    with (tmp_path / 'alerts.csv').open(newline='') as file:
+        (row,) = csv.DictReader(file)
+    # Of the moment at which it was raised.
+    assert (row['name'], row['state']) == ('gradient_explosion', 'raised')
+    assert (row['env_step'], row['updates']) == ('103', '3')
 
 
 def test_no_checkpoint_is_made_while_a_figure_is_beyond_a_limit_to_halt(make, tmp_path):

@@ -19,6 +19,11 @@ def failing(folder, facts, tell):
     raise ValueError('there is\nno road')
 
 
+def failing_on_full_disk(folder, facts, tell):
+    (folder / 'fault.txt').mkdir()  # as good as a full disk
+    raise ValueError('there is no road')
+
+
 def dying(folder, facts, tell):
     os._exit(7)
 
@@ -76,6 +81,11 @@ def test_what_fails_is_told_and_the_others_go_on(tmp_path):
     ]
     assert [bool(jobs.result(item.folder)) for item in wanted] == [False, False, True]
     assert 'Traceback' in (tmp_path / 'a' / 'fault.txt').read_text()
+
+
+def test_a_fault_that_cannot_be_written_is_told(tmp_path):
+    faults = run_all([job(tmp_path, failing_on_full_disk)], 1, silent, silent)
+    assert faults == ['a: ValueError: there is no road']
 
 
 def test_a_stop_ends_all_and_finishes_none(tmp_path):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from av_td3_ros.study import race_results
+from av_td3_ros.study import failure_tables, race_results
 from av_td3_ros.study.race import from_rows, Mark, mean, OURS, Race, ratio, sentence
 
 FIGURES = {'success_rate': 0.5, 'route_completion': 0.7, 'episode_return': 40.0}
@@ -132,3 +132,31 @@ def test_marks_survive_json():
     assert from_rows(json.loads(json.dumps([mark._asdict() for mark in made]))) == made
     lost = from_rows([{**made[0]._asdict(), 'figures': {'episode_return': None}}])
     assert np.isnan(lost[0].figures['episode_return'])
+
+
+def test_a_run_without_an_evaluation_says_nothing_and_is_told(tmp_path):
+    """As after Ctrl-C: it neither slows the mean nor hides the others."""
+    lost = {**result(1), 'steps_per_second': None, 'updates_per_second': None}
+    results = {OURS: [result(0, 0.6, 0.8), result(1, 0.8, 1.0)], 'sb3': [result(0, 0.2), lost]}
+    facts = {'minutes': 6.0, 'every': 3.0, 'episodes': 20, 'seeds': [0, 1]}
+    text = race_results.markdown(results, facts)
+    assert 'means over them. Of some there are fewer: `sb3` 0.' in text
+    assert '| `sb3` | 20.0 | 70.0 | 40.0 | 20.0 | 70.0 | 40.0 | 10.0 | 5.0 | 2 |' in text
+    nobody = race_results.markdown({**results, 'sb3': [lost]}, facts)
+    assert '`sb3` none.' in nobody and '| `sb3` | - | - | - | - | - | - | - | - | 2 |' in nobody
+    whole = race_results.markdown({OURS: results[OURS]}, facts)
+    assert 'fewer' not in whole
+
+
+def test_a_table_is_replaced_whole(tmp_path, monkeypatch):
+    path = tmp_path / 'a.csv'
+    path.write_text('of before')
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('av_td3_ros.run_folder.os.replace', killed)
+    for write in (race_results.write_csv, failure_tables.write_csv):
+        with pytest.raises(KeyboardInterrupt):
+            write(path, {})
+        assert path.read_text() == 'of before'

@@ -64,12 +64,13 @@ def made(path, bad=None, bad_episode=None, flat=False):
         record = {**HEALTHY, **((bad or {}) if late else {})}
         if not flat:
             record['td_error'] = 0.1 + 2.0 * 0.9**i
+        if not math.isfinite(record['critic_loss']):  # the update raises: there is no record of it
+            guard.failed(env_step, updates, 'critic_loss must be finite')
+            break
         row = {'env_step': env_step, 'updates': updates, 'seconds': 0.1 * env_step}
         run.add_record({**row, **record})
-        if all(math.isfinite(value) for value in record.values()):
-            guard.record(env_step, updates, record)
-        else:
-            guard.failed(env_step, updates, 'critic_loss must be finite')
+        guard.record(env_step, updates, record)
+        if guard.halted:
             break
         episode = {**EPISODE, **((bad_episode or {}) if late else {})}
         episode['episode_return'] += i % 3  # of nothing but one number nothing is significant
@@ -164,8 +165,19 @@ def test_a_td_error_that_does_not_fall(tmp_path):
 
 
 def test_a_loss_that_is_no_number(tmp_path):
-    found = shown(made(tmp_path, {'critic_loss': math.nan}))
-    assert set(found) == {'non_finite'} and found['non_finite'].update == BAD_FROM + EVERY
+    run = made(tmp_path, {'critic_loss': math.nan})
+    assert set(shown(run)) == {'non_finite'}
+    ending = halting(find(run))
+    assert ending.symptom == 'non_finite'
+    assert ending.update == ending.halts_at == BAD_FROM + EVERY
+
+
+def test_a_metric_that_is_no_number(tmp_path):
+    """Of that there is a record."""
+    run = made(tmp_path, {'q_replay_std': math.inf})
+    ending = halting(find(run))
+    assert ending.symptom == 'non_finite'
+    assert ending.update == ending.halts_at == BAD_FROM + EVERY
 
 
 def test_a_run_without_updates_shows_nothing(tmp_path):

@@ -7,6 +7,7 @@ The replay is small, so that it is full early and its growth is not taken for a 
 
 import argparse
 import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -202,12 +203,13 @@ def write(
     account: Dict[str, Any],
 ) -> None:
     """Write every sample, the judgement, and a picture."""
-    with (folder / 'soak.csv').open('w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(Sample._fields)
-        writer.writerows(
-            (f'{s.minute:.2f}', s.process, f'{s.memory_mib:.1f}', *s[3:]) for s in samples
-        )
+    file = io.StringIO(newline='')
+    writer = csv.writer(file)
+    writer.writerow(Sample._fields)
+    writer.writerows(
+        (f'{s.minute:.2f}', s.process, f'{s.memory_mib:.1f}', *s[3:]) for s in samples
+    )
+    replace_file(folder / 'soak.csv', file.getvalue())
     found = {'machine': machine(), 'processes': list(rows), 'segments': list(segments)}
     replace_file(folder / 'soak.json', json.dumps({**found, 'graph': account}, indent=1) + '\n')
     try:

@@ -1,7 +1,7 @@
 """What several commands share: config from all its sources, run folders, progress, stops."""
 
 import argparse
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import os
 from pathlib import Path
 import shutil
@@ -135,15 +135,39 @@ class Progress:
         moment = time.monotonic()
         if self._live and moment - self._last > 0.2:
             width = shutil.get_terminal_size().columns - 1  # a wrapped line could not be rewritten
-            print(f'\r\033[K{text[:width]}', end='', flush=True)
+            self._print(f'\r\033[K{text[:width]}', end='')
             self._last = moment
         elif not self._live and moment - self._last > PLAIN_PERIOD:
-            print(text, flush=True)
+            self._print(text)
             self._last = moment
 
     def end(self, text: str) -> None:
         """Show a last line and leave it."""
-        print(f'\r\033[K{text}' if self._live else text, flush=True)
+        self._print(f'\r\033[K{text}' if self._live else text)
+
+    def _print(self, text: str, end: str = '\n') -> None:
+        with suppress(OSError):  # a closed pipe or a full disk ends no work that is shown on it
+            print(text, end=end, flush=True)
+
+
+def printed(text: str) -> str:
+    """
+    Print what a command tells at its end; return what went wrong, or ''.
+
+    A reader that has seen enough, such as ``head``, is no fault.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        with suppress(OSError), open(os.devnull, 'w') as nowhere:
+            # What still waits to be written must not fail once more when Python ends.
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            return (
+                f'what a command tells must be printed, got {error.strerror or error}; look at '
+                'what it has written, or free space'
+            )
+    return ''
 
 
 def clock(seconds: float) -> str:

@@ -82,6 +82,10 @@ def examine() -> List[Finding]:
         lambda: _module('cv2', 'pip install opencv-python-headless'),
         lambda: _module('safetensors', 'pip install safetensors'),
         lambda: _module('zstandard', 'pip install zstandard'),
+        lambda: _module('networkx', 'pip install networkx'),
+        lambda: _module('scipy', 'pip install scipy'),
+        lambda: _module('PIL', 'pip install pillow; `av-td3 report` needs it', needed=False),
+        lambda: _module('jinja2', 'pip install jinja2; `av-td3 report` needs it', needed=False),
         lambda: _module(
             'mcap_ros2',
             'pip install mcap mcap-ros2-support; `av-td3 record` needs them',

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from av_td3_ros.cli import common
 from av_td3_ros.cli.sources import load, output_folder, policy, policy_setting, settings_file
-from av_td3_ros.config import RunConfig, WEATHERS
+from av_td3_ros.config import parse_assignment, RunConfig, WEATHERS
 from av_td3_ros.options import ConfigError, to_flat
 from av_td3_ros.report import runs
 from av_td3_ros.run_folder import new_run_folder, RunFolder
@@ -35,6 +35,16 @@ OWN = (
     'episode_manager.route_file',
     'simulator.seed',
 )
+# What --set would make another than the files say, and what to do instead.
+NOT_SET = {
+    'episode_manager.routes': 'use --routes',
+    'episode_manager.route_file': 'use --routes',
+    'episode_manager.seed': 'use --seed',
+    'episode_manager.start_in_evaluation': 'leave it out',
+    'policy.accept_weights': 'leave it out',
+    'policy.checkpoint': 'name it as RUN',
+    'policy.artefact': 'name it as RUN',
+}
 # Time for a route of a file, as leaderboard 1.0 has it: s per m, and s.
 PACE, ADDED = 0.8, 5.0
 # Its route over the graph is the shortest way to the goal; so much longer is another one, m.
@@ -143,10 +153,11 @@ def run(options: argparse.Namespace) -> int:
 
     if not any(result.driven for result in results):
         return refuse(fault or 'no episode was driven: nothing is written')
-    print(tables.text(results))
-    for note in dict.fromkeys(note for result in results for note in result.notes):
-        print(f'note: {note}')
-    faults = [fault] * bool(fault) + _write_all(plan, folders, results)
+    unwritten = _write_all(plan, folders, results)  # first: nobody need be there to read
+    notes = dict.fromkeys(note for result in results for note in result.notes)
+    told = [tables.text(results), *(f'note: {note}' for note in notes)]
+    told += [] if unwritten else [f'written: {folders[-1]}']
+    faults = list(filter(None, (fault, *unwritten, common.printed('\n'.join(told)))))
     for text in faults:
         refuse(text)
     return EXIT_FAULT if faults or any(result.is_partial for result in results) else 0
@@ -170,8 +181,6 @@ def _write_all(plan: Plan, folders: Sequence[Path], results: Sequence[Any]) -> L
                 f'figures must be written to {folder}, got {error.strerror or error}; free space '
                 'and evaluate again, or choose another folder with --output'
             )
-    if not faults:
-        print(f'written: {folders[-1]}')
     return faults
 
 
@@ -297,6 +306,10 @@ def _configs(
     options: argparse.Namespace, sources: Tuple[Path, ...], policies: Tuple[Path, ...]
 ) -> Tuple[RunConfig, ...]:
     """Each run sees and looks as it was trained; world, routes and endings are the first one's."""
+    for text in options.assignments:
+        key, _ = parse_assignment(text)
+        if key in NOT_SET:
+            raise ConfigError(f'--set must leave {key} alone here, got {text}; {NOT_SET[key]}')
     given = options.config
     world: Dict[str, Any] = {
         'policy.accept_weights': False,
@@ -333,13 +346,16 @@ def _configs(
 
 
 def _names(sources: Tuple[Path, ...]) -> Tuple[str, ...]:
-    """Name sources after their folders, and where those are equal after what they are in, too."""
+    """
+    Name sources after their folders, and after what they are in, too, where those are equal or
+    that of a baseline.
+    """
     parts = [source.resolve().parts[1:] for source in sources]
     counts = [1] * len(parts)
     while True:
         names = ['_'.join(path[-count:]) for path, count in zip(parts, counts)]
         longer = [
-            min(count + (names.count(name) > 1), len(path))
+            min(count + (names.count(name) > 1 or name in BASELINES), len(path))
             for name, path, count in zip(names, parts, counts)
         ]
         if longer == counts:

@@ -160,7 +160,7 @@ def _drive(plan: Plan, folders: Sequence[Path], watch: Watch, results: List[Resu
     }
     for name in plan.baselines:
         if not (watch.stops or fault):
-            results.append(_result(plan, name, config, 'in-process', ()))
+            results.append(_result(plan, name, config, 'in-process', (), is_baseline=True))
             watch.policy(results[-1])
             drive_here(config, makers[name](), results[-1], watch, camera=False)
     return fault
@@ -186,14 +186,21 @@ def drive_here(
         env.close()
 
 
-def _result(plan: Plan, name: str, config: RunConfig, via: str, notes: Tuple[str, ...]) -> Result:
+def _result(
+    plan: Plan,
+    name: str,
+    config: RunConfig,
+    via: str,
+    notes: Tuple[str, ...],
+    is_baseline: bool = False,
+) -> Result:
     facts = {
         'map': config.simulator.map,
         'vehicles': config.simulator.vehicles,
         'weather': config.simulator.weather,
         'routes': plan.routes,
         'seed': config.episode_manager.seed,
-        'camera': 'frozen' if plan.is_frozen and name not in plan.baselines else 'live',
+        'camera': 'frozen' if plan.is_frozen and not is_baseline else 'live',
     }
     return Result(name, via, plan.episodes, facts, notes=notes)
 
@@ -217,6 +224,8 @@ def _held_out(source: Path, config: RunConfig) -> bool:
         trained = flatten(presets.read_yaml(Path(written)))
     map, here = trained.get('simulator.map', config.simulator.map), config.simulator.map
     if map == here:
-        return trained.get('episode_manager.routes') == 'training'
+        # Routes of a file go along any road.
+        on_others = trained.get('episode_manager.routes') == 'training'
+        return on_others and not trained.get('episode_manager.route_file')
     # The same town on two maps holds out other roads on each.
     return not set(generated_seeds(map)) & set(generated_seeds(here))

@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from av_td3_ros.report import page
-
 FILE = 'report.html'
 
 
@@ -27,6 +25,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
+    from av_td3_ros.report import page
+
     paths = [Path(path) for path in options.run_dirs]
     output = Path(options.output) if options.output else paths[0] / FILE
     for found in page.write(paths, output):

@@ -100,8 +100,8 @@ def work(folder: Path, facts: Dict[str, Any], tell: Tell) -> Dict[str, Any]:
         'threads': threads,
         'halted': halted,
         'settings': _settings(facts, config),
-        'steps_per_second': last.env_steps / seconds if last else 0.0,
-        'updates_per_second': last.updates / seconds if last else 0.0,
+        'steps_per_second': last.env_steps / seconds if last else None,
+        'updates_per_second': last.updates / seconds if last else None,
         'marks': [mark._asdict() for mark in race.marks],
     }
 

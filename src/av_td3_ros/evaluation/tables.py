@@ -12,6 +12,10 @@ from av_td3_ros.evaluation.figures import Figure, FIGURES, Result, Row
 from av_td3_ros.run_folder import replace_file, trajectory, TRAJECTORY
 
 NOT_MEASURED = '-'
+# From here on three digits would be fewer than those before the point.
+LARGE = 999.5
+# Decimals of figures that are too small for three digits without an exponent.
+DECIMALS = 6
 LATEX = {'%': r'\%', 'm/s3': r'm/s$^3$', 'm/s2': r'm/s$^2$', 'deg': r'$^\circ$'}
 SPECIAL = {
     **{letter: '\\' + letter for letter in '_%&#${}'},
@@ -117,8 +121,13 @@ def _cell(estimate: Estimate, figure: Figure, form: str) -> str:
 
 
 def number(value: float) -> str:
-    """Return three digits of a figure, or all before the point."""
-    return f'{value:.3g}' if abs(value) < 1000.0 else f'{value:.0f}'
+    """Return three digits of a figure, or all before the point; never an exponent."""
+    if abs(value) >= LARGE:
+        return f'{value:.0f}'
+    short = f'{value:.3g}'
+    if 'e' not in short:
+        return short
+    return f'{value:.{DECIMALS}f}'.rstrip('0').rstrip('.')
 
 
 def _escaped(name: str) -> str:

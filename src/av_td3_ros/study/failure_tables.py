@@ -1,11 +1,13 @@
 """The study of failure as Markdown, CSV and JSON."""
 
 import csv
+import io
 import math
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 from av_td3_ros import presets
+from av_td3_ros.run_folder import replace_file
 from av_td3_ros.study.failures import cured, first_update, halts, Row, seeds, shown, Told
 from av_td3_ros.study.symptoms import Finding, SYMPTOMS
 
@@ -26,20 +28,21 @@ COLUMNS = (
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write a line per configuration, seed and symptom; empty where there is nothing."""
-    with path.open('w', newline='') as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for row in rows:
-            for told in row.told:
-                for finding in told.findings:
-                    writer.writerow(
-                        {
-                            'configuration': row.configuration.name,
-                            'kind': row.configuration.kind,
-                            'seed': told.seed,
-                            **{key: _empty(value) for key, value in finding._asdict().items()},
-                        }
-                    )
+    file = io.StringIO(newline='')
+    writer = csv.DictWriter(file, COLUMNS)
+    writer.writeheader()
+    for row in rows:
+        for told in row.told:
+            for finding in told.findings:
+                writer.writerow(
+                    {
+                        'configuration': row.configuration.name,
+                        'kind': row.configuration.kind,
+                        'seed': told.seed,
+                        **{key: _empty(value) for key, value in finding._asdict().items()},
+                    }
+                )
+    replace_file(path, file.getvalue())
 
 
 def to_dict(rows: Sequence[Row], facts: Mapping[str, Any]) -> Dict[str, Any]:

@@ -6,6 +6,7 @@ is not run again. One that was interrupted begins anew.
 """
 
 from collections import deque
+from contextlib import suppress
 import json
 import multiprocessing
 from multiprocessing import connection
@@ -221,8 +222,9 @@ def _serve(pipe: Any, job: Job) -> None:
             replace_file(job.folder / DONE, json.dumps(data, indent=1) + '\n')
         word = ('done', '')
     except Exception as error:  # the other side tells it; here it stays in full
-        (job.folder / 'fault.txt').write_text(traceback.format_exc())
         word = ('failed', f'{type(error).__name__}: {" ".join(str(error).split())}')
+        with suppress(OSError):  # a full disk must not hide it
+            (job.folder / 'fault.txt').write_text(traceback.format_exc())
     try:
         pipe.send(word)
     except OSError:

@@ -1,10 +1,11 @@
 """The comparison with the peer as Markdown, CSV, JSON and a picture."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from av_td3_ros.run_folder import replace_picture
+from av_td3_ros.run_folder import replace_file, replace_picture
 from av_td3_ros.study.race import COMPARED, from_rows, Mark, mean, OURS, ratio, sentence
 
 COLOURS = ('#0072B2', '#D55E00', '#CC79A7', '#E69F00', '#7A7A7A')
@@ -15,21 +16,42 @@ Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def marks(results: Results) -> Dict[str, List[List[Mark]]]:
-    """Return the evaluations of every run, by contestant."""
-    return {name: [from_rows(run['marks']) for run in told] for name, told in results.items()}
+    """Return the evaluations of every run that has some, by contestant."""
+    return {
+        name: [from_rows(run['marks']) for run in told if run['marks']]
+        for name, told in results.items()
+    }
+
+
+def _fewer(results: Results, seeds: Sequence[int]) -> str:
+    """Say which learners were evaluated with other seeds than all together, as after Ctrl-C."""
+    found = {name: [r['seed'] for r in told if r['marks']] for name, told in results.items()}
+    fewer = [
+        f'`{name}` {", ".join(map(str, own)) or "none"}'
+        for name, own in found.items()
+        if own != list(seeds)
+    ]
+    return f' Of some there are fewer: {"; ".join(fewer)}.' if fewer else ''
+
+
+def _rate(told: Sequence[Mapping[str, Any]], key: str) -> str:
+    """Return the mean over the runs that were measured, or a dash."""
+    rates = [run[key] for run in told if run['marks'] and run[key] is not None]
+    return f'{sum(rates) / len(rates):.1f}' if rates else '-'
 
 
 def write_csv(path: Path, results: Results) -> None:
     """Write a line per evaluation."""
-    with path.open('w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(['learner', 'seed', 'minutes', 'env_steps', 'updates', *COMPARED])
-        for name, told in results.items():
-            for run in told:
-                for mark in from_rows(run['marks']):
-                    figures = [mark.figures[key] for key in COMPARED]
-                    counts = [mark.env_steps, mark.updates]
-                    writer.writerow([name, run['seed'], f'{mark.minutes:.3f}', *counts, *figures])
+    file = io.StringIO(newline='')
+    writer = csv.writer(file)
+    writer.writerow(['learner', 'seed', 'minutes', 'env_steps', 'updates', *COMPARED])
+    for name, told in results.items():
+        for run in told:
+            for mark in from_rows(run['marks']):
+                figures = [mark.figures[key] for key in COMPARED]
+                counts = [mark.env_steps, mark.updates]
+                writer.writerow([name, run['seed'], f'{mark.minutes:.3f}', *counts, *figures])
+    replace_file(path, file.getvalue())
 
 
 def to_dict(results: Results, facts: Mapping[str, Any]) -> Dict[str, Any]:
@@ -51,7 +73,8 @@ def markdown(results: Results, facts: Mapping[str, Any]) -> str:
         '',
         f'{facts["minutes"]:g} minutes of training each, evaluated every {facts["every"]:g} on '
         f'{facts["episodes"]} held-out routes; the clock stops meanwhile. Seeds '
-        f'{", ".join(str(seed) for seed in facts["seeds"])}; means over them.',
+        f'{", ".join(str(seed) for seed in facts["seeds"])}; means over them.'
+        f'{_fewer(results, facts["seeds"])}',
         '',
         *(f'- {sentence(ratio(contestants, key), key)}' for key in COMPARED),
         '',
@@ -67,10 +90,7 @@ def markdown(results: Results, facts: Mapping[str, Any]) -> str:
         scaled = [COMPARED[key][2] * curve for key, curve in curves.items()]
         best = [f'{curve.max():.1f}' if len(curve) else '-' for curve in scaled]
         last = [f'{curve[-1]:.1f}' if len(curve) else '-' for curve in scaled]
-        rates = [
-            f'{sum(run[key] for run in told) / len(told):.1f}'
-            for key in ('steps_per_second', 'updates_per_second')
-        ]
+        rates = [_rate(told, key) for key in ('steps_per_second', 'updates_per_second')]
         threads = ', '.join(sorted({str(run['threads']) for run in told}))
         cells = [f'`{name}`', *best, *last, *rates, threads]
         lines.append(f'| {" | ".join(cells)} |')

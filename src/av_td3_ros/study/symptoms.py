@@ -128,13 +128,18 @@ def find(run: Run) -> List[Finding]:
         found[name] = found[name]._replace(**change)
     for row in run.alerts or ():
         name = row['name']
-        if name in found and row['state'] == RAISED and found[name].update is None:
+        if name not in found or row['state'] != RAISED:
+            continue
+        if found[name].update is None:
             found[name] = found[name]._replace(
                 update=int(row['updates']),
                 env_step=int(row['env_step']),
                 value=float(row['value']),
                 limit=float(row['limit']),
             )
+        # It did end the run; of an update that went wrong there is no record to judge again.
+        if row['action'] == HALT and found[name].halts_at is None:
+            found[name] = found[name]._replace(halts_at=int(row['updates']))
     found['frozen_policy'] = _frozen_policy(happened)
     found['encoder_imbalance'] = _encoder_imbalance(happened)
     found['short_episodes'] = _short_episodes(happened)

@@ -52,7 +52,8 @@ TEXTS: Dict[str, Tuple[str, str]] = {
         'lower critic_lr or raise batch_size; look at the rewards',
     ),
     'return_collapse': (
-        'the mean return lost {value:.0%} of its best, limit {limit:.0%}',
+        'the mean return lost {value:.0%} of its best, or of its spread where that is more, limit '
+        '{limit:.0%}',
         'go back to a checkpoint; lower the learning rates',
     ),
     'standing_still': (

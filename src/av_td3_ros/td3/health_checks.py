@@ -27,6 +27,8 @@ BEFORE_HEAD = 100.0
 SIGNIFICANT = 3.0
 # The TD error has fallen where its mean is below this share of what it was.
 FALLEN = 0.9
+# Share of the routes below which most of them are not driven.
+DRIVEN = 0.5
 
 
 class Reading(NamedTuple):
@@ -197,12 +199,16 @@ def td_error_stuck(seen: History, metrics: Metrics) -> Optional[Reading]:
 
 
 def return_collapse(seen: History) -> Optional[Reading]:
-    """Judge what the mean return lost since its best, over that best."""
+    """
+    Judge what the mean return lost since its best, over that best, or over the standard deviation
+    of the returns where that is more: a best near 0 is no measure.
+    """
     now = seen.mean_return()
     if now is None or seen.best is None:
         return None
     lost = seen.best[0] - now[0]
-    size = max(abs(seen.best[0]), 1e-9)
+    spread = max(now[1], seen.best[1]) * math.sqrt(seen.config.episodes)
+    size = max(abs(seen.best[0]), spread, 1e-9)
     real = lost > SIGNIFICANT * math.hypot(now[1], seen.best[1])
     return Reading(lost / size, seen.config.return_drop, seen.config.return_drop, fires=real)
 
@@ -234,7 +240,8 @@ def reward_dominance(seen: History) -> Optional[Reading]:
     share = max(reward_shares(totals).values(), default=0.0)
     driven = float(np.mean([float(row['route_completion']) for row in seen.episodes]))
     limit = seen.config.reward_share
-    return Reading(share, limit, limit, fires=driven < 0.5, calm=driven >= 0.5 or share < limit)
+    calm = share <= CALM * limit or driven >= DRIVEN / CALM
+    return Reading(share, limit, limit, fires=driven < DRIVEN, calm=calm)
 
 
 def _size(metrics: Metrics) -> float:

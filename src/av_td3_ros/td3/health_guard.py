@@ -28,6 +28,7 @@ class Guard:
         self._moment = (0, 0)
         self._shown: Set[str] = set()
         self._was_healthy = True
+        self._unwritten: List[Dict[str, Any]] = []  # a full disk kept them from alerts.csv
 
     @property
     def healthy(self) -> bool:
@@ -109,8 +110,10 @@ class Guard:
 
     def _write(self, changes: List[Alert]) -> None:
         env_step, updates = self._moment
-        for change in changes:
-            self._run.add_alert({'env_step': env_step, 'updates': updates, **change._asdict()})
+        moment = {'env_step': env_step, 'updates': updates}
+        self._unwritten += [{**moment, **change._asdict()} for change in changes]
+        while self._unwritten and self._run.add_alert(self._unwritten[0]):
+            del self._unwritten[0]  # in their order: the next record tries again
         self.alerts = tuple(self.monitor.active.values())
 
     def _show(self) -> None:
