@@ -215,11 +215,7 @@ class RoadMap:
 
     @property
     def roads(self) -> Set[int]:
-        """
-        Ids of the roads that random routes start and end on.
-
-        :raises MapError: where there is none.
-        """
+        """Ids of the roads that random routes start and end on; MapError where there is none."""
         return {key[0] for key in self._ends()}
 
     def random_route(
@@ -264,11 +260,7 @@ class RoadMap:
         )
 
     def _ends(self) -> List[Key]:
-        """
-        Return the lanes that random routes start and end on.
-
-        :raises MapError: where there is none.
-        """
+        """Return the lanes that random routes start and end on; MapError where there is none."""
         found = [
             key
             for key, points in self._points.items()
