@@ -44,9 +44,9 @@ def test_side_by_side(capsys):
     assert all(peak > 0 for peak in result['machine']['matrix_peak_gflops']['1'].values())
     rows = {(row['learner'], row['precision'], row['batch']): row for row in result['learner']}
     assert set(rows) == {
-        *((PEER, 'fp32', batch) for batch in (8, 16, 128)),
+        *((PEER, 'fp32', batch) for batch in (8, 16, 32)),
         *((SAME, precision, 8) for precision in ('fp32', 'bf16')),
-        *((RECOMMENDED, precision, 128) for precision in ('fp32', 'bf16')),
+        *((RECOMMENDED, precision, 32) for precision in ('fp32', 'bf16')),
     }
     for (learner, precision, _), row in rows.items():
         assert row['threads'] == 1 and row['updates'] >= 4 and not row['prefetch']
@@ -123,11 +123,11 @@ def test_profile_accounts_for_a_whole_update(capsys, monkeypatch):
         }
         assert named <= set(rows)
         assert rows[bench_profile.OTHER]['share'] < 0.2
-        # By hand, NatureCNN at batch 128: 32 8x8/4, 64 4x4/2, 64 3x3/1, 3136 to 50.
-        first = 2 * 128 * 32 * 20 * 20 * 4 * 8 * 8
-        second = 2 * 128 * 64 * 9 * 9 * 32 * 4 * 4
-        third = 2 * 128 * 64 * 7 * 7 * 64 * 3 * 3
-        linear = 2 * 128 * 3136 * 50
+        # By hand, NatureCNN at batch 32: 32 8x8/4, 64 4x4/2, 64 3x3/1, 3136 to 50.
+        first = 2 * 32 * 32 * 20 * 20 * 4 * 8 * 8
+        second = 2 * 32 * 64 * 9 * 9 * 32 * 4 * 4
+        third = 2 * 32 * 64 * 7 * 7 * 64 * 3 * 3
+        linear = 2 * 32 * 3136 * 50
         gflop = {part: row['gflop'] * 1e9 for part, row in rows.items() if row['gflop']}
         assert gflop == pytest.approx(
             {

@@ -60,7 +60,7 @@ def test_shared_settings_reach_every_node_that_has_them():
             "'policy.role_name' is shared by several nodes; set 'role_name' at the top",
         ),
         (
-            {'trainer.replay.capacity': 100},
+            {'trainer.replay.capacity': 100, 'trainer.learner.batch_size': 128},
             'trainer.learner.batch_size must be <= replay.capacity - observation.stack, got 128 > '
             '100 - 4; fix it in f.yaml',
         ),
@@ -83,7 +83,11 @@ def test_bad_values_are_refused_with_key_value_and_place(values, text):
 
 def test_a_batch_may_fill_the_replay_but_for_one_stack():
     for stack in (1, 4, 8):
-        values = {'observation.stack': stack, 'trainer.replay.capacity': 128 + stack}
+        values = {
+            'observation.stack': stack,
+            'trainer.learner.batch_size': 128,
+            'trainer.replay.capacity': 128 + stack,
+        }
         assert conf.build_run(values, 'x').trainer.observation.stack == stack
         with pytest.raises(opt.ConfigError, match=f'got 128 > {127 + stack} - {stack}'):
             conf.build_run({**values, 'trainer.replay.capacity': 127 + stack}, 'x')

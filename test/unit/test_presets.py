@@ -174,10 +174,10 @@ def test_a_difference_is_exact_and_symmetric(a, b):
 
 
 def test_a_file_of_ones_own_keeps_the_default_of_what_it_leaves_out(own):
-    path = own('learner: {tau: 1e-3, batch_size: 32}\n', 'any_name')  # YAML 1.1 reads a string
+    path = own('learner: {tau: 1e-3, batch_size: 48}\n', 'any_name')  # YAML 1.1 reads a string
     assert presets.description(path) == ''
     assert presets.difference(presets.DEFAULT, path) == {
-        'trainer.learner.batch_size': (128, 32),
+        'trainer.learner.batch_size': (32, 48),
         'trainer.learner.tau': (0.01, 0.001),
     }
 
@@ -278,7 +278,7 @@ def test_the_page_shows_every_value_and_every_part(write_tables):
     table = [row.strip('| ').split(' | ') for row in write_tables.preset_table().splitlines()]
     assert table[0] == ['key', *NAMES, 'meaning'] and len(table) == 2 + len(presets.keys())
     cells = {row[0].strip('`'): row[1:] for row in table[2:]}
-    assert cells['learner.batch_size'][NAMES.index('recommended')] == '128'
+    assert cells['learner.batch_size'][NAMES.index('recommended')] == '32'
     assert cells['learner.batch_size'][NAMES.index('sb3')] == '**256**'
     for kind, key in (('encoders', 'learner.network.encoder'), ('targets', 'learner.target.kind')):
         rows = write_tables.part_table(kind).splitlines()[2:]

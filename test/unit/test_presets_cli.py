@@ -17,7 +17,7 @@ def test_the_list_fits_100_columns_and_compares_each(capsys):
     head = lines[0]
     rows = {line.split()[0]: line for line in lines[1 : len(NAMES) + 1]}
     assert set(rows) == set(NAMES)
-    for column, text in (('batch', '128'), ('lr', '0.0003'), ('upd/step', '0.25')):
+    for column, text in (('batch', '32'), ('lr', '0.0003'), ('upd/step', '0.25')):
         assert rows['recommended'][head.index(column) :].startswith(text)
     assert all(any(presets.description(name) in line for line in lines) for name in NAMES)
 

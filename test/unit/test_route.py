@@ -341,7 +341,6 @@ def test_two_processes_find_the_same_bits():
     code = """
 import hashlib, numpy as np
 from av_td3_ros.driving.route import Route
-from costs import cost
 t = np.linspace(0.0, 6.0, 240)
 tracker = Route.from_points(np.stack([40 * np.sin(t), 20 * np.sin(2 * t)], axis=1)).tracker()
 digest = hashlib.sha256()
