@@ -12,7 +12,7 @@ from pathlib import Path
 import signal
 import time
 from types import MappingProxyType
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set
 
 from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
 from diagnostic_msgs.msg import DiagnosticArray
@@ -30,6 +30,7 @@ from av_td3_ros.nodes.member import Member
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
+REST_TIMEOUT = 5.0
 # Its name in the graph, and among the participants of SROS 2.
 OPERATOR = 'operator'
 
@@ -58,6 +59,7 @@ class Supervisor:
         self.status: Optional[TrainingStatus] = None
         self.policy_status: Optional[PolicyStatus] = None
         self.health: Dict[str, Dict[str, str]] = {}
+        self._heard: Set[str] = set()
         self.on_result: Callable[[EpisodeResult], None] = lambda msg: None
         for name, value in graph.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -169,7 +171,12 @@ class Supervisor:
         Let the graph come to rest: world paused, every command given, every transition stored.
         """
         self.pause(True)
-        self.spin(self._at_rest, 5.0)
+        end = time.monotonic() + REST_TIMEOUT
+        self.spin(self._is_answered, REST_TIMEOUT)
+        if {'episode_manager', 'trainer'} <= set(self.members):
+            # What the manager has told before may be one transition less than it has sent.
+            self._heard.discard('episode_manager')
+            self.spin(self._is_stored, max(end - time.monotonic(), 0.0))
         for name in ('simulator', 'episode_manager', 'perception', 'policy', 'trainer'):
             member = self.members.get(name)
             if member is not None and member.alive():
@@ -266,20 +273,21 @@ class Supervisor:
             values = {item.key: item.value for item in status.values}
             level = status.level[0] if isinstance(status.level, bytes) else status.level
             stamp = msg.header.stamp.sec + msg.header.stamp.nanosec * 1e-9
-            self.health[status.name.partition(':')[0]] = {
+            name = status.name.partition(':')[0]
+            self._heard.add(name)
+            self.health[name] = {
                 **values,
                 'level': level,
                 'message': status.message,
                 'stamp': stamp,
             }
 
-    def _at_rest(self) -> bool:
+    def _is_answered(self) -> bool:
         simulator = self.health.get('simulator', {})
-        manager = self.health.get('episode_manager', {})
-        answered = (
-            simulator.get('paused') == 'True' and simulator['frames'] == simulator['commands']
-        )
-        if 'trainer' not in self.members:
-            return answered
-        sent = int(manager.get('transitions_sent', -1))
-        return answered and self.status is not None and self.status.transitions_received >= sent
+        return simulator.get('paused') == 'True' and simulator['frames'] == simulator['commands']
+
+    def _is_stored(self) -> bool:
+        if 'episode_manager' not in self._heard or self.status is None:
+            return False
+        sent = int(self.health['episode_manager'].get('transitions_sent', -1))
+        return self.status.transitions_received >= sent
