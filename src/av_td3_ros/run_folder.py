@@ -17,7 +17,7 @@ import logging
 import os
 from pathlib import Path
 import time
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import yaml
 
@@ -221,11 +221,7 @@ def _open_table(path: Path, names: List[str]) -> Tuple[Any, csv.DictWriter]:
 
 def _rewrite(path: Path, columns: List[str], rows: Iterable[List[str]]) -> None:
     """Replace a table by one of more columns, which are empty in its rows."""
-    text = io.StringIO(newline='')
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([*row, *[''] * (len(columns) - len(row))] for row in rows)
-    replace_file(path, text.getvalue())
+    replace_rows(path, columns, ([*row, *[''] * (len(columns) - len(row))] for row in rows))
 
 
 def _forget_after(path: Path, env_step: int) -> None:
@@ -347,6 +343,19 @@ def replace_file(path: Path, data: Union[str, bytes]) -> None:
         with suppress(OSError):  # the first one says more
             part.unlink(missing_ok=True)
         raise
+
+
+def replace_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """
+    Write a CSV file as ``replace_file`` does.
+
+    :raises OSError: where it cannot be written; what was there stays.
+    """
+    text = io.StringIO(newline='')
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    replace_file(path, text.getvalue())
 
 
 def replace_picture(path: Path, figure: Any, dpi: int) -> None:

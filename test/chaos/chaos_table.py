@@ -6,13 +6,12 @@ from collections import defaultdict
 from contextlib import contextmanager
 import csv
 import fcntl
-import io
 import os
 from pathlib import Path
 import statistics
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
-from av_td3_ros.run_folder import replace_file
+from av_td3_ros.run_folder import replace_file, replace_rows
 
 MOST_LOST = 1000
 
@@ -149,9 +148,5 @@ def _row(line: Sequence[str]) -> Row:
 def write(folder: Path, rows: Sequence[Row]) -> None:
     """Write every fault as CSV, and the table; an earlier file is whole until the new one is."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO(newline='')
-    writer = csv.writer(text)
-    writer.writerow(Row._fields)
-    writer.writerows(rows)
-    replace_file(folder / 'chaos.csv', text.getvalue())
+    replace_rows(folder / 'chaos.csv', Row._fields, rows)
     replace_file(folder / 'chaos.md', table(rows) + '\n')

@@ -6,8 +6,6 @@ The replay is small, so that it is full early and its growth is not taken for a 
 """
 
 import argparse
-import csv
-import io
 import json
 import math
 from pathlib import Path
@@ -19,7 +17,13 @@ import numpy as np
 from av_td3_ros.cli import common
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import new_run_folder, replace_file, replace_picture, RunFolder
+from av_td3_ros.run_folder import (
+    new_run_folder,
+    replace_file,
+    replace_picture,
+    replace_rows,
+    RunFolder,
+)
 
 MINUTES, EVERY = 60.0, 15.0
 EXIT_FAULT = 1
@@ -203,13 +207,8 @@ def write(
     account: Dict[str, Any],
 ) -> None:
     """Write every sample, the judgement, and a picture."""
-    file = io.StringIO(newline='')
-    writer = csv.writer(file)
-    writer.writerow(Sample._fields)
-    writer.writerows(
-        (f'{s.minute:.2f}', s.process, f'{s.memory_mib:.1f}', *s[3:]) for s in samples
-    )
-    replace_file(folder / 'soak.csv', file.getvalue())
+    lines = ((f'{s.minute:.2f}', s.process, f'{s.memory_mib:.1f}', *s[3:]) for s in samples)
+    replace_rows(folder / 'soak.csv', Sample._fields, lines)
     found = {'machine': machine(), 'processes': list(rows), 'segments': list(segments)}
     replace_file(folder / 'soak.json', json.dumps({**found, 'graph': account}, indent=1) + '\n')
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import signal
 import time
 from types import MappingProxyType
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
 from diagnostic_msgs.msg import DiagnosticArray
@@ -59,7 +59,6 @@ class Supervisor:
         self.status: Optional[TrainingStatus] = None
         self.policy_status: Optional[PolicyStatus] = None
         self.health: Dict[str, Dict[str, str]] = {}
-        self._heard: Set[str] = set()
         self.on_result: Callable[[EpisodeResult], None] = lambda msg: None
         for name, value in graph.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -175,8 +174,8 @@ class Supervisor:
         self.spin(self._is_answered, REST_TIMEOUT)
         if {'episode_manager', 'trainer'} <= set(self.members):
             # What the manager has told before may be one transition less than it has sent.
-            self._heard.discard('episode_manager')
-            self.spin(self._is_stored, max(end - time.monotonic(), 0.0))
+            before = self.health.get('episode_manager')
+            self.spin(lambda: self._is_stored(before), max(end - time.monotonic(), 0.0))
         for name in ('simulator', 'episode_manager', 'perception', 'policy', 'trainer'):
             member = self.members.get(name)
             if member is not None and member.alive():
@@ -273,9 +272,7 @@ class Supervisor:
             values = {item.key: item.value for item in status.values}
             level = status.level[0] if isinstance(status.level, bytes) else status.level
             stamp = msg.header.stamp.sec + msg.header.stamp.nanosec * 1e-9
-            name = status.name.partition(':')[0]
-            self._heard.add(name)
-            self.health[name] = {
+            self.health[status.name.partition(':')[0]] = {
                 **values,
                 'level': level,
                 'message': status.message,
@@ -286,8 +283,9 @@ class Supervisor:
         simulator = self.health.get('simulator', {})
         return simulator.get('paused') == 'True' and simulator['frames'] == simulator['commands']
 
-    def _is_stored(self) -> bool:
-        if 'episode_manager' not in self._heard or self.status is None:
+    def _is_stored(self, before: Optional[Dict[str, str]]) -> bool:
+        """Whether what the manager has told since ``before`` is with the trainer."""
+        manager = self.health.get('episode_manager')
+        if manager is None or manager is before or self.status is None:
             return False
-        sent = int(self.health['episode_manager'].get('transitions_sent', -1))
-        return self.status.transitions_received >= sent
+        return self.status.transitions_received >= int(manager.get('transitions_sent', -1))

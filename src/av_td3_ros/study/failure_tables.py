@@ -1,13 +1,11 @@
 """The study of failure as Markdown, CSV and JSON."""
 
-import csv
-import io
 import math
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 from av_td3_ros import presets
-from av_td3_ros.run_folder import replace_file
+from av_td3_ros.run_folder import replace_rows
 from av_td3_ros.study.failures import cured, first_update, halts, Row, seeds, shown, Told
 from av_td3_ros.study.symptoms import Finding, SYMPTOMS
 
@@ -28,21 +26,18 @@ COLUMNS = (
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write a line per configuration, seed and symptom; empty where there is nothing."""
-    file = io.StringIO(newline='')
-    writer = csv.DictWriter(file, COLUMNS)
-    writer.writeheader()
+    lines = []
     for row in rows:
         for told in row.told:
             for finding in told.findings:
-                writer.writerow(
-                    {
-                        'configuration': row.configuration.name,
-                        'kind': row.configuration.kind,
-                        'seed': told.seed,
-                        **{key: _empty(value) for key, value in finding._asdict().items()},
-                    }
-                )
-    replace_file(path, file.getvalue())
+                values = {
+                    'configuration': row.configuration.name,
+                    'kind': row.configuration.kind,
+                    'seed': told.seed,
+                    **{key: _empty(value) for key, value in finding._asdict().items()},
+                }
+                lines.append([values[key] for key in COLUMNS])
+    replace_rows(path, COLUMNS, lines)
 
 
 def to_dict(rows: Sequence[Row], facts: Mapping[str, Any]) -> Dict[str, Any]:

@@ -1,11 +1,9 @@
 """The comparison with the peer as Markdown, CSV, JSON and a picture."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from av_td3_ros.run_folder import replace_file, replace_picture
+from av_td3_ros.run_folder import replace_picture, replace_rows
 from av_td3_ros.study.race import COMPARED, from_rows, Mark, mean, OURS, ratio, sentence
 
 COLOURS = ('#0072B2', '#D55E00', '#CC79A7', '#E69F00', '#7A7A7A')
@@ -42,16 +40,14 @@ def _rate(told: Sequence[Mapping[str, Any]], key: str) -> str:
 
 def write_csv(path: Path, results: Results) -> None:
     """Write a line per evaluation."""
-    file = io.StringIO(newline='')
-    writer = csv.writer(file)
-    writer.writerow(['learner', 'seed', 'minutes', 'env_steps', 'updates', *COMPARED])
+    rows = []
     for name, told in results.items():
         for run in told:
             for mark in from_rows(run['marks']):
                 figures = [mark.figures[key] for key in COMPARED]
                 counts = [mark.env_steps, mark.updates]
-                writer.writerow([name, run['seed'], f'{mark.minutes:.3f}', *counts, *figures])
-    replace_file(path, file.getvalue())
+                rows.append([name, run['seed'], f'{mark.minutes:.3f}', *counts, *figures])
+    replace_rows(path, ['learner', 'seed', 'minutes', 'env_steps', 'updates', *COMPARED], rows)
 
 
 def to_dict(results: Results, facts: Mapping[str, Any]) -> Dict[str, Any]:
