@@ -17,7 +17,7 @@ SETTINGS: Dict[str, Dict[str, Any]] = {
     # The best that was found for this task, docs/results/peer says how.
     'sb3_best': {
         'learning_rate': 1e-4,
-        'batch_size': 128,
+        'batch_size': 32,
         'learning_starts': 1000,
         'ou_noise': 0.3,  # it lasts: white noise on throttle and brake cancels out, the car stands
         'n_steps': 3,
