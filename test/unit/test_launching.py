@@ -379,7 +379,7 @@ def test_who_watches_has_an_enclave_where_security_is_on(fakes, monkeypatch, ena
         made.kwargs['executable']: made.kwargs['ros_arguments']
         for made in module.programs({'namespace': 'av_td3'})
     }
-    wanted = {'watch_node': 'watch', 'rviz2': 'watcher', 'rqt_gui': 'watcher'}
+    wanted = {'watch_node': 'watch', 'rviz2': 'rviz', 'rqt_gui': 'watcher'}
     for program, enclave in wanted.items():
         given = ['--enclave', f'/av_td3/{enclave}'] if enabled == 'true' else []
         assert told[program] == given
