@@ -1,5 +1,7 @@
 """Bags: what goes in comes out, also of a full disk, of a kill, and through another reader."""
 
+import errno
+import os
 from pathlib import Path
 import subprocess
 import sys
@@ -84,6 +86,52 @@ def test_a_long_drive_goes_into_several_files(tmp_path):
     assert writer.size == sum(file.stat().st_size for file in files)
     found = [message.received for message in BagReader(tmp_path / 'drive').messages()]
     assert found == list(range(1_000, 1_200))
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Return by inode how much of a file was on the disk when somebody last waited for it."""
+    sizes = {}
+
+    def wait(handle):
+        found = os.fstat(handle)
+        sizes[found.st_ino] = found.st_size
+
+    monkeypatch.setattr(os, 'fdatasync', wait)
+    return lambda path: sizes.get(path.stat().st_ino)
+
+
+def test_what_was_flushed_is_on_the_disk_where_power_is_lost(tmp_path, synced):
+    writer = BagWriter(tmp_path / 'drive', 'none', split=CHUNK, room=ROOM)
+    writer.add_topic(BYTES)
+    for number in range(5):
+        writer.write('/seen', number, block(number, 1_000))
+    (first,) = writer.files
+    writer.flush()
+    assert synced(first) == first.stat().st_size > 5_000
+    while len(writer.files) == 1:  # no flush comes back to a file that is full
+        writer.write('/seen', 5, block(5, CHUNK // 4))
+    assert synced(first) == first.stat().st_size > CHUNK
+    writer.close()
+    assert synced(writer.files[-1]) == writer.files[-1].stat().st_size
+
+
+def test_a_disk_that_fails_at_last_ends_the_recording_with_a_bag_that_reads(
+    tmp_path, monkeypatch
+):
+    failures = [OSError(errno.EIO, 'Input/output error')]
+
+    def fail(handle):
+        if failures:
+            raise failures.pop()
+
+    writer = BagWriter(tmp_path / 'drive', room=ROOM)
+    writer.add_topic(TEXT)
+    writer.write('/said', 1, text('x'))
+    monkeypatch.setattr(os, 'fdatasync', fail)
+    with pytest.raises(BagError, match='Input/output error; .* closed with 1 messages'):
+        writer.flush()
+    assert [m.content.data for m in BagReader(tmp_path / 'drive').messages()] == ['x']
 
 
 FILL = """

@@ -159,13 +159,17 @@ class BagWriter:
 
     def flush(self) -> None:
         """
-        Bring everything to the disk that was stored so far.
+        Bring everything to the disk that was stored so far, and wait until it is there.
 
         :raises BagError: as :meth:`write`.
         """
         if not self.closed:
             self._writer.flush()
             self._move()
+            try:
+                self._file.sync()
+            except OSError as error:
+                self._end_early(error)
 
     def close(self) -> None:
         """
@@ -231,5 +235,6 @@ class BagWriter:
             self._writer.finish()
             self._writer = None
         self._spool.move_to(self._file)
+        self._file.sync()
         self._file.close()
         self._finished, self._file.size = self.size, 0
