@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import zstandard
 
 from av_td3_ros.recording.bag_reader import BagReader
 from av_td3_ros.recording.bag_writer import BagError, BagWriter, CHUNK
@@ -211,6 +212,40 @@ def test_damage_is_named_and_never_read(tmp_path, compression):
             assert reader.cut_off or len(found) == 200
 
 
+def squeeze(folder, mode, name):
+    """Make a folder as of `ros2 bag record --compression-mode ...`."""
+    folder.mkdir()
+    (folder / name).write_bytes(b'')
+    (folder / 'metadata.yaml').write_text(
+        'rosbag2_bagfile_information:\n  storage_identifier: mcap\n'
+        f'  relative_file_paths: [{name}]\n'
+        f'  compression_format: zstd\n  compression_mode: {mode}\n'
+    )
+
+
+def test_messages_that_rosbag2_compressed_are_refused_without_their_metadata_too(tmp_path):
+    writer = BagWriter(tmp_path / 'drive', room=ROOM)
+    writer.add_topic(TEXT)
+    writer.write('/said', 1, zstandard.ZstdCompressor().compress(text('x')))
+    writer.close()
+    with pytest.raises(BagError, match='^[^ ]*mcap must have its messages as they came'):
+        list(BagReader(*writer.files).messages())
+
+
+@pytest.mark.parametrize('size', [0, 8, 36, -1])
+def test_the_topics_of_what_was_killed_before_its_first_flush_are_none(tmp_path, size):
+    write(tmp_path / 'drive', messages=0)
+    (file,) = (tmp_path / 'drive').glob('*.mcap')
+    whole = file.read_bytes()
+    # The last: the place of the index is beyond anything that a file can have.
+    torn = whole[:size] if size >= 0 else whole[:-28] + b'\xff' * 16 + whole[-12:]
+    file.write_bytes(torn)
+    (tmp_path / 'drive' / 'metadata.yaml').unlink()
+    reader = BagReader(tmp_path / 'drive')
+    assert reader.topics() == {} == {m.topic.name: m for m in reader.messages()}
+    assert set(reader.cut_off) == ({file} if size >= 0 else set())
+
+
 @pytest.mark.parametrize(
     'make, said',
     [
@@ -228,6 +263,8 @@ def test_damage_is_named_and_never_read(tmp_path, compression):
             ),
             'must be mcap, got sqlite3',
         ),
+        (lambda p: squeeze(p, 'MESSAGE', 'a.mcap'), 'compressed by rosbag2; convert it'),
+        (lambda p: squeeze(p, 'FILE', 'a.mcap.zstd'), 'compressed by rosbag2; convert it'),
     ],
 )
 def test_what_is_no_bag_is_refused(tmp_path, make, said):
