@@ -41,17 +41,23 @@ def programs(context: LaunchContext) -> List[Any]:
             ros_arguments=graph.enclave('watch', namespace),
             output='screen',
         ),
-        _window('rviz2', '-d', 'av_td3.rviz', 'rviz', namespace),
-        _window('rqt_gui', '--perspective-file', 'av_td3.perspective', 'rqt', namespace),
+        _window('rviz2', '-d', 'av_td3.rviz', 'rviz', graph.enclave('rviz', namespace)),
+        _window(
+            'rqt_gui',
+            '--perspective-file',
+            'av_td3.perspective',
+            'rqt',
+            graph.enclave('watcher', namespace),
+        ),
     ]
 
 
-def _window(program: str, flag: str, file: str, asked_by: str, namespace: str) -> Node:
+def _window(program: str, flag: str, file: str, asked_by: str, enclave: List[str]) -> Node:
     """Return a program with its file of ``config/``; it comes where the argument says so."""
     return Node(
         package=program,
         executable=program,
         arguments=[flag, str(share('config', file))],
-        ros_arguments=graph.enclave('watcher', namespace),
+        ros_arguments=enclave,
         condition=IfCondition(LaunchConfiguration(asked_by)),
     )

@@ -93,6 +93,16 @@ ENVIRONMENT = {
 }
 
 
+def environment() -> Dict[str, str]:
+    """
+    Return what of ``ENVIRONMENT`` is added to what the user has set.
+
+    A profile replaces the transports, so it is left out where they were chosen.
+    """
+    chosen = {*os.environ, *([PROFILE] if 'FASTDDS_BUILTIN_TRANSPORTS' in os.environ else ())}
+    return {name: value for name, value in ENVIRONMENT.items() if name not in chosen}
+
+
 def nodes(graph: str, simulator: str = 'embedded') -> Tuple[NodeSpec, ...]:
     """
     Return the nodes of a graph.

@@ -16,7 +16,7 @@ from av_td3_ros.nodes.simulator_node import SimulatorNode  # noqa: E402
 from foreign_stack import grey_image, IMAGE, INFO, info, odometry, scene, started  # noqa: E402
 from test_episode_manager_node import World  # noqa: E402
 
-PICTURE = scene(64, 36)
+PICTURE = scene(96, 54)
 
 
 def stream(rate, count):

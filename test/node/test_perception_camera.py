@@ -29,6 +29,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from av_td3_ros.bridge import convert, qos
 from av_td3_ros.config import CameraConfig, ObservationConfig
+from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving.camera_model import ideal, View
 from av_td3_ros.driving.preprocess import grey_frame
 from av_td3_ros.nodes.perception_node import PerceptionNode
@@ -169,7 +170,7 @@ def test_camera_info_can_be_required_or_ignored(ros, stack):
 
 
 def stream(rate, count):
-    pixels = scene(64, 36)
+    pixels = scene(96, 54)
     return [grey_image(pixels, 5.0 + k / rate) for k in range(count)]
 
 
@@ -240,7 +241,7 @@ def test_two_hundred_images_a_second_are_thinned_to_the_rate_of_training(ros, st
 def test_after_a_gap_the_stack_begins_anew_and_waits_for_the_rate(ros, stack):
     started(ros)
     images = [
-        grey_image(np.full((36, 64), value, np.uint8), at)
+        grey_image(np.full((54, 96), value, np.uint8), at)
         for value, at in ((10, 1.0), (20, 1.05), (30, 9.0), (40, 9.05))
     ]
     stack.drive(images, IMAGE)
@@ -252,7 +253,7 @@ def test_after_a_gap_the_stack_begins_anew_and_waits_for_the_rate(ros, stack):
 def test_a_camera_without_stamps_is_named(ros, stack):
     node = started(ros)
     for _ in range(2):
-        stack.say(IMAGE, grey_image(scene(64, 36), 0.0))
+        stack.say(IMAGE, grey_image(scene(96, 54), 0.0))
     ros.until(lambda: 'images must be stamped, got 0 twice' in node.health()[1], 60.0)
 
 
@@ -260,7 +261,7 @@ def test_stamps_of_two_clocks_are_named(ros, stack):
     node = started(ros, image_timeout=1.0)
 
     def says():
-        stack.say(IMAGE, grey_image(scene(64, 36), node_time()))
+        stack.say(IMAGE, grey_image(scene(96, 54), node_time()))
         stack.say('/carla/ego_vehicle/odometry', odometry(node_time() + 1000.0))
         return 'their stamps must be of one clock' in node.health()[1]
 
@@ -280,7 +281,7 @@ def test_waiting_for_a_route_is_not_taken_for_clocks_that_differ(ros, stack, cap
 
     def says():
         at = next(times)
-        stack.say(IMAGE, grey_image(scene(64, 36), at))
+        stack.say(IMAGE, grey_image(scene(96, 54), at))
         stack.say('/carla/ego_vehicle/odometry', odometry(at))
         return time.monotonic() - begun > 1.5 and node.health()[1] == 'waiting for a route'
 
@@ -300,3 +301,28 @@ def test_an_image_that_would_be_squashed_is_refused_where_nobody_tells_its_camer
     stack.say(IMAGE, grey_image(scene(80, 60), 5.0))
     ros.until(lambda: stack.said('the shape of training, 256x144, got 80x60'), 60.0)
     assert not stack.heard
+
+
+def test_a_thumbnail_is_refused_where_nobody_tells_its_camera_unless_training_saw_no_more(
+    ros, stack
+):
+    node = started(ros)
+    for columns, rows, fits in ((80, 45, False), (96, 54, True)):
+        camera = ideal(columns, rows, 90.0)
+        told = is_refused(View, camera, CameraConfig(fov_deg=90.0), ObservationConfig())
+        untold = is_refused(node._camera._check_shape, rows, columns)
+        assert told is untold is not fits
+    stack.say(IMAGE, grey_image(scene(16, 9), 5.0))
+    ros.until(lambda: stack.said("for each of the network's frame, got 0.07: 16x9 on"), 60.0)
+    assert not stack.heard
+    small = started(ros, camera__width=64, camera__height=36)
+    assert not is_refused(small._camera._check_shape, 36, 64)
+
+
+def is_refused(check, *arguments):
+    try:
+        check(*arguments)
+    except SpecError as error:
+        assert 'pixels for each of' in str(error)
+        return True
+    return False

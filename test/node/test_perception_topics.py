@@ -92,7 +92,7 @@ def test_a_camera_that_publishes_best_effort_is_heard(ros, stack):
     stack.say('/carla/ego_vehicle/odometry', odometry(1.0))
 
     def heard():
-        say.publish(grey_image(scene(64, 36), 1.0))
+        say.publish(grey_image(scene(96, 54), 1.0))
         return stack.heard
 
     ros.until(heard, 60.0)

@@ -13,7 +13,7 @@ from std_msgs.msg import String
 
 from av_td3_ros.bridge.qos_text import to_text
 from av_td3_ros.bridge.topics import topic_qos, TOPICS
-from av_td3_ros.bridge.watching import is_obeyed, SHOWN, watched
+from av_td3_ros.bridge.watching import choose, is_obeyed, SHOWN, watched
 from av_td3_ros.learning_config import ReplayConfig
 from av_td3_ros.nodes.episode_manager_node import EpisodeManagerNode
 from av_td3_ros.nodes.perception_node import PerceptionNode
@@ -305,6 +305,12 @@ def test_topics_have_the_names_that_the_graph_gave_them():
     assert {key for key in plain if plain[key].name != found[key].name} == moved
     named = watched('hero', 'mine', (*rules, 'camera_info:=/front/intrinsics'))
     assert named['camera_info'].name == '/front/intrinsics'
+
+
+def test_a_topic_that_is_asked_for_by_key_and_by_name_is_heard_once():
+    known = watched('hero')
+    asked = ('odometry', 'image', '/carla/hero/odometry', 'image')
+    assert choose(known, asked) == [known['odometry'], known['image']]
 
 
 def test_commands_of_a_foreign_stack_are_played_when_asked_for_alone(ros, tmp_path):

@@ -9,7 +9,9 @@ import subprocess
 import sys
 
 import pytest
+import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
+from std_srvs.srv import SetBool
 
 from av_td3_ros.bridge.topics import SERVICES, TOPICS
 from av_td3_ros.cli.main import main
@@ -27,8 +29,8 @@ NAMES = Names(
     'av_td3',
     'ego_vehicle',
 )
-# A plain node, as rviz and a recorder are: named anyhow, with services of its own.
-PLAIN_NAMES = ('rviz2', 'recorder', 'rqt_gui_py_node_7')
+# A plain node, as rqt and a recorder are: named anyhow, with services of its own.
+PLAIN_NAMES = ('rqt', 'recorder', 'rqt_gui_py_node_7')
 SMALL = {'image_width': 64, 'image_height': 48}
 VARIANTS = [
     (SimulatorNode, SMALL),
@@ -74,15 +76,16 @@ def test_every_topic_of_the_table_has_somebody_who_may_publish_it():
             assert f'rt{full}' in published, key
 
 
+def beyond(topics, patterns):
+    """Return the topics that no pattern permits, as Fast DDS compares them."""
+    return {t for t in topics if not any(fnmatch.fnmatchcase(t, p) for p in patterns)}
+
+
 @pytest.mark.parametrize('name', PLAIN_NAMES)
 def test_a_watcher_of_any_name_may_be_an_ordinary_node_and_no_more(ros, name):
     node = ros.node(name)
     publish, subscribe = on_the_wire(node)
     allowed = access('watcher', NAMES)
-
-    def beyond(topics, patterns):
-        return {t for t in topics if not any(fnmatch.fnmatchcase(t, p) for p in patterns)}
-
     assert not beyond(publish, allowed.publish) and not beyond(subscribe, allowed.subscribe)
     for topic in (
         'rt/carla/ego_vehicle/vehicle_control_cmd',
@@ -91,6 +94,19 @@ def test_a_watcher_of_any_name_may_be_an_ordinary_node_and_no_more(ros, name):
         'rq/av_td3/policy/set_parametersRequest',
         'rq/av_td3/policy/engageRequest',
     ):
+        assert beyond({topic}, allowed.publish) == {topic}
+
+
+def test_an_operator_at_a_terminal_may_call_and_answers_for_nobody_else(ros):
+    """`ros2 service call` is an ordinary node of this name, without a namespace."""
+    node = ros._add(rclpy.create_node('_ros2cli_requester_std_srvs_SetBool', context=ros.context))
+    client = node.create_client(SetBool, '/av_td3/policy/engage')
+    publish, subscribe = on_the_wire(node)
+    publish.add(f'rq{client.service_name}Request')
+    subscribe.add(f'rr{client.service_name}Reply')
+    allowed = access('operator', NAMES)
+    assert not beyond(publish, allowed.publish) and not beyond(subscribe, allowed.subscribe)
+    for topic in ('rr/av_td3/policy/get_parametersReply', 'rr/av_td3/policy/engageReply'):
         assert beyond({topic}, allowed.publish) == {topic}
 
 

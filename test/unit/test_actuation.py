@@ -47,6 +47,15 @@ def test_a_full_brake_asks_for_standing_at_any_speed():
     assert to_motion((0.0, -0.1), 0.4, CAR).speed == 0.0  # stands, does not creep
 
 
+def test_nobody_who_looks_at_the_acceleration_alone_goes_beyond_the_largest_speed():
+    assert to_motion((0.0, 0.5), 16.0, CAR)[:2] == (15.0, -2.0)  # downhill: back to it
+    assert to_motion((0.0, 1.0), 14.5, CAR)[:2] == (15.0, 1.0)
+    assert to_motion((0.0, 1.0), 15.0, CAR)[:2] == (15.0, 0.0)
+    assert to_motion((0.0, -0.1), 16.0, CAR)[:2] == (15.0, -2.0)
+    assert to_motion((0.0, -0.5), 16.0, CAR)[:2] == (14.0, -4.0)  # the policy brakes harder
+    assert to_motion((0.0, 0.5), 60.0, CAR)[:2] == (15.0, -CAR.max_deceleration)
+
+
 @given(ACTIONS, st.floats())
 def test_whatever_the_speed_is_said_to_be_the_motion_is_finite_and_bounded(action, speed):
     motion = to_motion(action, speed, CAR)
@@ -55,3 +64,6 @@ def test_whatever_the_speed_is_said_to_be_the_motion_is_finite_and_bounded(actio
     assert -CAR.max_deceleration <= motion.acceleration <= CAR.max_acceleration
     assert abs(motion.steering_angle) <= CAR.max_steering_angle
     assert motion.acceleration > 0.0 or motion.speed <= max(speed, 0.0) or not speed >= 0.0
+    if math.isfinite(speed) and motion.acceleration > -CAR.max_deceleration:
+        reached = max(speed, 0.0) + motion.acceleration * CAR.horizon
+        assert reached <= CAR.max_speed + 1e-9

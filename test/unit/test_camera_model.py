@@ -76,6 +76,14 @@ def test_lenses_are_opencv_s(camera):
     assert seen.all()
 
 
+@pytest.mark.parametrize('d', [(), (0.0,) * 4, FISHEYE.d])
+def test_a_fisheye_tells_its_view_whatever_its_coefficients(d):
+    assert str(FISHEYE._replace(d=d)) == '1280x800, 141.0 x 88.1 deg (equidistant)'
+    if not any(d):  # 70 deg to the right are in the image, by the same law as is told
+        column, _, _ = project(FISHEYE._replace(d=d), np.tan(np.radians([70.0])), np.zeros(1))
+        assert 1270.0 < column[0] < FISHEYE.width
+
+
 def test_rays_beyond_the_fold_of_a_polynomial_are_not_seen():
     """r - 0.5 r^3 turns back at r = sqrt(2/3): what is beyond would land inside the image."""
     camera = ideal(640, 480, 90.0)._replace(d=(-0.5, 0.0, 0.0, 0.0, 0.0))

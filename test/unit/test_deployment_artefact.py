@@ -36,6 +36,11 @@ def refusal(data):
     return text
 
 
+def headed(head):
+    """Return a file with a header and nothing behind it."""
+    return len(head).to_bytes(8, 'little') + head
+
+
 def resealed(change):
     """Return an artefact with another description and a hash that fits."""
     found = files.unpack(DATA)
@@ -106,8 +111,8 @@ def test_what_was_appended_is_found():
         (b'PK\x03\x04 a zip file', 'that `av-td3 export` wrote, got one that begins with'),
         (pickle.dumps({'a': 1}), 'that `av-td3 export` wrote, got one that begins with'),
         (b'\xff' * 64, 'that `av-td3 export` wrote, got one that begins with'),
-        ((2).to_bytes(8, 'little') + b'{}', 'must have the description of an exported policy'),
-        ((9).to_bytes(8, 'little') + b'{[[[[[[[[', 'description of an exported policy'),
+        (headed(b'{}'), 'must have the description of an exported policy'),
+        (headed(b'{[[[[[[[['), 'description of an exported policy'),
         (
             safetensors.numpy.save({'a': np.zeros(3, np.float32)}),
             'checkpoints and weights alone have none: use `av-td3 export`',
@@ -120,6 +125,7 @@ def test_what_was_appended_is_found():
             safetensors.numpy.save({'a': np.zeros(3)}, {'av_td3': '{"format": 1, "sha256": "x"}'}),
             'hash must be 64 digits, got x',
         ),
+        (headed(b'{"a":{"data_offsets":[0,1e999]}}'), 'description of an exported policy'),
     ],
 )
 def test_what_is_no_artefact_is_refused(data, text):
@@ -127,8 +133,7 @@ def test_what_is_no_artefact_is_refused(data, text):
 
 
 def test_deep_json_is_refused():
-    head = b'{"a":' + b'[' * 100_000
-    assert 'description of an exported' in refusal(len(head).to_bytes(8, 'little') + head)
+    assert 'description of an exported' in refusal(headed(b'{"a":' + b'[' * 100_000))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import yaml
 
-from av_td3_ros import nodes
+from av_td3_ros import graph, nodes
 from av_td3_ros.cli import common
 from av_td3_ros.options import ConfigError, flatten
 from av_td3_ros.run_folder import RunFolder
@@ -34,7 +34,7 @@ MODULES = {
     'launch.event_handlers': ('OnProcessExit',),
     'launch.launch_context': ('LaunchContext',),
     'launch.launch_description_sources': ('PythonLaunchDescriptionSource',),
-    'launch.substitutions': ('EnvironmentVariable', 'LaunchConfiguration'),
+    'launch.substitutions': ('LaunchConfiguration',),
     'launch_ros': (),
     'launch_ros.actions': ('Node',),
     'launch_ros.substitutions': ('FindPackageShare',),
@@ -123,6 +123,46 @@ def test_perception_is_told_what_the_policy_drives_with(launching, name):
     told = {node: parameters(made) for node, made in started.items()}
     assert told['perception'][name] == told['policy'][name] and told['policy'][name].endswith('/x')
     assert 'accept_weights' not in told['perception']
+
+
+@pytest.fixture
+def clean(monkeypatch):
+    """Have nothing set by the user."""
+    for name in (*graph.ENVIRONMENT, 'FASTDDS_BUILTIN_TRANSPORTS'):
+        monkeypatch.delenv(name, raising=False)
+
+
+def set_for_all(launching, kind):
+    """Return what a launch file sets for whatever is started after it."""
+    (made,) = launching.describe(kind).args
+    return {a.args[0]: a.args[1] for a in made if type(a).__name__ == 'SetEnvironmentVariable'}
+
+
+def set_for_own(launching):
+    """Return what each node of a deployment is given."""
+    started, _ = actions(launching, 'deploy', artefact='x')
+    return [node.kwargs.get('additional_env') for node in started.values()]
+
+
+@pytest.mark.parametrize('kind', ['training', 'evaluation', 'simulation'])
+def test_the_environment_of_a_whole_graph_is_that_of_all_that_it_starts(launching, clean, kind):
+    assert set_for_all(launching, kind) == graph.ENVIRONMENT
+
+
+def test_a_deployment_sets_the_environment_of_its_own_nodes_alone(launching, clean):
+    assert set_for_all(launching, 'deploy') == {}
+    assert set_for_own(launching) == [graph.ENVIRONMENT] * 2
+
+
+def test_what_the_user_set_stays_and_chosen_transports_keep_the_profile_out(
+    launching, clean, monkeypatch
+):
+    monkeypatch.setenv('OMP_WAIT_POLICY', 'ACTIVE')
+    wanted = {key: value for key, value in graph.ENVIRONMENT.items() if 'OMP' not in key}
+    assert set_for_own(launching) == [wanted] * 2 and set_for_all(launching, 'training') == wanted
+    monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+    del wanted[graph.PROFILE]
+    assert set_for_own(launching) == [wanted] * 2 and set_for_all(launching, 'training') == wanted
 
 
 GIVEN = {
@@ -379,7 +419,7 @@ def test_who_watches_has_an_enclave_where_security_is_on(fakes, monkeypatch, ena
         made.kwargs['executable']: made.kwargs['ros_arguments']
         for made in module.programs({'namespace': 'av_td3'})
     }
-    wanted = {'watch_node': 'watch', 'rviz2': 'watcher', 'rqt_gui': 'watcher'}
+    wanted = {'watch_node': 'watch', 'rviz2': 'rviz', 'rqt_gui': 'watcher'}
     for program, enclave in wanted.items():
         given = ['--enclave', f'/av_td3/{enclave}'] if enabled == 'true' else []
         assert told[program] == given

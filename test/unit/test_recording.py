@@ -1,10 +1,13 @@
 """Bags: what goes in comes out, also of a full disk, of a kill, and through another reader."""
 
+import errno
+import os
 from pathlib import Path
 import subprocess
 import sys
 
 import pytest
+import zstandard
 
 from av_td3_ros.recording.bag_reader import BagReader
 from av_td3_ros.recording.bag_writer import BagError, BagWriter, CHUNK
@@ -86,6 +89,52 @@ def test_a_long_drive_goes_into_several_files(tmp_path):
     assert found == list(range(1_000, 1_200))
 
 
+@pytest.fixture
+def synced(monkeypatch):
+    """Return by inode how much of a file was on the disk when somebody last waited for it."""
+    sizes = {}
+
+    def wait(handle):
+        found = os.fstat(handle)
+        sizes[found.st_ino] = found.st_size
+
+    monkeypatch.setattr(os, 'fdatasync', wait)
+    return lambda path: sizes.get(path.stat().st_ino)
+
+
+def test_what_was_flushed_is_on_the_disk_where_power_is_lost(tmp_path, synced):
+    writer = BagWriter(tmp_path / 'drive', 'none', split=CHUNK, room=ROOM)
+    writer.add_topic(BYTES)
+    for number in range(5):
+        writer.write('/seen', number, block(number, 1_000))
+    (first,) = writer.files
+    writer.flush()
+    assert synced(first) == first.stat().st_size > 5_000
+    while len(writer.files) == 1:  # no flush comes back to a file that is full
+        writer.write('/seen', 5, block(5, CHUNK // 4))
+    assert synced(first) == first.stat().st_size > CHUNK
+    writer.close()
+    assert synced(writer.files[-1]) == writer.files[-1].stat().st_size
+
+
+def test_a_disk_that_fails_at_last_ends_the_recording_with_a_bag_that_reads(
+    tmp_path, monkeypatch
+):
+    failures = [OSError(errno.EIO, 'Input/output error')]
+
+    def fail(handle):
+        if failures:
+            raise failures.pop()
+
+    writer = BagWriter(tmp_path / 'drive', room=ROOM)
+    writer.add_topic(TEXT)
+    writer.write('/said', 1, text('x'))
+    monkeypatch.setattr(os, 'fdatasync', fail)
+    with pytest.raises(BagError, match='Input/output error; .* closed with 1 messages'):
+        writer.flush()
+    assert [m.content.data for m in BagReader(tmp_path / 'drive').messages()] == ['x']
+
+
 FILL = """
 import sys
 from pathlib import Path
@@ -163,6 +212,40 @@ def test_damage_is_named_and_never_read(tmp_path, compression):
             assert reader.cut_off or len(found) == 200
 
 
+def squeeze(folder, mode, name):
+    """Make a folder as of `ros2 bag record --compression-mode ...`."""
+    folder.mkdir()
+    (folder / name).write_bytes(b'')
+    (folder / 'metadata.yaml').write_text(
+        'rosbag2_bagfile_information:\n  storage_identifier: mcap\n'
+        f'  relative_file_paths: [{name}]\n'
+        f'  compression_format: zstd\n  compression_mode: {mode}\n'
+    )
+
+
+def test_messages_that_rosbag2_compressed_are_refused_without_their_metadata_too(tmp_path):
+    writer = BagWriter(tmp_path / 'drive', room=ROOM)
+    writer.add_topic(TEXT)
+    writer.write('/said', 1, zstandard.ZstdCompressor().compress(text('x')))
+    writer.close()
+    with pytest.raises(BagError, match='^[^ ]*mcap must have its messages as they came'):
+        list(BagReader(*writer.files).messages())
+
+
+@pytest.mark.parametrize('size', [0, 8, 36, -1])
+def test_the_topics_of_what_was_killed_before_its_first_flush_are_none(tmp_path, size):
+    write(tmp_path / 'drive', messages=0)
+    (file,) = (tmp_path / 'drive').glob('*.mcap')
+    whole = file.read_bytes()
+    # The last: the place of the index is beyond anything that a file can have.
+    torn = whole[:size] if size >= 0 else whole[:-28] + b'\xff' * 16 + whole[-12:]
+    file.write_bytes(torn)
+    (tmp_path / 'drive' / 'metadata.yaml').unlink()
+    reader = BagReader(tmp_path / 'drive')
+    assert reader.topics() == {} == {m.topic.name: m for m in reader.messages()}
+    assert set(reader.cut_off) == ({file} if size >= 0 else set())
+
+
 @pytest.mark.parametrize(
     'make, said',
     [
@@ -180,6 +263,8 @@ def test_damage_is_named_and_never_read(tmp_path, compression):
             ),
             'must be mcap, got sqlite3',
         ),
+        (lambda p: squeeze(p, 'MESSAGE', 'a.mcap'), 'compressed by rosbag2; convert it'),
+        (lambda p: squeeze(p, 'FILE', 'a.mcap.zstd'), 'compressed by rosbag2; convert it'),
     ],
 )
 def test_what_is_no_bag_is_refused(tmp_path, make, said):

@@ -9,6 +9,8 @@ import pytest
 from test_recording import ROOM, TEXT, text, write
 
 from av_td3_ros.cli.main import main
+from av_td3_ros.options import ConfigError
+from av_td3_ros.recording.bag_reader import BagReader
 from av_td3_ros.recording.bag_writer import BagWriter
 
 
@@ -37,6 +39,26 @@ def test_a_recording_into_a_folder_that_is_there_is_refused(refused, tmp_path):
     assert not list(tmp_path.iterdir())
     said = refused('record', '--output', tmp_path / 'new', '--topics', 'image', 'nonsense')
     assert "got 'nonsense', expected some of" in said and not (tmp_path / 'new').exists()
+
+
+def test_a_recording_that_could_not_begin_leaves_no_folder(refused, tmp_path, monkeypatch):
+    rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
+
+    def fail(**kwargs):
+        raise ConfigError('the domain must be one that there is')
+
+    monkeypatch.setattr(rclpy, 'init', fail)
+    assert 'the domain must be' in refused('record', '--output', tmp_path / 'runs' / 'night')
+    assert not list((tmp_path / 'runs').iterdir())
+
+
+def test_only_a_bag_without_messages_is_taken_away(tmp_path):
+    for messages, stays in ((0, False), (1, True)):
+        folder = tmp_path / str(messages)
+        writer = write(folder, messages)
+        writer.remove()
+        assert folder.exists() is stays
+    assert len(list(BagReader(folder).messages())) == 2
 
 
 @pytest.mark.parametrize(

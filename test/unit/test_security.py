@@ -10,6 +10,7 @@ import subprocess
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from av_td3_ros.security import documents, keystore
 from av_td3_ros.security.rights import access, Names, NODES, RIGHTS
@@ -136,18 +137,34 @@ def test_only_the_policy_steers_and_only_the_trainer_feeds_weights():
 
 
 def test_wildcards_are_for_watching_alone():
+    patterns = {}
     for name in RIGHTS:
         allowed = access(name, NAMES)
         own = [topic for topic in allowed.publish if not topic.startswith('rr/*/')]
-        assert not [topic for topic in own if re.search(r'[*?\[]', topic)], name
-        if name != 'watcher':
+        patterns[name] = [topic for topic in own if re.search(r'[*?\[]', topic)]
+        if name not in ('watcher', 'rviz'):
             assert own == list(allowed.publish)
-            assert not [topic for topic in allowed.subscribe if re.search(r'[*?\[]', topic)], name
-    watcher = access('watcher', NAMES)
-    assert not [topic for topic in watcher.publish if topic.startswith('rq')]
-    answers = [topic for topic in watcher.publish if topic.startswith('rr')]
-    assert answers and all(topic.startswith('rr/*/') for topic in answers)
-    assert all('param' in topic or 'get_type_description' in topic for topic in answers)
+            heard = [topic for topic in allowed.subscribe if re.search(r'[*?\[]', topic)]
+            assert all(topic.startswith('rq/_ros2cli_*/') for topic in heard), name
+            assert bool(heard) is (name == 'operator')
+    # The services of a terminal's own node: no node of the graph has such a name.
+    assert all(topic.startswith('rr/_ros2cli_*/') for topic in patterns.pop('operator'))
+    assert not any(patterns.values()), patterns
+    for name, more in (('watcher', set()), ('rviz', {'rr/*/reset_timeReply'})):
+        allowed = access(name, NAMES)
+        assert not [topic for topic in allowed.publish if topic.startswith('rq')]
+        answers = {topic for topic in allowed.publish if topic.startswith('rr')}
+        assert more < answers and all(topic.startswith('rr/*/') for topic in answers)
+        assert all('param' in topic or 'get_type_desc' in topic for topic in answers - more)
+
+
+def test_rviz_may_publish_what_the_tools_of_its_file_publish_and_no_more():
+    file = Path(__file__).resolve().parents[2] / 'config' / 'av_td3.rviz'
+    tools = yaml.safe_load(file.read_text())['Visualization Manager']['Tools']
+    said = {'rt' + tool['Topic']['Value'] for tool in tools if 'Topic' in tool}
+    names = Names(_Named(goal='/carla/{role_name}/goal'), _Named(), 'av_td3', 'ego_vehicle')
+    rviz, watcher = (set(access(name, names).publish) for name in ('rviz', 'watcher'))
+    assert said and said == {topic for topic in rviz - watcher if topic.startswith('rt')}
 
 
 def test_only_the_operator_calls_services():

@@ -117,7 +117,7 @@ def _full(name: str, namespace: str) -> str:
 
 def choose(known: Dict[str, Watched], wanted: Iterable[str]) -> List[Watched]:
     """
-    Return topics by key or by full name; all, where none is wanted.
+    Return topics by key or by full name, each once; all, where none is wanted.
 
     :raises ValueError: for a name that is not of the graph.
     """
@@ -130,7 +130,8 @@ def choose(known: Dict[str, Watched], wanted: Iterable[str]) -> List[Watched]:
                 f'--topics must be topics of the graph, got {name!r}, expected some of '
                 f'{", ".join(sorted(known))}'
             )
-        chosen.append(topic)
+        if topic not in chosen:
+            chosen.append(topic)
     return chosen or list(known.values())
 
 

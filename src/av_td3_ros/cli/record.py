@@ -113,6 +113,10 @@ def run(options: argparse.Namespace) -> int:
             _spin(topics, writer, recording, options.seconds)
     except KeyboardInterrupt:
         pass
+    except Exception:  # it did not begin: who tries again finds the folder free
+        recording.stop()
+        writer.remove()
+        raise
     finally:
         recording.stop()
     return _tell(folder, topics, writer, recording)

@@ -167,7 +167,14 @@ def _check_whole(data: bytes) -> Dict[str, Any]:
         end = max((int(entry['data_offsets'][1]) for entry in header.values()), default=0)
         raw = json.loads(metadata[KEY])
         digits, version = str(raw.get('sha256')), raw.get('format')
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        OverflowError,  # an offset of 1e999
+        RecursionError,
+    ) as error:
         raise ArtefactError(
             'artefact must have the description of an exported policy, got '
             f'{shown(repr(error))}; checkpoints and weights alone have none: use `av-td3 export`'

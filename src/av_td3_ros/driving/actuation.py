@@ -42,7 +42,8 @@ def to_motion(action: Sequence[float], speed: float, vehicle: VehicleConfig) -> 
     """
     Turn an action into the motion that it asks of a vehicle.
 
-    A full brake asks for standing, whatever the speed is said to be.
+    A full brake asks for standing, whatever the speed is said to be. Beyond the largest speed the
+    acceleration is what leads back to it, whatever the action: a receiver may look at that alone.
 
     :param action: as for :func:`to_control`.
     :param speed: forward, now, m/s; one that is no number counts as standing.
@@ -51,7 +52,9 @@ def to_motion(action: Sequence[float], speed: float, vehicle: VehicleConfig) -> 
     steering, wanted = float(action[0]), float(action[1])
     speed = max(speed, 0.0) if math.isfinite(speed) else 0.0
     limit = vehicle.max_acceleration if wanted >= 0.0 else vehicle.max_deceleration
-    acceleration = wanted * limit
+    # What is left to the largest speed; negative beyond it.
+    room = (vehicle.max_speed - speed) / vehicle.horizon
+    acceleration = max(min(wanted * limit, room), -vehicle.max_deceleration)
     target = min(max(speed + acceleration * vehicle.horizon, 0.0), vehicle.max_speed)
     if wanted <= -1.0 or (wanted < 0.0 and target < STANDING):
         target = 0.0

@@ -82,12 +82,12 @@ class Intrinsics(NamedTuple):
 
     def __str__(self) -> str:
         """Say size, field of view and lens."""
-        if self.model == EQUIDISTANT and any(self.d):
+        if self.model == EQUIDISTANT:  # a lens without coefficients, too
             wide, high = (s / f for s, f in ((self.width, self.fx), (self.height, self.fy)))
         else:
             wide = 2.0 * math.atan(self.width / 2.0 / self.fx)
             high = 2.0 * math.atan(self.height / 2.0 / self.fy)
-        lens = self.model if any(self.d) else 'no distortion'
+        lens = self.model if any(self.d) or self.model == EQUIDISTANT else 'no distortion'
         return (
             f'{self.width}x{self.height}, {math.degrees(wide):.1f} x {math.degrees(high):.1f} deg '
             f'({lens})'

@@ -21,7 +21,7 @@ from av_td3_ros.config import CameraConfig, PerceptionConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment.description import check_observation
 from av_td3_ros.deployment.trained import Trained, trained_with
-from av_td3_ros.driving.camera_model import View
+from av_td3_ros.driving.camera_model import COARSEST, View
 from av_td3_ros.driving.pacing import RateWatch, Thinning
 from av_td3_ros.driving.preprocess import grey_frame
 from av_td3_ros.gate_config import GateConfig
@@ -176,13 +176,24 @@ class CameraInput:
         return self._view.frame(grey) if self._view else grey_frame(grey, self._observation)
 
     def _check_shape(self, rows: int, columns: int) -> None:
-        """:raises SpecError: for an image that would be squashed where nobody tells its camera."""
-        trained = self._config
+        """
+        Check an image where nobody tells its camera.
+
+        :raises SpecError: where it would be squashed, or shows too little to be enlarged.
+        """
+        trained, wanted = self._config, self._observation
         if abs(columns * trained.height / (rows * trained.width) - 1.0) > SQUASHED:
             raise SpecError(
                 f'an image without CameraInfo must have the shape of training, {trained.width}x'
                 f'{trained.height}, got {columns}x{rows}; publish CameraInfo on '
                 f'{self.info_topic}, or set camera.info: ignored'
+            )
+        pixel = min(columns / wanted.width, rows * (1.0 - wanted.crop_top) / wanted.height)
+        if pixel < COARSEST and columns < trained.width:  # that of training is never too coarse
+            raise SpecError(
+                f"an image must have {COARSEST} pixels for each of the network's frame, got "
+                f'{pixel:.2g}: {columns}x{rows} on {self.topic}; is that the camera, or a '
+                'thumbnail of it?'
             )
 
     def _lacks_info(self) -> bool:

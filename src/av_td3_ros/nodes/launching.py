@@ -19,7 +19,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.launch_context import LaunchContext
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from av_td3_ros import graph, presets
@@ -166,10 +166,9 @@ def describe(kind: str) -> LaunchDescription:
         )
         for name, default, text in ARGUMENTS[kind]
     ]
-    environment = [
-        SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=value))
-        for name, value in graph.ENVIRONMENT.items()
-    ]
+    # For CARLA's bridge, too. Who includes a deployment keeps the environment of his own nodes.
+    added = {} if kind == 'deploy' else graph.environment()
+    environment = [SetEnvironmentVariable(name, value) for name, value in added.items()]
     return LaunchDescription(
         [*declared, *environment, OpaqueFunction(function=_actions, args=[kind])]
     )
@@ -233,6 +232,7 @@ class Member:
                 *own,
             ],
             ros_arguments=graph.enclave(spec.name, given['namespace']),
+            additional_env=graph.environment(),
             output='screen',
             emulate_tty=True,
         )

@@ -23,6 +23,8 @@ from av_td3_ros.recording.metadata import BagTopic, NAME, STORAGE
 DAMAGE = (McapError, ValueError, RuntimeError, struct.error, zstandard.ZstdError)
 # No chunk of a drive is near that: a length beyond it is damage, and not reserved.
 LONGEST = 256 * 2**20
+# What a message begins with that rosbag2 has compressed; CDR never does.
+ZSTD = b'\x28\xb5\x2f\xfd'
 
 
 class BagMessage(NamedTuple):
@@ -80,7 +82,7 @@ class BagReader:
             with path.open('rb') as stream:
                 try:
                     summary = SeekingReader(stream, record_size_limit=LONGEST).get_summary()
-                except McapError:
+                except (*DAMAGE, OSError, OverflowError):  # cut off, or damaged just there
                     summary = None
                 if summary is not None:
                     for channel in summary.channels.values():
@@ -114,6 +116,8 @@ class BagReader:
                     if isinstance(record, Message):
                         form = wanted.get(record.channel_id)
                         if form is not None:
+                            if record.data.startswith(ZSTD):
+                                raise _compressed(path)
                             yield form._replace(received=record.log_time, data=record.data)
                     elif isinstance(record, Schema):
                         schemas[record.id] = record
@@ -129,6 +133,8 @@ class BagReader:
                         )
             except CutOff:
                 self.cut_off.append(path)
+            except BagError:
+                raise
             except DAMAGE as error:
                 raise BagError(
                     f'{path} must be an MCAP file without damage, got it near byte '
@@ -147,6 +153,13 @@ class BagReader:
             return decoder(data)
 
         return decode
+
+
+def _compressed(path: Path) -> BagError:
+    return BagError(
+        f'{path} must have its messages as they came, got them or whole files compressed by '
+        'rosbag2; convert it with `ros2 bag convert`: MCAP compresses by itself'
+    )
 
 
 def _topic(channel: Channel, schema: Optional[Schema]) -> BagTopic:
@@ -169,11 +182,14 @@ def _files(path: Path) -> List[Path]:
         try:
             data = yaml.safe_load((path / NAME).read_text())['rosbag2_bagfile_information']
             storage, names = data['storage_identifier'], data['relative_file_paths']
+            mode = str(data.get('compression_mode') or 'NONE')
             found = [path / Path(str(name)).name for name in names]
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
             raise BagError(f'{path / NAME} must be of rosbag2, got {error!r}') from None
         if storage != STORAGE:
             raise BagError(f'the storage of {path} must be {STORAGE}, got {storage}; convert it')
+        if mode.upper() != 'NONE':
+            raise _compressed(path)
     missing = [file for file in found if not file.is_file()]
     if missing or not found:
         raise BagError(f'{path} must hold its MCAP files, got none of {missing or "*.mcap"}')

@@ -6,6 +6,7 @@ the wire. It writes into memory, and what it wrote goes to the disk in whole chu
 that was cut off, by a kill or a full disk, ends between two records.
 """
 
+from contextlib import suppress
 import errno
 from pathlib import Path
 from typing import Dict, List, Optional
@@ -159,13 +160,17 @@ class BagWriter:
 
     def flush(self) -> None:
         """
-        Bring everything to the disk that was stored so far.
+        Bring everything to the disk that was stored so far, and wait until it is there.
 
         :raises BagError: as :meth:`write`.
         """
         if not self.closed:
             self._writer.flush()
             self._move()
+            try:
+                self._file.sync()
+            except OSError as error:
+                self._end_early(error)
 
     def close(self) -> None:
         """
@@ -187,6 +192,14 @@ class BagWriter:
                 f'{self._folder} could not be closed, got: {error.strerror}; what is in it can be '
                 'read by `av-td3 replay` and `mcap recover`, its end is missing'
             ) from None
+
+    def remove(self) -> None:
+        """Take a bag away that holds no message, once it is closed; any other stays."""
+        if self.closed and not any(self.counts.values()):
+            for file in (*self.files, self._folder / NAME):
+                file.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else put something there
+                self._folder.rmdir()
 
     def _move(self) -> None:
         try:
@@ -231,5 +244,6 @@ class BagWriter:
             self._writer.finish()
             self._writer = None
         self._spool.move_to(self._file)
+        self._file.sync()
         self._file.close()
         self._finished, self._file.size = self.size, 0

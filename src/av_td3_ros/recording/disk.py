@@ -50,6 +50,14 @@ class RoomyFile:
             raise
         self.size += len(data)
 
+    def sync(self) -> None:
+        """
+        Wait until the pieces are on the disk itself, where a loss of power leaves them.
+
+        :raises OSError: where the disk failed.
+        """
+        os.fdatasync(self._file.fileno())
+
     def give_room(self) -> None:
         """Let the file have the room that was kept back."""
         if self._room is not None:

@@ -146,8 +146,11 @@ RIGHTS: Dict[str, Rights] = {
         subscribe=('diagnostics', 'policy_status', 'training_status', 'episode_result', '/rosout'),
         call=('simulator', 'perception', 'policy', 'episode_manager', 'trainer'),
     ),
-    # rviz, rqt, a recorder: sees everything, says nothing but what parameters it has itself.
+    # rqt, a recorder: sees everything, says nothing but what parameters it has itself.
     'watcher': Rights(subscribe=('*',)),
+    # rviz: a watcher with a tool that sets the goal, as config/av_td3.rviz has it; from Jazzy on
+    # it also lets its own time be reset.
+    'rviz': Rights(publish=('goal',), subscribe=('*',), serve=('reset_time',)),
 }
 NODES = ('simulator', 'perception', 'policy', 'episode_manager', 'trainer')
 
@@ -172,6 +175,8 @@ OWN_SERVICES = (
 COMMON_PUBLISH = ('/rosout', '/parameter_events', '~/transition_event')
 COMMON_SUBSCRIBE = ('/parameter_events', '/clock')
 DISCOVERY = 'ros_discovery_info'
+# `ros2 service call` is a node itself, of such a name whatever it calls, without a namespace.
+TERMINAL = '_ros2cli_*'
 
 
 class Access(NamedTuple):
@@ -204,10 +209,9 @@ def access(participant: str, names: Names) -> Access:
         raise ValueError(f'participant must be one of {sorted(RIGHTS)}, got {participant!r}')
     rights = RIGHTS[participant]
     if '*' in rights.subscribe:
-        own = _topics(COMMON_PUBLISH[:2], participant, names)
+        own = _topics((*COMMON_PUBLISH[:2], *rights.publish), participant, names)
         # Its nodes have any name. A pattern cannot leave ours out: `*` holds slashes, too.
-        replies = [f'rr/*/{name}Reply' for name in PLAIN_SERVICES]
-        requests = [f'rq/*/{name}Request' for name in PLAIN_SERVICES]
+        requests, replies = _wire([f'/*/{name}' for name in (*PLAIN_SERVICES, *rights.serve)])
         return _sorted([*own, *replies, DISCOVERY], ['rt/*', *requests, DISCOVERY])
     publish = _topics((*COMMON_PUBLISH, *rights.publish), participant, names)
     subscribe = _topics((*COMMON_SUBSCRIBE, *rights.subscribe), participant, names)
@@ -218,6 +222,10 @@ def access(participant: str, names: Names) -> Access:
         requests, replies = _services(node, names)
         publish += requests
         subscribe += replies
+    if rights.call:
+        requests, replies = _wire([f'/{TERMINAL}/{name}' for name in PLAIN_SERVICES])
+        publish += replies
+        subscribe += requests
     return _sorted(publish, subscribe)
 
 
@@ -233,7 +241,12 @@ def _services(node: str, names: Names) -> Tuple[List[str], List[str]]:
     """Return the DDS topics of requests to a node, and of its replies."""
     offered = [f'~/{name}' for name in OWN_SERVICES]
     offered += [names.services[key] for key in RIGHTS[node].serve]
-    full = [_full(name, node, names) for name in offered]
+    return _wire([_full(name, node, names) for name in offered])
+
+
+def _wire(services: Iterable[str]) -> Tuple[List[str], List[str]]:
+    """Return the DDS topics of requests and of replies of services, each named in full."""
+    full = list(services)
     return [f'rq{name}Request' for name in full], [f'rr{name}Reply' for name in full]
 
 
