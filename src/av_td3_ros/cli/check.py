@@ -188,8 +188,7 @@ def _collect(options: argparse.Namespace) -> seen.Facts:
     """
     _refuse_nonsense(options)
     check_middleware()
-    for name, value in graph.ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(graph.environment())
     expected = seen.Expected(options.role_name, *options.image, options.fov, options.step)
     with stops_are_interrupts():
         return _talk(options, expected)

@@ -88,8 +88,7 @@ def interrupts() -> Iterator[None]:
 def prepare_ros() -> None:
     """Check the middleware and give it the settings of the graph."""
     common.check_middleware()
-    for name, value in graph.ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(graph.environment())
 
 
 def run(options: argparse.Namespace) -> int:

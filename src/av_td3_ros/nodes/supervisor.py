@@ -60,8 +60,7 @@ class Supervisor:
         self.policy_status: Optional[PolicyStatus] = None
         self.health: Dict[str, Dict[str, str]] = {}
         self.on_result: Callable[[EpisodeResult], None] = lambda msg: None
-        for name, value in graph.ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+        os.environ.update(graph.environment())
         logs, params = folder / 'logs', folder / 'params'
         logs.mkdir(parents=True, exist_ok=True)
         params.mkdir(parents=True, exist_ok=True)
