@@ -285,6 +285,7 @@ def path(route, second, frame_id='map'):
         ({'x': 97.0}, 'not driving: the route ends in 2.0 m'),
         ({'x': 140.0}, 'not driving: the route ends in 0.0 m'),
         ({'x': 50.0, 'y': 2.5}, 'not driving: 2.5 m from the route, 2 m at most'),
+        ({'x': -30.0}, 'not driving: 30.0 m from the route, 2 m at most'),
         ({'x': 50.0, 'turned': True}, 'points back along its route, at'),
         ({'x': 50.0, 'frame_id': 'odom'}, "the route is in frame 'map', odometry in 'odom'"),
     ],
