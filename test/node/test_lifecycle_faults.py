@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
@@ -54,6 +56,35 @@ def test_a_start_that_fails_is_said_on_diagnostics_and_forgotten_when_the_next_w
     node.trigger_activate()
     node.diagnose()
     ros.until(lambda: heard[-1].status[0].level != ERROR, 30.0)
+
+
+def raises_out_of_turn(node):
+    """Return the change of state of rclpy in Humble and Jazzy, which lets the refusal through."""
+    change = node._LifecycleNodeMixin__change_state
+
+    def change_state(transition):
+        if transition not in [each[0] for each in node._state_machine.available_transitions]:
+            raise RuntimeError('Failed to trigger lifecycle state machine transition')
+        return change(transition)
+
+    return change_state
+
+
+def test_a_transition_out_of_turn_is_refused_and_the_node_goes_on(ros, talker, monkeypatch):
+    node = ros.start(PolicyNode)
+    monkeypatch.setattr(node, '_LifecycleNodeMixin__change_state', raises_out_of_turn(node))
+    client = talker.node.create_client(ChangeState, '/av_td3/policy/change_state')
+    ros.until(client.service_is_ready)
+
+    def ask(**transition):
+        future = client.call_async(ChangeState.Request(transition=Transition(**transition)))
+        ros.until(future.done)
+        return future.result().success
+
+    assert not ask(id=Transition.TRANSITION_CONFIGURE) and node.active
+    assert not ask(id=200) and not ask(label='configure') and node.active
+    assert ask(id=Transition.TRANSITION_DEACTIVATE) and not node.active
+    assert ask(label='activate') and node.active
 
 
 class Process:

@@ -47,6 +47,8 @@ class GraphNode(LifecycleNode):
     def __init__(self, **kwargs: Any) -> None:
         """Keyword arguments go to ``rclpy.node.Node``."""
         super().__init__(self.NAME, **kwargs)
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
         self.declare_parameter('autostart', False)
         self.config: Any = None
         self.active = False
@@ -223,6 +225,19 @@ class GraphNode(LifecycleNode):
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+    def _on_change_state(self, request: Any, response: Any) -> Any:
+        """Refuse a transition out of turn; rclpy of Humble and Jazzy ends the process with it."""
+        wanted = request.transition
+        possible = {each[0]: each[1] for each in self._state_machine.available_transitions}
+        if (wanted.label or possible.get(wanted.id)) in possible.values():
+            return self._change_state(request, response)
+        self.get_logger().warning(
+            f'transition must be one of {possible}, got {wanted.label or wanted.id}; the node is '
+            f'{self._state_machine.current_state[1]}, and stays so'
+        )
+        response.success = False
+        return response
 
     def _say_fault(self, error: BaseException) -> None:
         """Say that this node cannot do its job, on the log and on /diagnostics."""
