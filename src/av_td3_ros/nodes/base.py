@@ -143,6 +143,12 @@ class GraphNode(LifecycleNode):
         except RuntimeError as error:  # RCLError: a middleware that does not tell
             self.get_logger().debug(_described(error))
 
+    def fail(self, error: BaseException) -> None:
+        """Say on the log and on /diagnostics why the process ends: nothing is said after it."""
+        self._refusal = _described(error)
+        self.get_logger().fatal(self._refusal)
+        self.diagnose()
+
     def finish(self, code: int) -> None:
         """Ask ``run`` to end the process with an exit code; a fault stays one."""
         self.exit_code = code or self.exit_code
@@ -311,7 +317,7 @@ def run(node_class: Type[GraphNode]) -> int:
                 break
         code = node.exit_code
     except Exception as error:  # the node's boundary: stop the car, say why, fail visibly
-        node.get_logger().fatal(_described(error))
+        node.fail(error)
         code = EXIT_FAULT
         raise
     finally:
