@@ -1,8 +1,10 @@
 """What a node says and does when a transition fails: on /diagnostics too, and nothing goes on."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -103,6 +105,13 @@ class Process:
     def has_ended(self):
         return self._process.poll() is not None
 
+    def says(self, text):
+        """Read the log until it holds a text; return whether it did before the end."""
+        return any(text in line for line in self._process.stderr)
+
+    def signal(self, number):
+        self._process.send_signal(number)
+
     def end(self):
         """Return exit code and log."""
         _, log = self._process.communicate(timeout=60)
@@ -126,8 +135,26 @@ def test_the_last_word_waits_for_who_is_discovered_by_his_second_announcement(ro
     monkeypatch.setattr(base, 'now', lambda: moments[-1])
     monkeypatch.setattr(node._diagnostics, 'get_subscription_count', lambda: moments[-1] > 6.05)
     monkeypatch.setattr(node, 'diagnose', lambda: said.append(moments[-1]))
-    node.last_word(lambda: moments.append(moments[-1] + 0.1))
+    node.last_word(lambda: moments.append(moments[-1] + 0.1), lambda: False)
     assert said == [pytest.approx(6.1)]
+
+
+def test_the_last_word_waits_for_nobody_any_more_once_the_process_is_told_to_end(ros, monkeypatch):
+    node, moments, said = ros.make(PolicyNode), [0.0], []
+    monkeypatch.setattr(base, 'now', lambda: moments[-1])
+    monkeypatch.setattr(node._diagnostics, 'get_subscription_count', lambda: 0)
+    monkeypatch.setattr(node, 'diagnose', lambda: said.append(moments[-1]))
+    node.last_word(lambda: moments.append(moments[-1] + 0.1), lambda: moments[-1] > 1.05)
+    assert said == [pytest.approx(1.1)]
+
+
+def test_a_process_that_refuses_its_parameters_ends_at_once_on_a_signal(ros):
+    process = Process(ros, 'role_name:=7')
+    assert process.says('role_name must be str')
+    begun = time.monotonic()
+    process.signal(signal.SIGTERM)
+    assert process.end()[0] == 2
+    assert time.monotonic() - begun < base.DISCOVERY / 2.0
 
 
 def test_a_parameter_of_ros_of_another_type_is_one_line(ros):

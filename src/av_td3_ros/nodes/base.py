@@ -128,14 +128,16 @@ class GraphNode(LifecycleNode):
         self._entities.append(lambda: self.destroy_timer(made))
         return made
 
-    def last_word(self, spin: Callable[[], None]) -> None:
+    def last_word(self, spin: Callable[[], None], is_told_to_end: Callable[[], bool]) -> None:
         """
         Have a refusal heard before the process ends, where anybody listens.
 
         :param spin: waits a moment.
+        :param is_told_to_end: whether nobody is waited for any more.
         """
         end = now() + DISCOVERY
-        while not self._diagnostics.get_subscription_count() and now() < end:
+        heard = self._diagnostics.get_subscription_count
+        while not heard() and not is_told_to_end() and now() < end:
             spin()
         self.diagnose()
         try:
@@ -308,7 +310,7 @@ def run(node_class: Type[GraphNode]) -> int:
         if node.get_parameter('autostart').value:
             success = TransitionCallbackReturn.SUCCESS
             if node.trigger_configure() != success or node.trigger_activate() != success:
-                node.last_word(lambda: executor.spin_once(timeout_sec=0.02))
+                node.last_word(lambda: executor.spin_once(timeout_sec=0.02), lambda: bool(stop))
                 return EXIT_REFUSED
         while not stop and not node.wants_exit:
             executor.spin_once(timeout_sec=0.2)
