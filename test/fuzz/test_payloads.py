@@ -1,6 +1,7 @@
 """Sizes that are announced, texts that are traps, names that are paths: refused, and no memory."""
 
 import array
+import math
 from pathlib import Path
 import struct
 
@@ -130,6 +131,21 @@ def test_a_place_that_is_nowhere_is_no_place(make, place):
     route.poses[1].pose.position.x = place
     with pytest.raises(SpecError, match='finite points within'):
         convert.from_path(route)
+
+
+@pytest.mark.parametrize('length', [0.0, 0.98, 1.02, 1e200, float('nan')])
+def test_an_orientation_that_is_none_is_not_taken_for_east(make, length):
+    odometry = make(Perception).good('odometry')
+    odometry.pose.pose.orientation.w = length
+    with pytest.raises(SpecError, match='odometry must be|orientation of odometry must have'):
+        convert.from_odometry(odometry)
+
+
+def test_an_orientation_of_rounded_figures_is_believed(make):
+    odometry = make(Perception).good('odometry')
+    turn = odometry.pose.pose.orientation
+    turn.w, turn.z = 0.71, 0.71
+    assert convert.from_odometry(odometry).pose.yaw == pytest.approx(math.pi / 2.0, abs=0.01)
 
 
 def test_a_step_too_large_is_not_kept_in_the_queue(make):

@@ -1,9 +1,13 @@
 """What a node says and does when a transition fails: on /diagnostics too, and nothing goes on."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
@@ -56,6 +60,35 @@ def test_a_start_that_fails_is_said_on_diagnostics_and_forgotten_when_the_next_w
     ros.until(lambda: heard[-1].status[0].level != ERROR, 30.0)
 
 
+def raises_out_of_turn(node):
+    """Return the change of state of rclpy in Humble and Jazzy, which lets the refusal through."""
+    change = node._LifecycleNodeMixin__change_state
+
+    def change_state(transition):
+        if transition not in [each[0] for each in node._state_machine.available_transitions]:
+            raise RuntimeError('Failed to trigger lifecycle state machine transition')
+        return change(transition)
+
+    return change_state
+
+
+def test_a_transition_out_of_turn_is_refused_and_the_node_goes_on(ros, talker, monkeypatch):
+    node = ros.start(PolicyNode)
+    monkeypatch.setattr(node, '_LifecycleNodeMixin__change_state', raises_out_of_turn(node))
+    client = talker.node.create_client(ChangeState, '/av_td3/policy/change_state')
+    ros.until(client.service_is_ready)
+
+    def ask(**transition):
+        future = client.call_async(ChangeState.Request(transition=Transition(**transition)))
+        ros.until(future.done)
+        return future.result().success
+
+    assert not ask(id=Transition.TRANSITION_CONFIGURE) and node.active
+    assert not ask(id=200) and not ask(label='configure') and node.active
+    assert ask(id=Transition.TRANSITION_DEACTIVATE) and not node.active
+    assert ask(label='activate') and node.active
+
+
 class Process:
     """A deployed node as a launch file starts it, that must refuse its parameters."""
 
@@ -71,6 +104,13 @@ class Process:
     @property
     def has_ended(self):
         return self._process.poll() is not None
+
+    def says(self, text):
+        """Read the log until it holds a text; return whether it did before the end."""
+        return any(text in line for line in self._process.stderr)
+
+    def signal(self, number):
+        self._process.send_signal(number)
 
     def end(self):
         """Return exit code and log."""
@@ -95,8 +135,26 @@ def test_the_last_word_waits_for_who_is_discovered_by_his_second_announcement(ro
     monkeypatch.setattr(base, 'now', lambda: moments[-1])
     monkeypatch.setattr(node._diagnostics, 'get_subscription_count', lambda: moments[-1] > 6.05)
     monkeypatch.setattr(node, 'diagnose', lambda: said.append(moments[-1]))
-    node.last_word(lambda: moments.append(moments[-1] + 0.1))
+    node.last_word(lambda: moments.append(moments[-1] + 0.1), lambda: False)
     assert said == [pytest.approx(6.1)]
+
+
+def test_the_last_word_waits_for_nobody_any_more_once_the_process_is_told_to_end(ros, monkeypatch):
+    node, moments, said = ros.make(PolicyNode), [0.0], []
+    monkeypatch.setattr(base, 'now', lambda: moments[-1])
+    monkeypatch.setattr(node._diagnostics, 'get_subscription_count', lambda: 0)
+    monkeypatch.setattr(node, 'diagnose', lambda: said.append(moments[-1]))
+    node.last_word(lambda: moments.append(moments[-1] + 0.1), lambda: moments[-1] > 1.05)
+    assert said == [pytest.approx(1.1)]
+
+
+def test_a_process_that_refuses_its_parameters_ends_at_once_on_a_signal(ros):
+    process = Process(ros, 'role_name:=7')
+    assert process.says('role_name must be str')
+    begun = time.monotonic()
+    process.signal(signal.SIGTERM)
+    assert process.end()[0] == 2
+    assert time.monotonic() - begun < base.DISCOVERY / 2.0
 
 
 def test_a_parameter_of_ros_of_another_type_is_one_line(ros):

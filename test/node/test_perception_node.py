@@ -50,10 +50,11 @@ class Frame:
             setattr(msg, key, item)
         self.talker.say('image', msg)
 
-    def odometry(self, x=10.0, y=1.0, frame_id='map', turned=False):
+    def odometry(self, x=10.0, y=1.0, frame_id='map', turned=False, length=1.0):
         msg = Odometry(header=Header(stamp=stamp(self.number), frame_id=frame_id))
         msg.pose.pose.position.x, msg.pose.pose.position.y = x, y
-        msg.pose.pose.orientation.z, msg.pose.pose.orientation.w = float(turned), 1.0 - turned
+        turn = msg.pose.pose.orientation
+        turn.z, turn.w = length * turned, length * (1.0 - turned)
         msg.twist.twist.linear.x = 7.5
         self.talker.say('odometry', msg)
 
@@ -232,11 +233,16 @@ def test_no_image_for_a_while_is_an_error_until_one_comes(ros, talker, route):
     ros.until(lambda: node.health()[0] == b'\x00')
 
 
-def test_not_a_number_in_odometry_gives_no_observation(ros, talker, perception, heard, route):
+@pytest.mark.parametrize(
+    'place, text', [({'y': math.nan}, 'finite'), ({'length': 0.0}, 'length 1, got 0;')]
+)
+def test_odometry_that_tells_no_place_gives_no_observation(
+    ros, talker, perception, heard, route, place, text
+):
     Frame(talker, 1).image()
-    Frame(talker, 1).odometry(y=math.nan)
+    Frame(talker, 1).odometry(**place)
     Frame(talker, 1).episode()
-    ros.until(lambda: 'finite' in perception.health()[1])
+    ros.until(lambda: text in perception.health()[1])
     assert not heard
 
 
@@ -285,6 +291,7 @@ def path(route, second, frame_id='map'):
         ({'x': 97.0}, 'not driving: the route ends in 2.0 m'),
         ({'x': 140.0}, 'not driving: the route ends in 0.0 m'),
         ({'x': 50.0, 'y': 2.5}, 'not driving: 2.5 m from the route, 2 m at most'),
+        ({'x': -30.0}, 'not driving: 30.0 m from the route, 2 m at most'),
         ({'x': 50.0, 'turned': True}, 'points back along its route, at'),
         ({'x': 50.0, 'frame_id': 'odom'}, "the route is in frame 'map', odometry in 'odom'"),
     ],

@@ -51,6 +51,22 @@ def test_a_driver_who_took_over_is_remembered_by_a_node_that_is_configured_anew(
     car.override(False)
 
 
+def test_a_car_that_was_handed_over_stays_so_in_a_node_that_is_configured_anew(
+    ros, talker, folder
+):
+    car = Deployed(ros, talker, folder, gate__engaged=True)
+    car.see(5)
+    node = car.node
+    assert node.gate.state.value == 'driving'
+    assert node.trigger_deactivate() == SUCCESS
+    assert car.ask(False).success
+    assert node.trigger_cleanup() == SUCCESS
+    assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+    car.see(5)
+    assert node.gate.state.value == 'disengaged'
+    assert car.ask(True).success
+
+
 def test_in_lock_step_it_is_engaged_though_the_simulation_waits_for_nobody_s_command(
     ros, talker, folder
 ):

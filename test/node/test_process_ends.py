@@ -14,6 +14,7 @@ import torch
 from test_policy_node import observation, packed
 
 PATIENCE = 60.0
+ERROR, OK = b'\x02', b'\x00'
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER: the parent of whom has lost his own, who learns his end
 NODE = ('-m', 'av_td3_ros.nodes.policy_node')
 # No message is known that a callback of the policy raises at; here one does.
@@ -39,6 +40,7 @@ class Car:
     def __init__(self, ros, talker, log, program):
         self.ros, self.talker, self.log, self.code = ros, talker, log, None
         self.commands = talker.hear('vehicle_control_cmd')
+        self.health = talker.hear('diagnostics')
         arguments = [part for one in PARAMS.items() for part in ('-p', ':='.join(one))]
         domain = str(ros.context.get_domain_id())
         with log.open('w') as output:
@@ -80,6 +82,16 @@ class Car:
             self.code = self.supervisor.returncode
         return self.code is not None
 
+    def last_health(self):
+        """Return level and message of what it says once it is stopped."""
+
+        def values():
+            return self.health[-1].status[0].values
+
+        self.ros.until(lambda: ('state', 'inactive') in [(v.key, v.value) for v in values()])
+        status = self.health[-1].status[0]
+        return status.level, status.message
+
     def close(self):
         if not self.has_ended():
             os.kill(self.pid, signal.SIGKILL)
@@ -118,3 +130,5 @@ def test_a_process_that_drives_ends_with_the_full_brake(ros, start, program, end
     assert car.code == code and why in car.log.read_text()
     ros.until(lambda: car.commands[-1].throttle == 0.0)
     assert car.commands[-1].brake == 1.0 and car.commands[-2].throttle > 0.4
+    level, message = car.last_health()
+    assert (level, message) == (OK, 'inactive') if code == 0 else level == ERROR and why in message

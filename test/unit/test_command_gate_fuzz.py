@@ -49,6 +49,7 @@ class Vehicle(RuleBasedStateMachine):
         self.sent_at, self.steering, self.acceleration = None, 0.0, 0.0
         self.braked_since = None
         self.asked = engaged  # whether anybody has asked for driving since it was last forbidden
+        self.taken = False  # whether a person has forbidden it since it was last granted
         self.gate.activate(self.now)
 
     # -- the bus ----------------------------------------------------------------------------------
@@ -163,10 +164,12 @@ class Vehicle(RuleBasedStateMachine):
             self.takes_over()
         assert not (granted and self.overridden)
         self.asked = self.asked or granted
+        self.taken = self.taken and not granted
 
     @rule()
     def disengage(self):
         self.last_word(self.gate.disengage(self.now)[1])
+        self.taken = True
         if self.gate.state is not State.INACTIVE:
             self.asked = False
             assert not self.gate.speaks
@@ -174,7 +177,7 @@ class Vehicle(RuleBasedStateMachine):
     @rule(on=st.booleans())
     def override(self, on):
         self.gate.override(on, self.now)
-        self.overridden = on
+        self.overridden, self.taken = on, self.taken or on
         if self.gate.state in (State.MANUAL, State.DISENGAGED):
             self.asked = False
         if on:
@@ -193,6 +196,7 @@ class Vehicle(RuleBasedStateMachine):
         self.gate.activate(self.now)
         self.takes_over()
         self.asked = self.gate.state is State.WAITING
+        assert self.asked is (self.config.engaged and not self.taken)
 
     # -- what always holds ------------------------------------------------------------------------
 

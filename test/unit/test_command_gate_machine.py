@@ -298,6 +298,67 @@ def test_a_driver_at_the_wheel_stays_there_when_the_node_comes_up():
     assert car.gate.state is State.MANUAL
 
 
+def wheel_taken_and_let_go_of_while_inactive(car):
+    car.gate.override(True, car.now)
+    car.gate.deactivate(car.now)
+    car.gate.override(False, car.now)
+
+
+def wheel_taken_and_an_old_word_heard_after_configuring_anew(car):
+    car.gate.override(True, car.now)
+    car.gate.deactivate(car.now)
+    configured_anew(car)
+    car.gate.override(False, car.now)
+
+
+def handed_over_while_inactive(car):
+    car.gate.deactivate(car.now)
+    assert car.gate.disengage(car.now) == ((True, 'disengaged already'), None)
+
+
+def handed_over_before(car):
+    car.gate.disengage(car.now)
+    car.gate.deactivate(car.now)
+
+
+def handed_over_and_configured_anew(car):
+    handed_over_before(car)
+    configured_anew(car)
+
+
+def configured_anew(car):
+    before, car.gate = car.gate, Car().gate
+    car.gate.remember(before)
+
+
+@pytest.mark.parametrize(
+    'take',
+    [
+        wheel_taken_and_let_go_of_while_inactive,
+        wheel_taken_and_an_old_word_heard_after_configuring_anew,
+        handed_over_while_inactive,
+        handed_over_before,
+        handed_over_and_configured_anew,
+    ],
+)
+def test_a_car_that_was_taken_is_not_driven_after_activation_before_it_is_asked_for(take):
+    car = driving()
+    take(car)
+    car.gate.activate(car.now)
+    assert car.gate.state is State.DISENGAGED and not car.see(5)
+    assert car.gate.engage(car.now).granted and car.see()
+    restart(car)
+    assert car.gate.state is State.WAITING and car.see()  # given back, it is driven as configured
+
+
+def test_a_gate_that_nobody_took_the_car_from_drives_on_when_it_is_configured_anew():
+    car = driving()
+    car.gate.deactivate(car.now)
+    configured_anew(car)
+    car.gate.activate(car.now)
+    assert car.see()
+
+
 @pytest.mark.parametrize('count', [1, 3, 10])
 def test_a_braking_car_drives_on_after_so_many_good_observations(count):
     car = Car(resume_after=count)

@@ -49,7 +49,7 @@ def test_a_point_is_no_route(points):
 
 def test_left_of_the_route_and_turned_left_is_positive():
     position = Route.from_points(EAST).tracker().update(10.25, 1.5, 0.2)
-    assert position == pytest.approx((10.25, 1.5, 0.2, 89.75))
+    assert position == pytest.approx((10.25, 1.5, 0.2, 89.75, 1.5))
 
 
 def test_the_same_on_the_right_going_west():
@@ -234,8 +234,10 @@ def test_a_vehicle_may_start_anywhere_and_drive_backwards():
 
 def test_before_the_start_and_beyond_the_goal_the_route_goes_on_straight():
     tracker = Route.from_points(EAST).tracker()
-    assert tracker.update(-5.0, 1.0, 0.1) == pytest.approx((0.0, 1.0, 0.1, 100.0))
-    assert tracker.update(130.0, -2.0, 0.0) == pytest.approx((100.0, -2.0, 0.0, 0.0))
+    before = tracker.update(-5.0, 1.0, 0.1)
+    assert before == pytest.approx((0.0, 1.0, 0.1, 100.0, math.hypot(5, 1)))
+    beyond = tracker.update(130.0, -2.0, 0.0)
+    assert beyond == pytest.approx((100.0, -2.0, 0.0, 0.0, math.hypot(30, 2)))
 
 
 def test_a_jump_along_a_long_route_is_followed():
@@ -262,11 +264,11 @@ def test_sparse_points_mean_straight_lines():
     square = Route.from_points([(0, 0), (100, 0), (100, 100), (0, 100)])
     assert square.length == pytest.approx(300.0)
     position = square.tracker().update(50.0, 1.0, 0.0)
-    assert position == pytest.approx((50.0, 1.0, 0.0, 250.0))
+    assert position == pytest.approx((50.0, 1.0, 0.0, 250.0, 1.0))
     line_and_arc = Curve((40, 0, 0), (9, 1 / 6, 1 / 6))
     points = line_and_arc.points(1.0)
     tracker = Route.from_points(np.concatenate([points[:1], points[40:]])).tracker()
-    assert tracker.update(20.0, 0.5, 0.0) == pytest.approx((20.0, 0.5, 0.0, 28.0), abs=0.01)
+    assert tracker.update(20.0, 0.5, 0.0) == pytest.approx((20.0, 0.5, 0.0, 28.0, 0.5), abs=0.01)
     x, y, heading = line_and_arc.at(42.0)
     assert abs(tracker.update(x, y, heading).heading_error) < math.radians(0.5)
 

@@ -1,9 +1,11 @@
 """What a message may say and be believed: checked before it costs memory."""
 
+import math
 from typing import Any
 
 from av_td3_msgs.msg import EpisodeResult
 from carla_msgs.msg import CarlaStatus
+from geometry_msgs.msg import Quaternion
 import numpy as np
 
 from av_td3_ros.datatypes import SpecError, VehicleState
@@ -11,6 +13,9 @@ from av_td3_ros.datatypes import SpecError, VehicleState
 SHORTEST_TICK, LONGEST_TICK = 1e-3, 1.0
 # m from the origin of any map; m/s and rad/s.
 FARTHEST, FASTEST = 1e8, 1e3
+# So much the length of a quaternion may differ from 1, as of figures that were rounded: that turns
+# the heading by a degree.
+UNIT_MARGIN = 0.01
 # Points of a route, reward terms and characters of a result.
 MOST_POINTS, MOST_TERMS, LONGEST_TEXT = 20_000, 100, 1000
 
@@ -36,6 +41,19 @@ def check_state(state: VehicleState) -> None:
         raise SpecError(
             f'odometry must be finite, within {FARTHEST:g} m of the origin and {FASTEST:g} m/s, '
             f'got {state}; check the odometry topic'
+        )
+
+
+def check_orientation(turn: Quaternion) -> None:
+    """
+    Check that an orientation is one: of noughts, it would pass for east.
+
+    :raises SpecError: where its length is not 1.
+    """
+    length = math.hypot(turn.x, turn.y, turn.z, turn.w)
+    if not abs(length - 1.0) <= UNIT_MARGIN:  # NaN, too
+        raise SpecError(
+            f'orientation of odometry must have length 1, got {length:g}; check the odometry topic'
         )
 
 

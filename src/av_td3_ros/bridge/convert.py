@@ -93,12 +93,14 @@ def from_odometry(msg: Odometry) -> VehicleState:
     """
     Return odometry as a vehicle state; linear velocity is in the body frame.
 
-    :raises SpecError: where a number in it is not finite, or is that of no vehicle.
+    :raises SpecError: where a number in it is not finite, or is that of no vehicle, and where the
+        orientation is none.
     """
     state = VehicleState(
         from_pose_msg(msg.pose.pose), msg.twist.twist.linear.x, msg.twist.twist.angular.z
     )
     bounds.check_state(state)
+    bounds.check_orientation(msg.pose.pose.orientation)
     return state
 
 

@@ -38,8 +38,9 @@ class GateMachine:
         self.state, self.reason, self.detail = State.INACTIVE, Reason.LIFECYCLE, ''
         self.since = -math.inf
         self.counts: Counts[Reason] = Counter()
-        self._wanted = config.engaged
         self._overridden = False
+        # Whether a person took the car from the policy, in any state, and nobody engaged it since.
+        self._taken = False
         self._full = False
         self._commanded_at: Optional[float] = None
         self._episode: Optional[int] = None
@@ -52,11 +53,6 @@ class GateMachine:
     def interventions(self) -> int:
         """Actions of the policy that were changed."""
         return self._gate.interventions
-
-    @property
-    def overridden(self) -> bool:
-        """Whether the driver has taken over, whatever the state."""
-        return self._overridden
 
     @property
     def speaks(self) -> bool:
@@ -85,15 +81,23 @@ class GateMachine:
 
     # -- people and the life cycle ----------------------------------------------------------------
 
+    def remember(self, before: 'GateMachine') -> None:
+        """Let what people told the gate before this one hold: they need not say it again."""
+        self._overridden, self._taken = before._overridden, before._taken
+
     def activate(self, now: float) -> None:
-        """Begin, engaged or not as configured; a driver at the wheel stays there."""
+        """
+        Begin, engaged or not as configured.
+
+        A driver at the wheel stays there, and who took the car keeps it until asked for it.
+        """
         if self.state is not State.INACTIVE:
             return
         self._forget()
         self._gate.begin_anew()
         if self._overridden:
             self._go(State.MANUAL, Reason.OVERRIDE, now)
-        elif self._wanted:
+        elif self._config.engaged and not self._taken:
             self._go(State.WAITING, Reason.NOTHING_YET, now)
         else:
             self._go(State.DISENGAGED, Reason.REQUEST, now)
@@ -109,11 +113,13 @@ class GateMachine:
         refusal = self._refusal(now)
         if refusal:
             return Answer(False, f'not engaged: {refusal}')
+        self._taken = False
         self._drive_on(now)
         return Answer(True, 'engaged')
 
     def disengage(self, now: float) -> Tuple[Answer, Optional[Action]]:
         """Hand the car over; with it comes the last word, or None where there is none."""
+        self._taken = True
         if self.state in (State.INACTIVE, State.DISENGAGED, State.MANUAL):
             return Answer(True, 'disengaged already'), None
         return Answer(True, 'disengaged'), self._fall_silent(State.DISENGAGED, Reason.REQUEST, now)
@@ -125,7 +131,7 @@ class GateMachine:
         :returns: the last word where this gate drove: neither throttle nor brake, for a receiver
             that holds its last command. None where there is none.
         """
-        self._overridden = on
+        self._overridden, self._taken = on, self._taken or on
         word = None
         if on and self.state not in (State.INACTIVE, State.MANUAL):
             word = (self._gate.commanded[0], 0.0) if self.speaks else None

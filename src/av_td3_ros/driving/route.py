@@ -32,13 +32,15 @@ class RoutePosition(NamedTuple):
     Where a vehicle is on a route.
 
     ``distance``: m along it. ``lateral_deviation``: m, left positive. ``heading_error``: vehicle
-    minus route, rad in [-pi, pi). ``remaining``: m to the goal.
+    minus route, rad in [-pi, pi). ``remaining``: m to the goal. ``away``: m from it; before the
+    start and beyond the goal, too, where ``lateral_deviation`` tells only how far aside.
     """
 
     distance: float
     lateral_deviation: float
     heading_error: float
     remaining: float
+    away: float
 
 
 class Piece(NamedTuple):
@@ -192,6 +194,7 @@ class RouteTracker:
             lateral,
             wrap_angle(yaw - piece.yaw - math.atan(slope)),
             self._length - distance,
+            math.hypot(along, aside),
         )
 
     def ahead(

@@ -19,9 +19,9 @@ def beyond(place: RoutePosition, config: PerceptionConfig) -> str:
     """
     if place.remaining <= config.route_end:
         return f'not driving: the route ends in {max(place.remaining, 0.0):.1f} m'
-    aside = abs(place.lateral_deviation)
-    if aside > config.route_distance:
-        return f'not driving: {aside:.1f} m from the route, {config.route_distance:g} m at most'
+    away, most = place.away, config.route_distance
+    if away > most:
+        return f'not driving: {away:.1f} m from the route, {most:g} m at most'
     if abs(place.heading_error) > math.pi / 2.0:
         degrees = math.degrees(place.heading_error)
         return f'not driving: the vehicle points back along its route, at {degrees:.0f} deg'

@@ -47,6 +47,8 @@ class GraphNode(LifecycleNode):
     def __init__(self, **kwargs: Any) -> None:
         """Keyword arguments go to ``rclpy.node.Node``."""
         super().__init__(self.NAME, **kwargs)
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
         self.declare_parameter('autostart', False)
         self.config: Any = None
         self.active = False
@@ -126,20 +128,28 @@ class GraphNode(LifecycleNode):
         self._entities.append(lambda: self.destroy_timer(made))
         return made
 
-    def last_word(self, spin: Callable[[], None]) -> None:
+    def last_word(self, spin: Callable[[], None], is_told_to_end: Callable[[], bool]) -> None:
         """
         Have a refusal heard before the process ends, where anybody listens.
 
         :param spin: waits a moment.
+        :param is_told_to_end: whether nobody is waited for any more.
         """
         end = now() + DISCOVERY
-        while not self._diagnostics.get_subscription_count() and now() < end:
+        heard = self._diagnostics.get_subscription_count
+        while not heard() and not is_told_to_end() and now() < end:
             spin()
         self.diagnose()
         try:
             self._diagnostics.wait_for_all_acked(Duration(seconds=ARRIVAL))
         except RuntimeError as error:  # RCLError: a middleware that does not tell
             self.get_logger().debug(_described(error))
+
+    def fail(self, error: BaseException) -> None:
+        """Say on the log and on /diagnostics why the process ends: nothing is said after it."""
+        self._refusal = _described(error)
+        self.get_logger().fatal(self._refusal)
+        self.diagnose()
 
     def finish(self, code: int) -> None:
         """Ask ``run`` to end the process with an exit code; a fault stays one."""
@@ -224,6 +234,19 @@ class GraphNode(LifecycleNode):
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 
+    def _on_change_state(self, request: Any, response: Any) -> Any:
+        """Refuse a transition out of turn; rclpy of Humble and Jazzy ends the process with it."""
+        wanted = request.transition
+        possible = {each[0]: each[1] for each in self._state_machine.available_transitions}
+        if (wanted.label or possible.get(wanted.id)) in possible.values():
+            return self._change_state(request, response)
+        self.get_logger().warning(
+            f'transition must be one of {possible}, got {wanted.label or wanted.id}; the node is '
+            f'{self._state_machine.current_state[1]}, and stays so'
+        )
+        response.success = False
+        return response
+
     def _say_fault(self, error: BaseException) -> None:
         """Say that this node cannot do its job, on the log and on /diagnostics."""
         self._refusal = _described(error)
@@ -287,7 +310,7 @@ def run(node_class: Type[GraphNode]) -> int:
         if node.get_parameter('autostart').value:
             success = TransitionCallbackReturn.SUCCESS
             if node.trigger_configure() != success or node.trigger_activate() != success:
-                node.last_word(lambda: executor.spin_once(timeout_sec=0.02))
+                node.last_word(lambda: executor.spin_once(timeout_sec=0.02), lambda: bool(stop))
                 return EXIT_REFUSED
         while not stop and not node.wants_exit:
             executor.spin_once(timeout_sec=0.2)
@@ -296,7 +319,7 @@ def run(node_class: Type[GraphNode]) -> int:
                 break
         code = node.exit_code
     except Exception as error:  # the node's boundary: stop the car, say why, fail visibly
-        node.get_logger().fatal(_described(error))
+        node.fail(error)
         code = EXIT_FAULT
         raise
     finally:

@@ -55,10 +55,10 @@ class PolicyNode(GraphNode):
         period = getattr(self._behaviour, 'period', PERIOD)  # an artefact knows that of training
         if self.config.checkpoint and (trained := of_run(self.config.checkpoint)):
             period = trained.camera.period
-        overridden = self.gate is not None and self.gate.overridden
+        before = self.gate
         self.gate = GateMachine(self.config.gate, period, self.config.lock_step)
-        if overridden:  # a button need not say it again
-            self.gate.override(True, now())
+        if before is not None:
+            self.gate.remember(before)
         self.frames = Frames(self.config.lock_step, period)
         self.adopted = self.refused = self.commands = self.observations = 0
         self.last_refusal = self._sha256 = ''
