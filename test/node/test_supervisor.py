@@ -30,20 +30,60 @@ def test_an_episode_manager_leaves_out_the_routes_that_were_driven(
     assert told['/**']['ros__parameters']['first_route'] == first_route
 
 
+def tell(graph, node, **values):
+    """Let a node say how it is."""
+    items = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    graph._on_diagnostics(DiagnosticArray(status=[DiagnosticStatus(name=node, values=items)]))
+
+
+@pytest.mark.parametrize('paused', [False, True])
+def test_the_world_is_as_it_was_asked_for_though_the_manager_died_before_it_was_asked(
+    tmp_path, monkeypatch, paused
+):
+    """A gate that is judged takes minutes, in which nobody is started again."""
+    graph = Supervisor(build_run({}, 'the test'), 'training', tmp_path)
+    for member in graph.members.values():
+        monkeypatch.setattr(member, 'alive', lambda: True)
+    asked = []
+    monkeypatch.setattr(graph, 'ask', lambda *args, paused: asked.append((args[:2], paused)))
+    tell(graph, 'simulator', paused=not paused)
+    with monkeypatch.context() as dead:
+        dead.setattr(graph.members['episode_manager'], 'alive', lambda: False)
+        graph.pause(paused)
+    assert not asked
+    graph.revive()
+    assert not asked  # what the simulator told may be of before
+    for count in (1, 2):  # until it agrees
+        tell(graph, 'simulator', paused=not paused)
+        graph.revive()
+        assert asked == [(('episode_manager', 'set_paused'), paused)] * count
+        graph.revive()
+        assert len(asked) == count
+    tell(graph, 'simulator', paused=paused)
+    graph.revive()
+    assert len(asked) == 2
+
+
+def test_a_world_that_nobody_asked_about_is_left_as_it_is(tmp_path, monkeypatch):
+    graph = Supervisor(build_run({}, 'the test'), 'training', tmp_path)
+    for member in graph.members.values():
+        monkeypatch.setattr(member, 'alive', lambda: True)
+    tell(graph, 'simulator', paused=True)
+    graph.revive()  # would ask over a node that is not there
+
+
 def test_it_rests_by_what_the_manager_tells_of_the_world_that_stands(tmp_path, monkeypatch):
     graph = Supervisor(build_run({}, 'the test'), 'training', tmp_path)
-
-    def tell(node, **values):
-        items = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-        graph._on_diagnostics(DiagnosticArray(status=[DiagnosticStatus(name=node, values=items)]))
 
     def receive(count):
         graph.status = SimpleNamespace(transitions_received=count)
 
-    tell('simulator', paused=True, frames=409, commands=409)
-    tell('episode_manager', transitions_sent=407)
+    tell(graph, 'simulator', paused=True, frames=409, commands=409)
+    tell(graph, 'episode_manager', transitions_sent=407)
     receive(407)
-    later = iter([lambda: tell('episode_manager', transitions_sent=408), lambda: receive(408)])
+    later = iter(
+        [lambda: tell(graph, 'episode_manager', transitions_sent=408), lambda: receive(408)]
+    )
 
     def spin(until, timeout):
         while not until():

@@ -76,6 +76,8 @@ class Supervisor:
                 arguments.get(spec.name, ()),
             )
         self._run = run
+        self._paused: Optional[bool] = None  # as it was asked for last
+        self._before_asking: Optional[Dict[str, str]] = None
         self._began = False
         self.node: Any = None
         self._executor: Any = None
@@ -131,6 +133,8 @@ class Supervisor:
         """
         Start again what has died; the trainer goes on from its newest checkpoint.
 
+        The world is paused, or goes on, as it was asked for last: who was asked may have died.
+
         :raises GraphError: where a node refuses its configuration or keeps dying.
         """
         for member in self.members.values():
@@ -151,11 +155,17 @@ class Supervisor:
             self._tell(member)
             member.spawn()
             self._await_active([member])
+        told = self.health.get('simulator')
+        is_new = told is not None and told is not self._before_asking
+        if self._paused is not None and is_new and told.get('paused') == str(not self._paused):
+            self.pause(self._paused)
 
     def pause(self, paused: bool) -> None:
-        """Pause the world or let it go on."""
+        """Pause the world or let it go on; where nobody can be asked, ``revive`` asks again."""
+        self._paused = paused
         if 'episode_manager' in self.members and self.members['episode_manager'].alive():
             self.ask('episode_manager', 'set_paused', 5.0, paused=paused)
+        self._before_asking = self.health.get('simulator')
 
     def publish(self, topic: str, message: Any) -> None:
         """Publish one message once somebody listens."""
