@@ -16,11 +16,12 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from av_td3_ros.config import ObservationConfig
-from av_td3_ros.nodes.trainer_node import MOST_REFUSED, TrainerNode
+from av_td3_ros.nodes.trainer_node import TrainerNode
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import claimed
 from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3 import checkpoint, weights
+from av_td3_ros.td3.experience import MOST_REFUSED
 
 SMALL = {
     'observation__height': 36,

@@ -22,13 +22,19 @@ class Verdict(Enum):
 
 
 class Intake:
-    """Follows the numbering of the transition messages."""
+    """
+    Follows the numbering of the transition messages.
+
+    ``unusable``: parts of broken episodes; those that were ``refused`` are among them.
+    """
 
     def __init__(self) -> None:
         """Start with nothing received; the first message sets the count."""
         self.last_sequence = 0
         self._publisher: Optional[int] = None
         self.received = self.stored = self.lost = self.duplicated = self.unusable = 0
+        self.refused = self.refused_in_a_row = 0
+        self._stored_before_refusal = -1
         self._episode_id = -1
         self._step_id = -1
         self._open = False
@@ -73,3 +79,7 @@ class Intake:
         self.stored -= 1
         self.unusable += 1
         self._open = False
+        self.refused += 1
+        is_first = self.stored != self._stored_before_refusal
+        self.refused_in_a_row = 1 if is_first else self.refused_in_a_row + 1
+        self._stored_before_refusal = self.stored
