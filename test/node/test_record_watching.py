@@ -30,6 +30,11 @@ from av_td3_ros.nodes.watch_node import WatchNode
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 SHOWS = {'Path': Route, 'MarkerArray': MarkerArray, 'Odometry': Odometry, 'Image': Image}
+# Plugins of rqt that have their topic built in, by the names in their `plugin.xml`.
+HEARS = {
+    'rqt_runtime_monitor/RuntimeMonitor': '/diagnostics',
+    'rqt_robot_monitor/RobotMonitor': '/diagnostics_agg',  # of diagnostic_aggregator
+}
 BY_NAME = {topic.name: topic for topic in watched('ego_vehicle').values()}
 
 
@@ -72,6 +77,9 @@ def test_every_topic_of_rqt_is_of_the_graph():
         else:
             images.append(ast.literal_eval(keys['topic']['repr']))
     assert images and all(BY_NAME[name].type is Image for name in images)
+    told = {'rqt_plot/Plot', 'rqt_image_view/ImageView'}
+    built_in = [HEARS[plugin] for plugin in running if plugin not in told]
+    assert built_in and all(BY_NAME[name].type is DiagnosticArray for name in built_in)
     for path in plots:
         name, _, field = path.rpartition('/')
         kind = BY_NAME[name].type.get_fields_and_field_types()[field]
