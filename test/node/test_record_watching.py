@@ -222,6 +222,25 @@ def test_images_that_cannot_be_shown_do_not_end_the_viewer(viewer):
     assert not viewer._view.seconds and not hasattr(viewer._view, 'pixels')
 
 
+def test_the_viewer_never_takes_the_vehicle_for_another(viewer):
+    """However old the pose is that it has, and however near another one drives."""
+    viewer.on_vehicle(CarlaEgoVehicleInfo(id=EGO_ID))
+    viewer.on_odometry(odometry(x=0.0))
+    markers = [Marker(id=EGO_ID, scale=Vector3(x=4.0, y=2.0)), Marker(id=7)]
+    for marker, x in zip(markers, (2.4, 0.5)):
+        marker.pose.position.x, marker.pose.orientation.w = x, 1.0
+    viewer.on_markers(MarkerArray(markers=markers))
+    viewer.on_odometry(odometry(x=2.4))
+    others = viewer._view.scenes[-1][2]
+    assert others[:, 0].tolist() == [0.5]
+
+
+def odometry(x):
+    msg = Odometry()
+    msg.pose.pose.position.x, msg.pose.pose.orientation.w = x, 1.0
+    return msg
+
+
 def test_the_viewer_listens_where_the_graph_was_remapped(ros):
     rules = ['image:=/front/image_raw', 'odometry:=/odom']
     viewer = ros._add(ViewerNode(Page(), 'ego_vehicle', rules=rules, context=ros.context))
