@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from av_td3_ros.config import build_run
-from av_td3_ros.nodes.supervisor import Supervisor
+from av_td3_ros.nodes.supervisor import REST_TIMEOUT, Supervisor
 from av_td3_ros.run_folder import RunFolder
 
 
@@ -78,19 +78,30 @@ def test_it_rests_by_what_the_manager_tells_of_the_world_that_stands(tmp_path, m
     def receive(count):
         graph.status = SimpleNamespace(transitions_received=count)
 
-    tell(graph, 'simulator', paused=True, frames=409, commands=409)
+    tell(graph, 'simulator', paused=True, awaits_command=False)  # of a pause before this one
     tell(graph, 'episode_manager', transitions_sent=407)
     receive(407)
+    # A frame that once had no command is never made up for.
+    counts = {'frames': 409, 'commands': 408, 'timeouts': 1}
     later = iter(
-        [lambda: tell(graph, 'episode_manager', transitions_sent=408), lambda: receive(408)]
+        [
+            lambda: tell(graph, 'simulator', paused=False, awaits_command=True, **counts),
+            lambda: tell(graph, 'simulator', paused=True, awaits_command=True, **counts),
+            lambda: tell(graph, 'simulator', paused=True, awaits_command=False, **counts),
+            lambda: tell(graph, 'episode_manager', transitions_sent=408),
+            lambda: receive(408),
+        ]
     )
+    budgets = []
 
     def spin(until, timeout):
+        budgets.append(timeout)
         while not until():
             next(later)()  # where nothing comes any more the test fails
         return True
 
     monkeypatch.setattr(graph, 'spin', spin)
     graph.finish()
+    assert budgets == [REST_TIMEOUT] * 2 and not list(later)
     assert graph.health['episode_manager']['transitions_sent'] == '408'
     assert graph.status.transitions_received == 408

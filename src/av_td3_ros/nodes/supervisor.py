@@ -180,12 +180,11 @@ class Supervisor:
         Let the graph come to rest: world paused, every command given, every transition stored.
         """
         self.pause(True)
-        end = time.monotonic() + REST_TIMEOUT
         self.spin(self._is_answered, REST_TIMEOUT)
         if {'episode_manager', 'trainer'} <= set(self.members):
             # What the manager has told before may be one transition less than it has sent.
             before = self.health.get('episode_manager')
-            self.spin(lambda: self._is_stored(before), max(end - time.monotonic(), 0.0))
+            self.spin(lambda: self._is_stored(before), REST_TIMEOUT)
         for name in ('simulator', 'episode_manager', 'perception', 'policy', 'trainer'):
             member = self.members.get(name)
             if member is not None and member.alive():
@@ -290,8 +289,11 @@ class Supervisor:
             }
 
     def _is_answered(self) -> bool:
-        simulator = self.health.get('simulator', {})
-        return simulator.get('paused') == 'True' and simulator['frames'] == simulator['commands']
+        """Whether the world, as told since it was asked to pause, waits for no command."""
+        told = self.health.get('simulator')
+        if told is None or told is self._before_asking:
+            return False
+        return told.get('paused') == 'True' and told.get('awaits_command') == 'False'
 
     def _is_stored(self, before: Optional[Dict[str, str]]) -> bool:
         """Whether what the manager has told since ``before`` is with the trainer."""
