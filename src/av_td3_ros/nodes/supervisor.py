@@ -26,6 +26,7 @@ from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_qos
 from av_td3_ros.config import RunConfig
 from av_td3_ros.nodes import calls, shared_memory, twin
 from av_td3_ros.nodes.base import SUPERVISED
+from av_td3_ros.nodes.lives import Lives
 from av_td3_ros.nodes.member import Member
 
 START_TIMEOUT = 60.0
@@ -59,6 +60,7 @@ class Supervisor:
         self.status: Optional[TrainingStatus] = None
         self.policy_status: Optional[PolicyStatus] = None
         self.health: Dict[str, Dict[str, str]] = {}
+        self.lives = Lives()
         self.on_result: Callable[[EpisodeResult], None] = lambda msg: None
         for name, value in graph.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
@@ -281,7 +283,10 @@ class Supervisor:
             values = {item.key: item.value for item in status.values}
             level = status.level[0] if isinstance(status.level, bytes) else status.level
             stamp = msg.header.stamp.sec + msg.header.stamp.nanosec * 1e-9
-            self.health[status.name.partition(':')[0]] = {
+            name = status.name.partition(':')[0]
+            counted = {key: int(value) for key, value in values.items() if value.isdecimal()}
+            self.lives.tell(name, values.get('pid', ''), counted)
+            self.health[name] = {
                 **values,
                 'level': level,
                 'message': status.message,
@@ -296,8 +301,16 @@ class Supervisor:
         return told.get('paused') == 'True' and told.get('awaits_command') == 'False'
 
     def _is_stored(self, before: Optional[Dict[str, str]]) -> bool:
-        """Whether what the manager has told since ``before`` is with the trainer."""
-        manager = self.health.get('episode_manager')
-        if manager is None or manager is before or self.status is None:
+        """
+        Whether what the manager has told since ``before`` is with the trainer.
+
+        By their numbers: either of the two may have begun to count anew.
+        """
+        manager, trainer = self.health.get('episode_manager'), self.health.get('trainer', {})
+        if manager is None or manager is before:
             return False
-        return self.status.transitions_received >= int(manager.get('transitions_sent', -1))
+        sent = int(manager.get('transitions_sent', 0))
+        if not sent:
+            return True
+        is_its_own = trainer.get('publisher') == manager['publisher']
+        return is_its_own and int(trainer['last_sequence']) >= sent

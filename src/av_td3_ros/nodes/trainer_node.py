@@ -107,6 +107,8 @@ class TrainerNode(GraphNode):
             'env_steps': trainer.env_steps,
             'updates': trainer.updates,
             'version': trainer.version,
+            'publisher': intake.publisher,
+            'last_sequence': intake.last_sequence,
             'received': intake.received,
             'stored': intake.stored,
             'lost': intake.lost,

@@ -31,7 +31,7 @@ class Intake:
     def __init__(self) -> None:
         """Start with nothing received; the first message sets the count."""
         self.last_sequence = 0
-        self._publisher: Optional[int] = None
+        self.publisher: Optional[int] = None
         self.received = self.stored = self.lost = self.duplicated = self.unusable = 0
         self.refused = self.refused_in_a_row = 0
         self._stored_before_refusal = -1
@@ -52,13 +52,13 @@ class Intake:
         """
         self.received += 1
         step = sequence - self.last_sequence
-        known = publisher == self._publisher
+        known = publisher == self.publisher
         if known and -WIDEST_STEP < step <= 0:
             self.duplicated += 1
             return Verdict.IGNORE
         gap = step - 1 if known else 0
         self.lost += gap if 0 <= gap <= LARGEST_LOSS else 0
-        self._publisher, self.last_sequence = publisher, sequence
+        self.publisher, self.last_sequence = publisher, sequence
         if step_id == 0:
             self._open = True
         elif (
