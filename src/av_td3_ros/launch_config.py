@@ -22,6 +22,9 @@ from av_td3_ros.resources import share
 from av_td3_ros.run_folder import written_config
 
 CAMERA = 'sensor.camera.rgb'
+TICK = 'fixed_delta_seconds'
+# From it on the physics of CARLA does not keep up, s.
+TICK_LIMIT = 0.1
 
 
 def run_config(laid_over: Mapping[str, Mapping[str, Any]]) -> RunConfig:
@@ -118,6 +121,28 @@ def parameters(path: Path) -> Dict[str, Any]:
         raise ConfigError(
             f'parameters must be below /**: ros__parameters:, got none in {path}'
         ) from None
+
+
+def bridge_tick(told: Mapping[str, Any]) -> float:
+    """
+    Return the simulated time between two frames of the bridge, s: what a policy learns at.
+
+    :param told: the simulator's parameters that go before those of its file.
+    :raises ConfigError: where it is too long for CARLA.
+    """
+    path = share('config', graph.SIMULATOR.file)
+    tick = {**parameters(path), **told}[TICK]
+    if tick >= TICK_LIMIT:
+        raise ConfigError(
+            f'simulator.{TICK} must be below {TICK_LIMIT:g} s with CARLA, got {tick:g}; fix it in '
+            f'the file of config:=, or in {path}; a policy that learned so cannot drive there'
+        )
+    return tick
+
+
+def tick_alone(told: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return what a drive on CARLA keeps of the simulator that its policy learned on."""
+    return {key: value for key, value in told.items() if key == TICK}
 
 
 def bridge_camera(path: Path) -> Dict[str, Any]:

@@ -25,11 +25,11 @@ from av_td3_ros.nodes.bridge_check_session import DRIVE_SPEED, Session  # noqa: 
 from av_td3_ros.nodes.simulator_node import SimulatorNode  # noqa: E402
 from bridge_deviations import (  # noqa: E402
     changed,
+    commander,
     DeviatingSimulator,
     Deviation,
     OBLIQUE,
     RUNS,
-    second_publisher,
     SKIP,
 )
 
@@ -37,6 +37,16 @@ SIZE = {'image_width': 64, 'image_height': 48}
 # A quarter of it is waited for what is still on the way: longer than a machine stands still.
 TIMEOUT = 0.75
 START = 20.0
+
+
+class CountingProbe(Probe):
+    """``sent``: its commands."""
+
+    sent = 0
+
+    def command(self, *control):
+        self.sent += 1
+        super().command(*control)
 
 
 @pytest.fixture
@@ -53,7 +63,7 @@ def checked(ros):
         assert simulator.trigger_configure() == success
         assert simulator.trigger_activate() == success
         expected = Expected(width=64, height=48, control_timeout=TIMEOUT)
-        probe = Probe(expected, ros.context, ros.executor)
+        probe = CountingProbe(expected, ros.context, ros.executor)
         probes.append(probe)
         facts = Session(probe, skip, 2.0 if deviations else START).run()
         return judge(facts), simulator, probe
@@ -94,10 +104,13 @@ def test_planted_deviations_are_found_each_by_its_name(checked, name):
 
 @pytest.mark.parametrize('key', COMMANDED)
 def test_beside_another_commander_nothing_is_commanded(checked, key):
-    groups, simulator, _ = checked([Deviation(also=second_publisher(key))])
-    assert failed(groups) == ['no other commander'] and simulator.commands == 0
-    found = told(groups, NOT_MADE)['one tick per command']
-    assert found == '/av_td3/simulator commands the vehicle: nothing was commanded'
+    groups, simulator, probe = checked([Deviation(also=commander(key))])
+    assert failed(groups) == ['no other commander'] and probe.sent == 0
+    assert (simulator.frames > 10) == (key == 'vehicle_control_cmd')  # the bridge does wait
+    found = told(groups, NOT_MADE)
+    who = '/av_td3/simulator commands the vehicle'
+    assert found['one tick per command'] == f'{who}: nothing was commanded'
+    assert found['waits for a command'] == f'{who}: no silence'
 
 
 def test_beside_a_second_odometry_the_vehicle_is_not_driven(checked):

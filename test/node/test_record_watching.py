@@ -30,6 +30,11 @@ from av_td3_ros.nodes.watch_node import WatchNode
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 SHOWS = {'Path': Route, 'MarkerArray': MarkerArray, 'Odometry': Odometry, 'Image': Image}
+# Plugins of rqt that have their topic built in, by the names in their `plugin.xml`.
+HEARS = {
+    'rqt_runtime_monitor/RuntimeMonitor': '/diagnostics',
+    'rqt_robot_monitor/RobotMonitor': '/diagnostics_agg',  # of diagnostic_aggregator
+}
 BY_NAME = {topic.name: topic for topic in watched('ego_vehicle').values()}
 
 
@@ -72,6 +77,9 @@ def test_every_topic_of_rqt_is_of_the_graph():
         else:
             images.append(ast.literal_eval(keys['topic']['repr']))
     assert images and all(BY_NAME[name].type is Image for name in images)
+    told = {'rqt_plot/Plot', 'rqt_image_view/ImageView'}
+    built_in = [HEARS[plugin] for plugin in running if plugin not in told]
+    assert built_in and all(BY_NAME[name].type is DiagnosticArray for name in built_in)
     for path in plots:
         name, _, field = path.rpartition('/')
         kind = BY_NAME[name].type.get_fields_and_field_types()[field]
@@ -212,6 +220,25 @@ def test_images_that_cannot_be_shown_do_not_end_the_viewer(viewer):
         viewer.on_image(bad)
     viewer.on_compressed(CompressedImage(format='jpeg', data=b'jpeg?'))
     assert not viewer._view.seconds and not hasattr(viewer._view, 'pixels')
+
+
+def test_the_viewer_never_takes_the_vehicle_for_another(viewer):
+    """However old the pose is that it has, and however near another one drives."""
+    viewer.on_vehicle(CarlaEgoVehicleInfo(id=EGO_ID))
+    viewer.on_odometry(odometry(x=0.0))
+    markers = [Marker(id=EGO_ID, scale=Vector3(x=4.0, y=2.0)), Marker(id=7)]
+    for marker, x in zip(markers, (2.4, 0.5)):
+        marker.pose.position.x, marker.pose.orientation.w = x, 1.0
+    viewer.on_markers(MarkerArray(markers=markers))
+    viewer.on_odometry(odometry(x=2.4))
+    others = viewer._view.scenes[-1][2]
+    assert others[:, 0].tolist() == [0.5]
+
+
+def odometry(x):
+    msg = Odometry()
+    msg.pose.pose.position.x, msg.pose.pose.orientation.w = x, 1.0
+    return msg
 
 
 def test_the_viewer_listens_where_the_graph_was_remapped(ros):

@@ -93,17 +93,25 @@ def test_latched_topics_reach_who_comes_late(ros, talker, driver):
 
 
 def test_pause_holds_step_once_steps_and_play_goes_on(ros, talker, driver):
+    told = driver.heard['status']
     talker.say('world_control', CarlaControl(command=CarlaControl.PAUSE))
-    ros.until(lambda: not driver.last('status').synchronous_mode_running)
+    ros.until(lambda: driver.simulator._paused and len(told) == 2)
+    assert driver.simulator.health()[2]['awaits_command']
     driver.command(wait=False, throttle=0.5)
-    ros.until(lambda: driver.simulator.commands == 1)
+    ros.until(lambda: len(told) == 3)
+    # As the bridge: it stands once the frame has had its command.
+    assert [status.synchronous_mode_running for status in told] == [True, True, False]
+    assert not driver.simulator.health()[2]['awaits_command']
     ros.spin(0.2)
-    assert driver.frames == 1
+    assert driver.frames == 1 and driver.simulator.commands == 1
+    del told[:]
     talker.say('world_control', CarlaControl(command=CarlaControl.STEP_ONCE))
     ros.until(lambda: driver.frames == 2)
     driver.command(wait=False)
     ros.spin(0.2)
     assert driver.frames == 2
+    assert [status.synchronous_mode_running for status in told] == [True, True, False]
+    assert [status.frame for status in told] == [1, 2, 2]
     talker.say('world_control', CarlaControl(command=CarlaControl.PLAY))
     ros.until(lambda: driver.frames == 3)
     assert driver.last('status').synchronous_mode_running

@@ -16,11 +16,11 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from av_td3_ros.config import ObservationConfig
-from av_td3_ros.nodes.trainer_node import MOST_REFUSED, TrainerNode
+from av_td3_ros.nodes.trainer_node import TrainerNode
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import claimed
 from av_td3_ros.task_config import PRIVILEGED_NAMES
-from av_td3_ros.td3 import checkpoint, weights
+from av_td3_ros.td3 import checkpoint, experience, weights
 
 SMALL = {
     'observation__height': 36,
@@ -199,7 +199,7 @@ def test_a_graph_that_does_not_fit_stops_the_learner_visibly_and_keeps_what_it_h
     statuses = talker.hear('training_status')
     sender.episode(1, 30)
     ros.until(lambda: statuses and statuses[-1].env_steps == 30)
-    for i in range(MOST_REFUSED):
+    for i in range(experience.MOST_REFUSED):
         small = array.array('B', [1] * 10)
         talker.say('transition', transition(sender.sequence + 1 + i, 2 + i, 0, frame=small))
     ros.until(lambda: statuses[-1].phase == TrainingStatus.FAILED)

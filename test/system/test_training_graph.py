@@ -150,6 +150,30 @@ def test_a_killed_trainer_stops_neither_the_car_nor_the_run(tmp_path, nothing_le
         simulator = graph.health['simulator']
         assert int(simulator['timeouts']) == 0  # not one control tick was missed
         assert simulator['frames'] == simulator['commands'] and simulator['late_commands'] == '0'
+        account = train.accounts(graph, None)
+        both, last = account['transitions_received'], graph.status.transitions_received
+        assert both > last + 20 and account['restarts'] == {'trainer': 1}
+        # What was sent meanwhile; what it told last may be of a second before its end.
+        assert 20 < account['transitions_missed'] < account['transitions_sent'] - last - 20
+
+
+def test_a_world_that_stands_when_the_manager_dies_goes_on(tmp_path, nothing_left):
+    """As while a gate is judged."""
+    with Supervisor(config(tmp_path, **PATIENT), 'training', tmp_path) as graph:
+        wait(graph, lambda: graph.status is not None and graph.status.updates > 20)
+        with train.held(graph):
+            process = graph.members['episode_manager'].process
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        wait(graph, lambda: graph.health['simulator']['paused'] == 'True')
+        known = graph.status.env_steps
+
+        def goes_on():
+            graph.revive()
+            return graph.status.env_steps > known + 60
+
+        wait(graph, goes_on)
+        assert graph.members['episode_manager'].restarts == 1
 
 
 def late_and_given_up(graph):

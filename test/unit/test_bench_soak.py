@@ -57,13 +57,14 @@ def test_a_graph_that_dies_half_way_is_a_fault_and_what_was_seen_is_kept(
     tmp_path, monkeypatch, capsys, looks, code
 ):
     supervisor = pytest.importorskip('av_td3_ros.nodes.supervisor')
+    from av_td3_ros.nodes.lives import Lives
 
     class Graph:
         """Lives for so many looks; its one process is this one."""
 
         def __init__(self, *_):
             self.status = self.policy_status = None
-            self.health, self.looks = {}, 0
+            self.health, self.lives, self.looks = {}, Lives(), 0
             self.members = {'trainer': SimpleNamespace(process=psutil.Process(), restarts=3)}
 
         def __enter__(self):

@@ -96,13 +96,14 @@ def test_curves_that_cannot_be_written_are_told_of_and_are_a_fault(tmp_path, cap
 
 def test_a_graph_whose_summary_cannot_be_written_is_a_fault(tmp_path, capsys, monkeypatch):
     supervisor = pytest.importorskip('av_td3_ros.nodes.supervisor')
+    from av_td3_ros.nodes.lives import Lives
 
     class Graph:
         """A graph that is stopped at once, as Ctrl-C does."""
 
         def __init__(self, *_):
             self.status = self.policy_status = None
-            self.members, self.health = {}, {}
+            self.members, self.health, self.lives = {}, {}, Lives()
 
         def __enter__(self):
             (tmp_path / 'summary.json.part').mkdir()

@@ -385,15 +385,35 @@ def test_an_evaluation_drives_in_the_world_of_its_training(launching, here, chec
     assert (manager['routes'], manager['start_in_evaluation']) == ('held_out', True)
 
 
+def on_carla(launching, kind, **given):
+    """Return what the bridge of CARLA is told, and the nodes by name."""
+    context = {name: default or '' for name, default, _ in launching.ARGUMENTS[kind]}
+    made = launching._actions({**context, **given, 'simulator': 'carla'}, kind)
+    included = [a for a in made if type(a).__name__ == 'IncludeLaunchDescription']
+    nodes = {a.kwargs['name']: a for a in made if type(a).__name__ == 'Node'}
+    return dict(included[0].kwargs['launch_arguments']), nodes
+
+
+@pytest.mark.parametrize('again', [{'checkpoint': 'run'}, {'run_dir': 'run', 'resume': 'true'}])
+def test_on_carla_the_bridge_ticks_as_the_policy_learns(launching, here, again):
+    file, key = here / 'mine.yaml', 'fixed_delta_seconds'
+    file.write_text('simulator: {fixed_delta_seconds: 0.08}')
+    told, _ = on_carla(launching, 'training', **GIVEN['training'], config=str(file))
+    assert (told[key], told['town']) == ('0.08', 'Town01')
+    written = yaml.safe_load((here / 'run' / 'config.yaml').read_text())['simulator']
+    assert (written[key], written['map']) == (0.08, 'Town01')
+    kind = 'evaluation' if 'checkpoint' in again else 'training'
+    assert on_carla(launching, kind, **again)[0][key] == '0.08'
+    assert on_carla(launching, 'training', run_dir='other')[0][key] == '0.05'  # as shipped
+    file.write_text('simulator: {fixed_delta_seconds: 0.1}')
+    with pytest.raises(ConfigError, match='must be below 0.1 s with CARLA, got 0.1'):
+        on_carla(launching, 'training', run_dir='third', config=str(file))
+
+
 def test_on_carla_an_evaluation_takes_no_map_of_a_simulated_training(launching, here):
     actions(launching, 'training', **GIVEN['training'], map='random_town:7', observation='camera')
-    context = {name: default or '' for name, default, _ in launching.ARGUMENTS['evaluation']}
-    given = {**context, 'checkpoint': str(here / 'run'), 'simulator': 'carla'}
-    made = launching._actions(given, 'evaluation')
-    nodes = {a.kwargs['name']: a for a in made if type(a).__name__ == 'Node'}
-    assert parameters(nodes['perception'])['observation.command']
-    included = [a for a in made if type(a).__name__ == 'IncludeLaunchDescription']
-    assert dict(included[0].kwargs['launch_arguments'])['town'] == 'Town01'
+    told, nodes = on_carla(launching, 'evaluation', checkpoint=str(here / 'run'))
+    assert parameters(nodes['perception'])['observation.command'] and told['town'] == 'Town01'
 
 
 @pytest.mark.parametrize('name', ['training', 'evaluation', 'deploy', 'simulation'])

@@ -319,26 +319,32 @@ def line(
 
 
 def accounts(graph: Any, first_step: Any) -> dict:
-    """Return what was sent, received, stored and lost over the whole run."""
-    simulator = graph.health.get('simulator', {})
-    manager = graph.health.get('episode_manager', {})
-    status, policy = graph.status, graph.policy_status
+    """
+    Return what was sent, received, stored and lost over the whole run, restarts included.
+
+    Of a process that was killed what it told last counts, up to a second before its end.
+    ``transitions_missed``: sent while the trainer was down, or lost on the way.
+    """
+    total = graph.lives.total
+    sent, received = total('episode_manager', 'transitions_sent'), total('trainer', 'received')
+    duplicated = total('trainer', 'duplicated')
     return {
         'seconds_to_first_step': first_step,
-        'frames': int(simulator.get('frames', 0)),
-        'commands': int(simulator.get('commands', 0)),
-        'command_timeouts': int(simulator.get('timeouts', 0)),
-        'late_commands': int(simulator.get('late_commands', 0)),
-        'transitions_sent': int(manager.get('transitions_sent', 0)),
-        'transitions_received': status.transitions_received if status else 0,
-        'transitions_stored': status.transitions_stored if status else 0,
-        'transitions_lost': status.transitions_lost if status else 0,
-        'transitions_duplicated': status.transitions_duplicated if status else 0,
-        'episodes_aborted': int(manager.get('aborts', 0)),
-        'unpaced_steps': int(manager.get('unpaced_steps', 0)),
-        'versions_published': status.policy_version if status else 0,
-        'versions_adopted': policy.adopted if policy else 0,
-        'versions_refused': policy.refused if policy else 0,
+        'frames': total('simulator', 'frames'),
+        'commands': total('simulator', 'commands'),
+        'command_timeouts': total('simulator', 'timeouts'),
+        'late_commands': total('simulator', 'late_commands'),
+        'transitions_sent': sent,
+        'transitions_received': received,
+        'transitions_missed': max(sent - (received - duplicated), 0),
+        'transitions_stored': total('trainer', 'stored'),
+        'transitions_lost': total('trainer', 'lost'),
+        'transitions_duplicated': duplicated,
+        'episodes_aborted': total('episode_manager', 'aborts'),
+        'unpaced_steps': total('episode_manager', 'unpaced_steps'),
+        'versions_published': graph.status.policy_version if graph.status else 0,
+        'versions_adopted': total('policy', 'adopted'),
+        'versions_refused': total('policy', 'refused'),
         'restarts': {
             name: member.restarts for name, member in graph.members.items() if member.restarts
         },

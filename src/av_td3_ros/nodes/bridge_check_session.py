@@ -86,20 +86,28 @@ class Session:
         probe.listen(2.5)
         times = probe.ears.tick_times[known:]
         gaps = [b - a for a, b in zip(times, times[1:])] or [time.monotonic() - begin]
-        self._facts.silence = seen.Silence(
-            time.monotonic() - begin, len(times), min(gaps), max(gaps)
-        )
+        commander = self._commander()
+        if commander:
+            self._facts.unmade['silence'] = f'{commander} commands the vehicle: no silence'
+        else:
+            self._facts.silence = seen.Silence(
+                time.monotonic() - begin, len(times), min(gaps), max(gaps)
+            )
         probe.expect_what_is_heard()
 
     def _why_not(self) -> str:
         if self._broken:
             return self._broken
-        others = [offer for key in COMMANDED for offer in self._facts.topics[key].publishers]
-        if others:
-            return f'{others[0].node} commands the vehicle: nothing was commanded'
+        commander = self._commander()
+        if commander:
+            return f'{commander} commands the vehicle: nothing was commanded'
         if not self._probe.connected('vehicle_control_cmd'):
             return 'nobody listens to vehicle_control_cmd'
         return ''
+
+    def _commander(self) -> str:
+        others = [offer for key in COMMANDED for offer in self._facts.topics[key].publishers]
+        return others[0].node if others else ''
 
     def _try(self, name: str, part: Callable[[], Optional[str]], why: str) -> None:
         unmade = self._facts.unmade

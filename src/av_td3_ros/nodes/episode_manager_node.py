@@ -91,6 +91,7 @@ class EpisodeManagerNode(GraphNode):
     def health(self) -> Health:
         """Aborts are worth a look; a missing map is a fault."""
         values = {
+            'publisher': self._publisher_id,
             'transitions_sent': self.sent,
             'episodes': self.finished,
             'unpaced_steps': self.unpaced,

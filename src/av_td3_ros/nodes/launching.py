@@ -28,11 +28,12 @@ from av_td3_ros.launch_config import (
     bridge_camera,
     preset_parameters,
     run_config,
+    tick_alone,
     trained_parameters,
     write_parameters,
     written_parameters,
 )
-from av_td3_ros.nodes.launching_carla import carla, OBJECTS, TOWN
+from av_td3_ros.nodes.launching_carla import carla, OBJECTS
 from av_td3_ros.options import ConfigError
 from av_td3_ros.resources import map_source, share
 from av_td3_ros.run_folder import new_run_folder, require_new, RunFolder
@@ -184,7 +185,7 @@ def _actions(context: LaunchContext, kind: str) -> List[Any]:
     overrides, run = _overrides(kind, given, told), None
     actions = []
     if simulator == 'carla':
-        actions += carla(given, overrides['simulator'].setdefault('map', TOWN))
+        actions += carla(given, overrides['simulator'])
     if kind == 'training':
         run = _write_config(overrides, simulator)
         actions.append(LogInfo(msg=f'run folder: {run.trainer.run_dir}'))
@@ -300,7 +301,7 @@ def _told(kind: str, given: Mapping[str, str]) -> Dict[str, Dict[str, Any]]:
     if kind == 'evaluation':
         told = trained_parameters(Path(given['checkpoint']))
         if given['simulator'] == 'carla':  # is a world of its own
-            told.pop('simulator', None)
+            told['simulator'] = tick_alone(told.get('simulator', {}))
         return told
     return {}
 

@@ -4,22 +4,30 @@ import atexit
 import json
 from pathlib import Path
 import tempfile
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, MutableMapping
 
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.substitutions import FindPackageShare
 
+from av_td3_ros.config import SimulatorConfig
+from av_td3_ros.launch_config import bridge_tick
 from av_td3_ros.resources import share
 
 TOWN = 'Town01'
 OBJECTS = share('config', 'carla_objects.json')
 
 
-def carla(given: Mapping[str, str], town: str) -> List[Any]:
+def carla(given: Mapping[str, str], world: MutableMapping[str, Any]) -> List[Any]:
     """
     Start the CARLA ROS bridge in lock-step, the vehicle with its sensors, and the route publisher.
+
+    :param given: the arguments of the launch. :param world: the simulator's parameters; the town
+        is put there where none of CARLA's is.
+    :raises ConfigError: for a tick that CARLA cannot keep.
     """
+    if world.get('map', SimulatorConfig.map) == SimulatorConfig.map:  # is no town of CARLA
+        world['map'] = TOWN
     server = {'host': given['host'], 'port': given['port'], 'timeout': '20'}
     return [
         _include(
@@ -27,9 +35,9 @@ def carla(given: Mapping[str, str], town: str) -> List[Any]:
             'carla_ros_bridge.launch.py',
             {
                 **server,
-                'town': town,
+                'town': world['map'],
                 'synchronous_mode': 'True',
-                'fixed_delta_seconds': '0.05',
+                'fixed_delta_seconds': str(bridge_tick(world)),
                 'synchronous_mode_wait_for_vehicle_control_command': 'True',
                 'ego_vehicle_role_name': f"['{given['role_name']}']",
             },

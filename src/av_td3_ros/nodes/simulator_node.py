@@ -135,6 +135,7 @@ class SimulatorNode(GraphNode):
             'late_commands': self.late_commands,
             'simulated_time': f'{self._world.time:.2f}',
             'paused': self._paused,
+            'awaits_command': self._awaiting,
             **self._latency(),
         }
         silent = now() - self._published_at
@@ -174,8 +175,7 @@ class SimulatorNode(GraphNode):
         if self._awaiting:
             self._latencies.append(now() - self._imaged_at)
         if self.config.wait_for_vehicle_control_command:
-            self._awaiting = False
-            self._go_on()
+            self._release()
 
     def on_manual_override(self, msg: Bool) -> None:
         """Let the manual command drive, or no longer."""
@@ -251,13 +251,24 @@ class SimulatorNode(GraphNode):
                 f'no vehicle command within {self.config.control_timeout} s; ' 'ticking anyway',
                 throttle_duration_sec=5.0,
             )
-            self._awaiting = False
-            self._go_on()
+            self._release()
 
     def _tick_in_real_time(self) -> None:
         if self.active and not self._paused:
             self._started = True
             self._tick()
+
+    def _release(self) -> None:
+        """Go on after the command to a frame, or without it; a world that stands says so."""
+        has_waited, self._awaiting = self._awaiting, False
+        self._go_on()
+        if has_waited and not self._running:
+            self._publish_status()
+
+    @property
+    def _running(self) -> bool:
+        """As in the bridge, a pause begins once the frame has had its command."""
+        return not self._paused or self._step_once or self._awaiting
 
     def _go_on(self) -> None:
         if not self._paused or self._step_once:
@@ -279,7 +290,7 @@ class SimulatorNode(GraphNode):
                 frame=self._world.frame,
                 fixed_delta_seconds=self.config.fixed_delta_seconds,
                 synchronous_mode=True,
-                synchronous_mode_running=not self._paused,
+                synchronous_mode_running=self._running,
             )
         )
 

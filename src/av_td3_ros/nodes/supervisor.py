@@ -26,6 +26,7 @@ from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_qos
 from av_td3_ros.config import RunConfig
 from av_td3_ros.nodes import calls, shared_memory, twin
 from av_td3_ros.nodes.base import SUPERVISED
+from av_td3_ros.nodes.lives import Lives
 from av_td3_ros.nodes.member import Member
 
 START_TIMEOUT = 60.0
@@ -59,6 +60,7 @@ class Supervisor:
         self.status: Optional[TrainingStatus] = None
         self.policy_status: Optional[PolicyStatus] = None
         self.health: Dict[str, Dict[str, str]] = {}
+        self.lives = Lives()
         self.on_result: Callable[[EpisodeResult], None] = lambda msg: None
         os.environ.update(graph.environment())
         logs, params = folder / 'logs', folder / 'params'
@@ -75,6 +77,8 @@ class Supervisor:
                 arguments.get(spec.name, ()),
             )
         self._run = run
+        self._paused: Optional[bool] = None  # as it was asked for last
+        self._before_asking: Optional[Dict[str, str]] = None
         self._began = False
         self.node: Any = None
         self._executor: Any = None
@@ -130,6 +134,8 @@ class Supervisor:
         """
         Start again what has died; the trainer goes on from its newest checkpoint.
 
+        The world is paused, or goes on, as it was asked for last: who was asked may have died.
+
         :raises GraphError: where a node refuses its configuration or keeps dying.
         """
         for member in self.members.values():
@@ -150,11 +156,17 @@ class Supervisor:
             self._tell(member)
             member.spawn()
             self._await_active([member])
+        told = self.health.get('simulator')
+        is_new = told is not None and told is not self._before_asking
+        if self._paused is not None and is_new and told.get('paused') == str(not self._paused):
+            self.pause(self._paused)
 
     def pause(self, paused: bool) -> None:
-        """Pause the world or let it go on."""
+        """Pause the world or let it go on; where nobody can be asked, ``revive`` asks again."""
+        self._paused = paused
         if 'episode_manager' in self.members and self.members['episode_manager'].alive():
             self.ask('episode_manager', 'set_paused', 5.0, paused=paused)
+        self._before_asking = self.health.get('simulator')
 
     def publish(self, topic: str, message: Any) -> None:
         """Publish one message once somebody listens."""
@@ -169,12 +181,11 @@ class Supervisor:
         Let the graph come to rest: world paused, every command given, every transition stored.
         """
         self.pause(True)
-        end = time.monotonic() + REST_TIMEOUT
         self.spin(self._is_answered, REST_TIMEOUT)
         if {'episode_manager', 'trainer'} <= set(self.members):
             # What the manager has told before may be one transition less than it has sent.
             before = self.health.get('episode_manager')
-            self.spin(lambda: self._is_stored(before), max(end - time.monotonic(), 0.0))
+            self.spin(lambda: self._is_stored(before), REST_TIMEOUT)
         for name in ('simulator', 'episode_manager', 'perception', 'policy', 'trainer'):
             member = self.members.get(name)
             if member is not None and member.alive():
@@ -271,7 +282,10 @@ class Supervisor:
             values = {item.key: item.value for item in status.values}
             level = status.level[0] if isinstance(status.level, bytes) else status.level
             stamp = msg.header.stamp.sec + msg.header.stamp.nanosec * 1e-9
-            self.health[status.name.partition(':')[0]] = {
+            name = status.name.partition(':')[0]
+            counted = {key: int(value) for key, value in values.items() if value.isdecimal()}
+            self.lives.tell(name, values.get('pid', ''), counted)
+            self.health[name] = {
                 **values,
                 'level': level,
                 'message': status.message,
@@ -279,12 +293,23 @@ class Supervisor:
             }
 
     def _is_answered(self) -> bool:
-        simulator = self.health.get('simulator', {})
-        return simulator.get('paused') == 'True' and simulator['frames'] == simulator['commands']
+        """Whether the world, as told since it was asked to pause, waits for no command."""
+        told = self.health.get('simulator')
+        if told is None or told is self._before_asking:
+            return False
+        return told.get('paused') == 'True' and told.get('awaits_command') == 'False'
 
     def _is_stored(self, before: Optional[Dict[str, str]]) -> bool:
-        """Whether what the manager has told since ``before`` is with the trainer."""
-        manager = self.health.get('episode_manager')
-        if manager is None or manager is before or self.status is None:
+        """
+        Whether what the manager has told since ``before`` is with the trainer.
+
+        By their numbers: either of the two may have begun to count anew.
+        """
+        manager, trainer = self.health.get('episode_manager'), self.health.get('trainer', {})
+        if manager is None or manager is before:
             return False
-        return self.status.transitions_received >= int(manager.get('transitions_sent', -1))
+        sent = int(manager.get('transitions_sent', 0))
+        if not sent:
+            return True
+        is_its_own = trainer.get('publisher') == manager['publisher']
+        return is_its_own and int(trainer['last_sequence']) >= sent

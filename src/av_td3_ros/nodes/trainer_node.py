@@ -33,7 +33,7 @@ from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import claimed, RunFolder
 from av_td3_ros.task_config import PRIVILEGED_NAMES
 from av_td3_ros.td3.checkpoint import CheckpointError
-from av_td3_ros.td3.experience import take
+from av_td3_ros.td3.experience import take_or_refuse
 from av_td3_ros.td3.intake import Intake
 from av_td3_ros.td3.trainer import Trainer
 
@@ -42,8 +42,6 @@ STATUS_PERIOD = 0.2
 # Longest wait for a checkpoint that was asked for, s.
 SAVE_TIMEOUT = 60.0
 UNLIMITED = 2**63
-# So many transitions one after another that cannot be stored: the graph does not fit this trainer.
-MOST_REFUSED = 20
 
 
 class TrainerNode(GraphNode):
@@ -66,7 +64,7 @@ class TrainerNode(GraphNode):
         self.get_logger().info(self._trainer.machine)
         self._intake = Intake()
         self._queue: 'queue.Queue[Any]' = queue.Queue(QUEUE_SIZE)
-        self._dropped = self._refused = self._refused_in_a_row = 0
+        self._dropped = self._refused = 0
         self._misfit = ''
         self._failure = self._save_failure = ''
         self._worker: Optional[threading.Thread] = None
@@ -109,6 +107,8 @@ class TrainerNode(GraphNode):
             'env_steps': trainer.env_steps,
             'updates': trainer.updates,
             'version': trainer.version,
+            'publisher': intake.publisher,
+            'last_sequence': intake.last_sequence,
             'received': intake.received,
             'stored': intake.stored,
             'lost': intake.lost,
@@ -266,18 +266,11 @@ class TrainerNode(GraphNode):
     def _take_step(self, msg: Transition) -> None:
         """Store a step; one that does not fit ends its episode, and many of them the learner."""
         stored = self._intake.stored
-        try:
-            take(msg, self._intake, self._trainer, self._trainer.spec.frame_shape)
-        except ValueError as error:
-            self._intake.refuse()
-            self._trainer.abort()
-            self._refuse(str(error))
-            self._refused_in_a_row += 1
-            if self._refused_in_a_row >= MOST_REFUSED:
-                raise
-        else:
-            if self._intake.stored > stored:
-                self._refused_in_a_row, self._misfit = 0, ''
+        why = take_or_refuse(msg, self._intake, self._trainer, self._trainer.spec.frame_shape)
+        if why:
+            self._refuse(why)
+        elif self._intake.stored > stored:
+            self._misfit = ''
 
     # -- publishing -------------------------------------------------------------------------------
 

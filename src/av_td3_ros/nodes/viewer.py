@@ -28,7 +28,6 @@ from av_td3_ros.live_view import LiveView
 from av_td3_ros.nodes.base import now
 
 PERIOD = 0.1
-OWN_BOX = 1.0
 
 
 class ViewerNode(Node):
@@ -52,6 +51,7 @@ class ViewerNode(Node):
         self.shown: Dict[str, int] = {}
         self._view = view
         self._car = watching.Geometry()
+        self._own_id: Optional[int] = None
         self._state: Optional[VehicleState] = None
         self._route: Optional[np.ndarray] = None
         self._others = np.zeros((0, 5))
@@ -88,7 +88,8 @@ class ViewerNode(Node):
         self._view.roads([edge for lane in lanes for edge in (lane.left_edge, lane.right_edge)])
 
     def on_vehicle(self, msg: CarlaEgoVehicleInfo) -> None:
-        """Learn how the vehicle steers."""
+        """Learn how the vehicle steers, and which of the markers is its own."""
+        self._own_id = msg.id
         wheels = [(wheel.max_steer_angle, wheel.position.x) for wheel in msg.wheels]
         self._car = watching.geometry(wheels)
 
@@ -112,15 +113,14 @@ class ViewerNode(Node):
         self._show(msg, images.to_grey, self._view.stack)
 
     def on_markers(self, msg: MarkerArray) -> None:
-        """Know the other vehicles; the vehicle itself is the box that is where it is."""
+        """Know the other vehicles."""
         found = []
         for marker in msg.markers:
+            if marker.id == self._own_id:
+                continue
             pose = convert.from_pose_msg(marker.pose)
             found.append((pose.x, pose.y, pose.yaw, marker.scale.x, marker.scale.y))
         boxes = np.array(found, np.float64).reshape(-1, 5)
-        if self._state is not None:
-            own = self._state.pose
-            boxes = boxes[np.hypot(boxes[:, 0] - own.x, boxes[:, 1] - own.y) > OWN_BOX]
         self._others = boxes[np.all(np.isfinite(boxes), axis=1)]
 
     def on_odometry(self, msg: Odometry) -> None:

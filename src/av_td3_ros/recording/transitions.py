@@ -1,13 +1,14 @@
 """A recorded drive read back as the transitions that the trainer took in it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from av_td3_ros.datatypes import ObsSpec
 from av_td3_ros.recording.bag_reader import BagMessage, BagReader
 from av_td3_ros.recording.bag_writer import BagError
-from av_td3_ros.td3.experience import take
+from av_td3_ros.td3.experience import MOST_REFUSED, take_or_refuse
 from av_td3_ros.td3.intake import Intake
 
 TRANSITION = 'av_td3_msgs/msg/Transition'
@@ -18,7 +19,8 @@ class Account(NamedTuple):
     """
     What became of the transition messages of a bag; the words are those of ``td3/intake.py``.
 
-    ``cut_off``: whether the end of the bag is missing.
+    ``refused``: of those that are unusable, what did not fit. ``cut_off``: whether the end of the
+    bag is missing.
     """
 
     received: int
@@ -26,6 +28,7 @@ class Account(NamedTuple):
     lost: int
     duplicated: int
     unusable: int
+    refused: int
     episodes: int
     cut_off: bool
 
@@ -41,19 +44,21 @@ class Count:
 
     def look(self, message: BagMessage, spec: Optional[ObsSpec] = None) -> None:
         """
-        Take a message of any type.
+        Take a message of any type; a step that does not fit ends its episode.
 
         :param spec: what an observation is.
+        :raises ValueError: where too many do not fit, one after another, and are to go somewhere.
         """
         if message.topic.type == TRANSITION:
             shape = spec.frame_shape if spec is not None else (0, 0)
-            take(message.content, self.intake, self, shape)
+            most = math.inf if self._into is None else MOST_REFUSED  # who counts tells of all
+            take_or_refuse(message.content, self.intake, self, shape, most)
 
     def begin(self, *observation: Any) -> None:
         """Begin an episode."""
-        self.episodes += 1
         if self._into is not None:
             self._into.begin(*observation)
+        self.episodes += 1
 
     def add(self, *step: Any) -> None:
         """Take a step."""
@@ -74,6 +79,7 @@ class Count:
             intake.lost,
             intake.duplicated,
             intake.unusable,
+            intake.refused,
             self.episodes,
             cut_off,
         )
@@ -84,16 +90,17 @@ def load_transitions(path: Path, spec: ObsSpec, into: Any) -> Account:
     Store the transitions of a bag, in their order.
 
     Frame, vector, privileged entries, action, reward and outcome are bit for bit those that a
-    trainer on the graph stored; what it would not have stored, a repeated or a broken step, is
-    left out in the same way. An episode that the recording found under way is left out up to its
-    next beginning.
+    trainer on the graph stored; what it would not have stored, a repeated, a broken or a refused
+    step and the rest of its episode, is left out in the same way, and counted. An episode that the
+    recording found under way is left out up to its next beginning.
 
     :param path: a rosbag2 folder, or one MCAP file.
     :param spec: what its observations are; :func:`spec_of` reads it from the bag.
     :param into: what has ``begin``, ``add`` and ``abort`` of
         :class:`~av_td3_ros.td3.replay.ReplayBuffer`, or of the trainer.
     :raises BagError: where the bag cannot be read or holds no transitions.
-    :raises SpecError: where a transition is of another observation.
+    :raises ValueError: where ``experience.MOST_REFUSED`` one after another do not fit, as those of
+        another observation.
     """
     reader, count = BagReader(path), Count(into)
     for message in reader.messages({TRANSITION}):

@@ -14,6 +14,33 @@ from av_td3_ros.td3.intake import Intake, Verdict
 # No sum of bounded terms with weights that the configuration allows is larger; a number that was
 # damaged on its way mostly is.
 LARGEST_REWARD = 1000.0
+# So many steps one after another that cannot be stored: they are of another graph or recording.
+MOST_REFUSED = 20
+
+
+def take_or_refuse(
+    msg: Any,
+    intake: Intake,
+    into: Any,
+    frame_shape: Tuple[int, int],
+    most: float = MOST_REFUSED,
+) -> str:
+    """
+    Store a step as :func:`take` does; one that does not fit ends its episode, and no more.
+
+    :param most: so many of these one after another are too many.
+    :returns: why it was refused, or ''.
+    :raises ValueError: where too many were; it says why the last one was.
+    """
+    try:
+        take(msg, intake, into, frame_shape)
+    except ValueError as error:
+        intake.refuse()
+        into.abort()
+        if intake.refused_in_a_row >= most:
+            raise
+        return str(error)
+    return ''
 
 
 def take(msg: Any, intake: Intake, into: Any, frame_shape: Tuple[int, int]) -> None:

@@ -22,13 +22,19 @@ class Verdict(Enum):
 
 
 class Intake:
-    """Follows the numbering of the transition messages."""
+    """
+    Follows the numbering of the transition messages.
+
+    ``unusable``: parts of broken episodes; those that were ``refused`` are among them.
+    """
 
     def __init__(self) -> None:
         """Start with nothing received; the first message sets the count."""
         self.last_sequence = 0
-        self._publisher: Optional[int] = None
+        self.publisher: Optional[int] = None
         self.received = self.stored = self.lost = self.duplicated = self.unusable = 0
+        self.refused = self.refused_in_a_row = 0
+        self._stored_before_refusal = -1
         self._episode_id = -1
         self._step_id = -1
         self._open = False
@@ -46,13 +52,13 @@ class Intake:
         """
         self.received += 1
         step = sequence - self.last_sequence
-        known = publisher == self._publisher
+        known = publisher == self.publisher
         if known and -WIDEST_STEP < step <= 0:
             self.duplicated += 1
             return Verdict.IGNORE
         gap = step - 1 if known else 0
         self.lost += gap if 0 <= gap <= LARGEST_LOSS else 0
-        self._publisher, self.last_sequence = publisher, sequence
+        self.publisher, self.last_sequence = publisher, sequence
         if step_id == 0:
             self._open = True
         elif (
@@ -73,3 +79,7 @@ class Intake:
         self.stored -= 1
         self.unusable += 1
         self._open = False
+        self.refused += 1
+        is_first = self.stored != self._stored_before_refusal
+        self.refused_in_a_row = 1 if is_first else self.refused_in_a_row + 1
+        self._stored_before_refusal = self.stored
