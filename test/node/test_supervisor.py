@@ -1,12 +1,15 @@
 """What the supervisor tells the processes that it starts."""
 
+from types import SimpleNamespace
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import pytest
 import yaml
 
 from av_td3_ros.cli.train import accounts
 from av_td3_ros.config import build_run
-from av_td3_ros.nodes.supervisor import REST_TIMEOUT, Supervisor
+from av_td3_ros.nodes import supervisor
+from av_td3_ros.nodes.supervisor import REST_TIMEOUT, SILENT_AFTER, Supervisor
 from av_td3_ros.run_folder import RunFolder
 
 
@@ -145,3 +148,22 @@ def test_the_accounts_are_of_all_lives(lived):
     assert account['transitions_missed'] == 110  # the ten that were lost are among them
     assert account['versions_adopted'] == 95 and account['versions_refused'] == 1
     assert account['restarts'] == {'trainer': 1, 'policy': 1}
+
+
+def test_who_says_nothing_any_more_is_told_and_killed(tmp_path, monkeypatch):
+    graph = Supervisor(build_run({}, 'the test'), 'training', tmp_path)
+    moment, killed = [100.0], []
+    monkeypatch.setattr(supervisor.time, 'monotonic', lambda: moment[0])
+    for name, member in graph.members.items():
+        monkeypatch.setattr(member, 'alive', lambda: True)
+        kill = SimpleNamespace(kill=lambda name=name: killed.append(name))
+        monkeypatch.setattr(member, 'process', kill)
+        tell(graph, name)
+    assert graph.complaints() == 'every node says that it is well'
+    moment[0] += SILENT_AFTER + 1.0
+    for name in graph.members:
+        if name != 'policy':
+            tell(graph, name)
+    graph.health['trainer'].update(level=1, message='the disk is full')
+    assert graph.complaints() == 'policy says nothing; trainer: the disk is full'
+    assert graph.kill_silent() == killed == ['policy']

@@ -19,6 +19,7 @@ from av_td3_ros.cli import train
 from av_td3_ros.cli.main import main
 from av_td3_ros.config import build_run
 from av_td3_ros.driving.episode import SUMMARY
+from av_td3_ros.nodes import standstill, supervisor
 from av_td3_ros.nodes.supervisor import GraphError, Supervisor
 from av_td3_ros.td3 import checkpoint
 
@@ -201,6 +202,25 @@ def test_every_other_node_may_die_and_training_goes_on(tmp_path, nothing_left):
             still_late, more = late_and_given_up(graph)
             assert late < 20 and still_late - late <= 5 * (more - given_up), name
         assert graph.status.transitions_lost == graph.status.transitions_duplicated == 0
+
+
+def test_a_node_that_lives_and_does_nothing_is_started_again(tmp_path, nothing_left, monkeypatch):
+    monkeypatch.setattr(standstill, 'PATIENCE', 6.0)
+    monkeypatch.setattr(supervisor, 'SILENT_AFTER', 5.0)
+    said = []
+    with Supervisor(config(tmp_path), 'training', tmp_path) as graph:
+        wait(graph, lambda: graph.status is not None and graph.status.updates > 20)
+        watch, member = standstill.Standstill(graph, said.append), graph.members['perception']
+        os.kill(member.process.pid, signal.SIGSTOP)
+        end = time.monotonic() + 90.0
+        while not member.restarts:
+            assert time.monotonic() < end
+            graph.spin(lambda: False, 0.25)
+            watch.look(time.monotonic())
+            graph.revive()
+        known = graph.status.env_steps
+        wait(graph, lambda: graph.status.env_steps > known + 60)
+    assert 'perception says nothing' in said[0] and 'started again: ' in said[0]
 
 
 def test_a_node_that_keeps_dying_ends_the_run_with_what_was_learned(tmp_path, nothing_left):

@@ -205,6 +205,7 @@ def train_in_process(config: RunConfig, run_folder: RunFolder, keeper: Gatekeepe
 def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) -> int:
     """Train over the ROS 2 graph."""
     from av_td3_msgs.msg import TrainingStatus
+    from av_td3_ros.nodes.standstill import Standstill
     from av_td3_ros.nodes.supervisor import GraphError, Supervisor
     from av_td3_ros.cli.main import refuse
 
@@ -217,6 +218,7 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
             run_folder.write_config(config)
             progress.end(f'graph ready after {ready - begun:.1f} s')
             first_step, told = None, False
+            standstill = Standstill(graph, progress.end)
 
             def over() -> bool:
                 status = graph.status
@@ -231,6 +233,7 @@ def train_graph(config: RunConfig, run_folder: RunFolder, keeper: Gatekeeper) ->
                 graph.spin(over, 0.25)
                 if not over():  # a trainer that has ended its run is not started again
                     graph.revive()
+                    standstill.look(time.monotonic())
                 if graph.status is not None:
                     if first_step is None and graph.status.transitions_stored > 1:
                         first_step = time.monotonic() - begun

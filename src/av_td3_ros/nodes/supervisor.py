@@ -12,7 +12,7 @@ from pathlib import Path
 import signal
 import time
 from types import MappingProxyType
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from av_td3_msgs.msg import EpisodeResult, PolicyStatus, TrainingStatus
 from diagnostic_msgs.msg import DiagnosticArray
@@ -32,6 +32,8 @@ from av_td3_ros.nodes.member import Member
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 REST_TIMEOUT = 5.0
+# A living node speaks once a second on /diagnostics; without a word for so long it is silent, s.
+SILENT_AFTER = 10.0
 # Its name in the graph, and among the participants of SROS 2.
 OPERATOR = 'operator'
 
@@ -160,6 +162,28 @@ class Supervisor:
         is_new = told is not None and told is not self._before_asking
         if self._paused is not None and is_new and told.get('paused') == str(not self._paused):
             self.pause(self._paused)
+
+    def silent(self) -> List[str]:
+        """Return the nodes whose process lives, and that say nothing on /diagnostics any more."""
+        limit = time.monotonic() - SILENT_AFTER
+        alive = [name for name, member in self.members.items() if member.alive()]
+        return [name for name in alive if self.health.get(name, {}).get('heard', limit) < limit]
+
+    def kill_silent(self) -> List[str]:
+        """Kill what ``silent`` returns, for ``revive`` to start it again; return it."""
+        found = self.silent()
+        for name in found:
+            self.members[name].process.kill()
+        return found
+
+    def complaints(self) -> str:
+        """Return which nodes say nothing, and what the others find wrong."""
+        silent = self.silent()
+        found = [f'{name} says nothing' for name in silent]
+        for name, told in self.health.items():
+            if name not in silent and told['level']:  # 0 is OK
+                found.append(f'{name}: {told["message"]}')
+        return '; '.join(found) or 'every node says that it is well'
 
     def pause(self, paused: bool) -> None:
         """Pause the world or let it go on; where nobody can be asked, ``revive`` asks again."""
@@ -290,6 +314,7 @@ class Supervisor:
                 'level': level,
                 'message': status.message,
                 'stamp': stamp,
+                'heard': time.monotonic(),
             }
 
     def _is_answered(self) -> bool:
