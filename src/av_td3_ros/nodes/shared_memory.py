@@ -27,7 +27,9 @@ def orphans(before: FrozenSet[str], ending: Optional[int] = None) -> Set[str]:
     :param ending: a process whose use does not count, because it is about to end.
     """
     candidates = snapshot() - before
-    unused = candidates - _in_use(ending) if candidates else set()
+    # Who has mapped a segment or a port removes it with its locks, so that they go together.
+    used = {AROUND.sub('', name) for name in _in_use(ending)} if candidates else set()
+    unused = {name for name in candidates if AROUND.sub('', name) not in used}
     ours = _held(Path('/proc', str(ending))) if unused and ending else set()
     # Some may be gone by now: who had them has ended in order.
     return {name for name in unused & snapshot() if not _is_locked(name, ours)}
