@@ -3,6 +3,7 @@
 from contextlib import suppress
 import ctypes
 import os
+from pathlib import Path
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 import torch
 
 from test_policy_node import observation, packed
+
+from av_td3_ros.nodes import shared_memory
 
 PATIENCE = 60.0
 ERROR, OK = b'\x02', b'\x00'
@@ -73,6 +76,11 @@ class Car:
         self.ros.until(drives, PATIENCE)
         return self
 
+    def shared_memory(self):
+        """Return the segments that it made."""
+        held = shared_memory._held(Path('/proc', str(self.pid)))
+        return {name for name in held if name + shared_memory.LOCK in held}
+
     def has_ended(self):
         """Learn the exit code: from the shell, or as the heir of a shell that was killed."""
         if self.code is None and self.supervisor.poll() == -signal.SIGKILL:
@@ -125,8 +133,10 @@ def start(ros, talker, tmp_path):
 )
 def test_a_process_that_drives_ends_with_the_full_brake(ros, start, program, end, code, why):
     car = start(program).drive()
+    made = car.shared_memory()
     end(car)
     ros.until(car.has_ended, PATIENCE)
+    assert made and not made & shared_memory.snapshot()
     assert car.code == code and why in car.log.read_text()
     ros.until(lambda: car.commands[-1].throttle == 0.0)
     assert car.commands[-1].brake == 1.0 and car.commands[-2].throttle > 0.4

@@ -320,6 +320,7 @@ def drive(
                 process.wait()
             executor.shutdown()
             node.destroy_node()
+            realtime.let_go()
         if not stack.answers:
             raise GraphError(
                 'the policy must command the frames that it is shown, got no command; perception: '

@@ -328,6 +328,7 @@ def run(node_class: Type[GraphNode]) -> int:
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+        realtime.let_go()
     return code
 
 

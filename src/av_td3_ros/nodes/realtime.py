@@ -17,6 +17,16 @@ def keep_what_is() -> None:
     gc.freeze()
 
 
+def let_go() -> None:
+    """
+    Let the garbage collector see everything again, before the process ends.
+
+    What is frozen is never destroyed, and a participant of DDS that is not takes no leave of the
+    others and leaves its shared memory behind.
+    """
+    gc.unfreeze()
+
+
 def prioritise(priority: int, is_inherited: bool = True) -> str:
     """
     Let the threads of this process run before all ordinary ones.
