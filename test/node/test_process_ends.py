@@ -79,7 +79,8 @@ class Car:
     def shared_memory(self):
         """Return the segments that it made."""
         held = shared_memory._held(Path('/proc', str(self.pid)))
-        return {name for name in held if name + shared_memory.LOCK in held}
+        segments = filter(shared_memory.MADE.fullmatch, held)  # ports are the listeners', too
+        return {name for name in segments if name + shared_memory.LOCK in held}
 
     def has_ended(self):
         """Learn the exit code: from the shell, or as the heir of a shell that was killed."""
