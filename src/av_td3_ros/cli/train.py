@@ -126,6 +126,10 @@ def prepare(options: argparse.Namespace) -> tuple:
             f"'{config.policy.artefact}', policy.accept_weights {config.policy.accept_weights}; "
             'drive what is exported with `av-td3 evaluate`'
         )
+    if config.trainer.device != 'cpu':  # torch takes seconds to load
+        from av_td3_ros.td3.arithmetic import require_device
+
+        require_device(config.trainer.device)
     check_map(config)
     return folder, config
 
