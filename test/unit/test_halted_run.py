@@ -1,17 +1,19 @@
 """Whoever drives or exports the policy of a run that was halted is told so."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from av_td3_ros.cli import evaluate_drive, export
-from av_td3_ros.cli.main import parser
-from av_td3_ros.config import build_run
-from av_td3_ros.run_folder import RunFolder
-from av_td3_ros.td3 import checkpoint
-from av_td3_ros.td3.agent import TD3
-from small_runs import SMALL
+pytest.importorskip('carla')
+pytest.importorskip('panda3d')
+
+from av_td3_ros.cli import evaluate_drive, export  # noqa: E402
+from av_td3_ros.cli.main import parser  # noqa: E402
+from av_td3_ros.config import build_run  # noqa: E402
+from av_td3_ros.run_folder import RunFolder  # noqa: E402
+from av_td3_ros.td3 import checkpoint  # noqa: E402
+from av_td3_ros.td3.agent import TD3  # noqa: E402
+from small_runs import SMALL  # noqa: E402
 
 NOTE = 'this run was halted: dead_actor'
 
@@ -35,14 +37,12 @@ def make(tmp_path):
 
 @pytest.mark.parametrize('halted', [False, True])
 def test_an_evaluation_notes_it(make, halted):
-    pytest.importorskip('carla')
-    pytest.importorskip('panda3d')
     folder, config = make(halted)
     plan = SimpleNamespace(routes='random', via='in-process')
     notes = evaluate_drive._notes(plan, 'mine', folder, config)
     assert notes == ((f'mine: {NOTE}',) if halted else ())
-    file = folder / 'config.yaml'
-    assert evaluate_drive._notes(plan, 'file', Path(file), config) == ()
+    file = folder / 'config.yaml'  # as little of a run as an exported one
+    assert evaluate_drive._notes(plan, 'file', file, config) == ()
 
 
 @pytest.mark.parametrize('halted', [False, True])
