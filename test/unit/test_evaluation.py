@@ -257,7 +257,7 @@ def test_who_was_trained_on_all_roads_is_told_of(runs, tmp_path, capsys):
         (['{run}', '--routes', 'no.xml'], 'routes must be in an XML file, got no.xml'),
         (
             ['{run}', '--set', 'observation.stack=3'],
-            'av-td3: {run} cannot drive here: trained with stack 4, asked for 3; leave',
+            'av-td3: {run} cannot drive here: trained with stack 2, asked for 3; leave',
         ),
         (['nowhere'], 'a checkpoint or run folder must be given'),
         ([], 'a run folder must be given, got none'),
