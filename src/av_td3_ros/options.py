@@ -21,6 +21,7 @@ from typing import (
 )
 
 C = TypeVar('C')
+MOST_MEANT = 4
 
 
 class ConfigError(ValueError):
@@ -136,12 +137,18 @@ def build(cls: Type[C], values: Mapping[str, Any], where: str) -> C:
 
 def hint(key: str, known: Iterable[str], likeness: float = 0.6) -> str:
     """
-    Return the question whether a near key was meant, or '' where none is near.
+    Return the question whether a near key, or one of that ending, was meant; '' where none is.
 
     :param likeness: 0 to 1, from which on a key is near.
     """
-    near = difflib.get_close_matches(key, known, n=1, cutoff=likeness)
-    return f"; did you mean '{near[0]}'?" if near else ''
+    keys = list(known)
+    near = [one for one in keys if one.endswith(f'.{key}')]  # its groups were left out
+    if near:  # of several the outer ones: others are copies of what nodes share
+        depth = min(one.count('.') for one in near)
+        near = [one for one in near if one.count('.') == depth][:MOST_MEANT]
+    near = near or difflib.get_close_matches(key, keys, n=1, cutoff=likeness)
+    meant = ' or '.join(f"'{one}'" for one in near)
+    return f'; did you mean {meant}?' if near else ''
 
 
 def check(item: Option, value: Any, where: str) -> Any:

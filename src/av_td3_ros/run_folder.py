@@ -21,12 +21,16 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 
 import yaml
 
-from av_td3_ros.options import ConfigError
+from av_td3_ros import presets
+from av_td3_ros.config import without_shared_copies
+from av_td3_ros.options import ConfigError, flatten, to_flat
 
 LOG = logging.getLogger(__name__)
 # Each try to write events again begins a file of its own: not with every record, s.
 EVENTS_PAUSE = 60.0
 LOCK = '.lock'
+# What a resume sets by itself: where the run lies, and that it goes on.
+OF_A_RESUME = ('trainer.run_dir', 'trainer.resume')
 # What ``trajectories.csv`` tells of an episode besides its points.
 TRAJECTORY = (
     'env_step',
@@ -71,8 +75,18 @@ class RunFolder:
             ) from None
 
     def write_config(self, config: Any) -> None:
-        """Write the config of the run as YAML."""
-        replace_file(self.path / 'config.yaml', yaml.safe_dump(asdict(config), sort_keys=False))
+        """
+        Write the config of the run as YAML.
+
+        Where a run goes on with other settings, those that it came so far with stay, as
+        ``config_<step>.yaml``.
+        """
+        path = self.path / 'config.yaml'
+        kept = path.with_name(f'config_{self.read_summary().get("env_steps", 0)}.yaml')
+        # One that is there is of the steps before; with what is replaced now none was driven.
+        if config.trainer.resume and changes(self.path, config) and not kept.exists():
+            replace_file(kept, path.read_bytes())
+        replace_file(path, yaml.safe_dump(asdict(config), sort_keys=False))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Merge values into ``summary.json``."""
@@ -327,6 +341,23 @@ def written_config(source: Path) -> Optional[str]:
     source = source.resolve()
     files = [folder / 'config.yaml' for folder in (source, *source.parents)]
     return next((str(file) for file in files if file.exists()), None)
+
+
+def changes(folder: Path, config: Any) -> List[str]:
+    """
+    Return what is set otherwise than in the config.yaml of a run, as ``simulator.seed 0 -> 4``.
+
+    Nothing where there is none that can be read.
+    """
+    try:
+        written = flatten(presets.read_yaml(folder / 'config.yaml'))
+    except ConfigError:
+        return []
+    return [
+        f'{key} {presets.text(written[key])} -> {presets.text(value)}'
+        for key, value in without_shared_copies(to_flat(config)).items()
+        if written.get(key, value) != value and key not in OF_A_RESUME
+    ]
 
 
 def replace_file(path: Path, data: Union[str, bytes]) -> None:

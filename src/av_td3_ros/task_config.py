@@ -1,7 +1,7 @@
 """What the policy sees, is rewarded for and is ended by; ``config.py`` puts it into the nodes."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 from av_td3_ros.datatypes import COMMAND_NAMES, ObsSpec, SpecError
 from av_td3_ros.options import ConfigError, option
@@ -189,6 +189,33 @@ def observation_preset(name: str) -> Dict[str, Any]:
             'are set as observation.<key>, see docs/parameters.md'
         )
     return {f'observation.{key}': value for key, value in OBSERVATIONS[name].values.items()}
+
+
+def difference(trained: ObsSpec, asked: ObsSpec) -> str:
+    """
+    Return in what a policy sees otherwise than is asked for.
+
+    By the names of ``OBSERVATIONS`` where either is one, and by every other setting that differs.
+
+    :raises SpecError: for a specification that no settings make.
+    """
+    before, now = vars(ObservationConfig.of(trained)), vars(ObservationConfig.of(asked))
+    keys = [key for key in before if before[key] != now[key]]
+    names = [_name(values) for values in (before, now)]
+    told = []
+    if all(names) and names[0] != names[1]:
+        told.append(f'trained with {names[0]}, asked for {names[1]}')
+        keys = [key for key in keys if key not in OBSERVATIONS['waypoints'].values]
+    told += [f'trained with {key} {before[key]}, asked for {now[key]}'.lower() for key in keys]
+    return '; '.join(told)
+
+
+def _name(values: Mapping[str, Any]) -> str:
+    """Return the name of an observation, or '' where it has none."""
+    for name, preset in OBSERVATIONS.items():
+        if all(values[key] == value for key, value in preset.values.items()):
+            return name
+    return ''
 
 
 def _weight(default: float, doc: str) -> float:

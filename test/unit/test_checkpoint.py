@@ -249,7 +249,7 @@ def test_an_unusable_run_folder_is_one_line(tmp_path):
         (
             SPEC,
             small(**{**TINY, 'network__hidden_1': 24}),
-            "must have network .*'hidden_1': 24.* got ",
+            "must have network {'hidden_1': 24}, got {'hidden_1': 8};",
         ),
         (ObsSpec(2, 36, 36, ('yaw',)), CONFIG, 'must have observation .*yaw.* got .*speed'),
     ],
@@ -285,6 +285,8 @@ def test_no_checkpoint_is_said(tmp_path):
     with pytest.raises(CheckpointError, match='a whole checkpoint must be in .*, got none'):
         checkpoint.load(tmp_path, make()[0], SPEC)
     with pytest.raises(CheckpointError, match='holds no whole checkpoint'):
+        checkpoint.load_policy(tmp_path)
+    with pytest.raises(CheckpointError, match='there is no such folder'):
         checkpoint.load_policy(tmp_path / 'nowhere')
 
 

@@ -23,7 +23,7 @@ from av_td3_ros.run_folder import claimed, LOCK
         (['--set', 'trainer.steps'], '--set must be KEY=VALUE'),
         (['--steps', '3'], 'trainer.steps must be 10 to 1e+09, got 3'),
         (['--config', 'no/such.yaml'], 'config file must be readable'),
-        (['--resume', 'no/such/run'], 'config file must be readable, got no/such/run/config.yaml'),
+        (['--resume', 'no/such/run'], 'got no/such/run: there is no such folder'),
         (
             [
                 '--set',
@@ -34,7 +34,7 @@ from av_td3_ros.run_folder import claimed, LOCK
             'must have routes of 4000 to 4100 m',
         ),
         (['--resume', 'a', '--run-dir', 'b'], '--run-dir must be the folder of --resume, got b'),
-        (['--resume', 'a', '--run-dir', './a'], 'config file must be readable, got a/config.yaml'),
+        (['--resume', 'a', '--run-dir', './a'], 'got a: there is no such folder'),
         (['--set', 'policy.artefact=some.avtd3'], 'a policy that is trained must adopt weights'),
         (['--set', 'policy.accept_weights=false'], 'a policy that is trained must adopt weights'),
     ],
@@ -59,7 +59,21 @@ def test_a_broken_map_is_refused(refused, tmp_path, content, text):
     pytest.importorskip('carla')
     path = tmp_path / 'broken.xodr'
     path.write_text(content)
-    assert text in refused('train', '--run-dir', str(tmp_path / 'run'), '--map', str(path))
+    told = refused('train', '--run-dir', str(tmp_path / 'run'), '--map', str(path))
+    assert text in told and f'map {path} must ' in told
+
+
+@pytest.mark.parametrize('how', [[], ['--in-process']])
+def test_a_device_that_torch_cannot_use_is_refused(refused, tmp_path, monkeypatch, how):
+    cuda = pytest.importorskip('torch').cuda
+
+    def fail():
+        raise RuntimeError('Found no NVIDIA driver.\nGet one')
+
+    monkeypatch.setattr(cuda, 'init', fail)
+    told = refused('train', *how, '--set=trainer.device=cuda', '--run-dir', tmp_path / 'run')
+    assert "trainer.device must be one that torch can use here, got 'cuda': Found no" in told
+    assert 'set it to cpu' in told and not (tmp_path / 'run').exists()
 
 
 def test_a_run_folder_in_which_another_trains_is_refused(refused, tmp_path):

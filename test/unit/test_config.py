@@ -39,6 +39,16 @@ def test_shared_settings_reach_every_node_that_has_them():
             "'trainer.learner.batch_size'?",
         ),
         (
+            {'batch_size': 3},
+            "unknown key 'batch_size' in f.yaml; did you mean 'trainer.learner.batch_size'?",
+        ),
+        ({'height': 3}, "did you mean 'observation.height'?"),
+        (
+            {'seed': 3},
+            "did you mean 'simulator.seed' or 'policy.seed' or 'episode_manager.seed' or "
+            "'trainer.seed'?",
+        ),
+        (
             {'trainer.steps': 'many'},
             "trainer.steps must be int, got 'many' (str); fix it in f.yaml",
         ),

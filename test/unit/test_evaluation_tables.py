@@ -1,9 +1,9 @@
-"""Files of an evaluation that is done again."""
+"""Files of an evaluation that is done again, and how its figures are told."""
 
 import pytest
 
 from av_td3_ros.evaluation.figures import Result
-from av_td3_ros.evaluation.tables import number, write
+from av_td3_ros.evaluation.tables import number, text, write
 
 
 def test_an_evaluation_without_others_leaves_none_of_an_earlier_one(tmp_path):
@@ -33,3 +33,8 @@ def test_an_evaluation_without_others_leaves_none_of_an_earlier_one(tmp_path):
 def test_no_figure_has_an_exponent(value, shown):
     """LaTeX would set it as a product."""
     assert number(value) == shown
+
+
+def test_the_table_says_what_its_intervals_are():
+    head = text([Result('a', 'in-process', 0)]).splitlines()[0]
+    assert head.split('  ')[0] == 'mean [95 % interval]' and head.endswith('a')

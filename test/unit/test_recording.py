@@ -365,3 +365,17 @@ def test_where_not_even_the_end_can_be_written_what_is_whole_is_read(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'could not be closed, got: File too large' in done.stdout
+
+
+def test_topics_without_a_message_are_known_as_such(tmp_path):
+    writer = BagWriter(tmp_path / 'drive', room=ROOM)
+    writer.add_topic(TEXT)
+    writer.add_topic(BYTES)
+    writer.write('/said', 1, text('words'))
+    writer.close()
+    reader = BagReader(tmp_path / 'drive')
+    assert set(reader.topics()) == {'/said', '/seen'} and reader.filled == {'/said'}
+    (file,) = reader.files
+    file.write_bytes(file.read_bytes()[:-40])  # without its index
+    reader = BagReader(file)
+    assert set(reader.topics()) == reader.filled == {'/said'}

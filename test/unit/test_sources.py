@@ -67,13 +67,13 @@ def test_a_checkpoint_alone_brings_what_it_sees(alone):
 
 def test_it_does_not_drive_where_another_part_of_the_image_is_cut_off(alone):
     other = replace(SEEN[2], crop_top=0.35)
-    with pytest.raises(checkpoint.CheckpointError, match='must be crop_top 0.35, got 0.5'):
+    with pytest.raises(checkpoint.CheckpointError, match='with crop_top 0.5, asked for 0.35'):
         sources.load(alone, other)
-    with pytest.raises(checkpoint.CheckpointError, match='must be waypoint_spacing 2.0, got 4.0'):
+    with pytest.raises(checkpoint.CheckpointError, match='waypoint_spacing 4.0, asked for 2.0'):
         sources.load(alone, replace(SEEN[2], waypoint_spacing=2.0))
 
 
 def test_a_folder_without_a_policy_is_named(tmp_path):
-    with pytest.raises(checkpoint.CheckpointError, match='holds no whole checkpoint'):
+    with pytest.raises(checkpoint.CheckpointError, match='there is no such folder'):
         with sources.settings_file(tmp_path / 'nothing'):
             pass

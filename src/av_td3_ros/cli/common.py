@@ -4,6 +4,7 @@ import argparse
 from contextlib import contextmanager, suppress
 import os
 from pathlib import Path
+import shlex
 import shutil
 import signal
 import sys
@@ -19,6 +20,7 @@ from av_td3_ros.resources import map_source
 from av_td3_ros.task_config import observation_preset, OBSERVATIONS
 
 PLAIN_PERIOD = 10.0
+PROGRAM = 'av-td3'
 # Up to 101 the ports lie below those that Linux lends out; low ones are chosen by hand.
 DOMAINS = range(60, 102)
 
@@ -98,6 +100,15 @@ def check_middleware() -> None:
             f'RMW_IMPLEMENTATION must name an installed middleware, got {wanted}: {fault}; '
             'unset it or install that one'
         )
+
+
+def called() -> str:
+    """Return what starts this program here, to be pasted: its name where PATH has it."""
+    path, found = sys.argv[0], shutil.which(PROGRAM)
+    is_on_path = found is not None and os.path.realpath(found) == os.path.realpath(path)
+    if Path(path).name != PROGRAM or is_on_path:
+        return PROGRAM
+    return shlex.quote(path)
 
 
 def own_domain() -> int:

@@ -330,7 +330,7 @@ def _configs(
             options.config = given or written
             extra = {**world, **policy_setting(chosen)}
             configs.append(common.load_config(options, extra))
-        load(chosen, configs[-1].observation)
+        load(chosen, configs[-1].observation, source)
         if len(configs) == 1:
             first = to_flat(configs[0])
             own = ('simulator.map', 'simulator.vehicles', 'simulator.weather')

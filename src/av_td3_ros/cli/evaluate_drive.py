@@ -9,7 +9,7 @@ import numpy as np
 from av_td3_ros.cli import common
 from av_td3_ros.cli.evaluate import Plan
 from av_td3_ros.cli.sim_drivers import Action, ExpertDriver, PolicyDriver
-from av_td3_ros.cli.sources import env_step, settings_file
+from av_td3_ros.cli.sources import env_step, halted_by, settings_file
 from av_td3_ros.cli.train import catch_stops
 from av_td3_ros.config import RunConfig
 from av_td3_ros.datatypes import Observation, Outcome
@@ -210,6 +210,9 @@ def _notes(plan: Plan, name: str, source: Path, config: RunConfig) -> Tuple[str,
     notes = []
     if plan.routes == 'held-out' and not _held_out(source, config):
         notes.append(TRAINED_THERE.format(policy=name))
+    alert = halted_by(source)
+    if alert:
+        notes.append(f'{name}: this run was halted: {alert}')
     if plan.via == 'graph' and config.simulator.vehicles:
         notes.append(UNKNOWN_TIME)
     return tuple(notes)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from av_td3_ros.cli import common
+from av_td3_ros.cli.sources import halted_by
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import written_config
 
@@ -92,6 +93,9 @@ def run(options: argparse.Namespace) -> int:
         f'{len(data) / 2**20:.1f} MiB, sha256 {found.sha256}'
     )
     print('proved: ONNX Runtime and torch act as the policy does')
+    alert = halted_by(source)
+    if alert:
+        print(f'note: this run was halted: {alert}')
     print(f'drive it: av-td3 evaluate {target}')
     return 0
 

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         node = PlayerNode(reader, options.topics, options.commands)
         executor.add_node(node)
         for name, why in node.left_out.items():
-            if why != 'not chosen':
+            if why != 'not chosen' and name in reader.filled:
                 print(f'left out: {name}: {why}')
         _spend(executor, DISCOVERY, node)
         progress = common.Progress()

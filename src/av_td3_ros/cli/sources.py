@@ -9,8 +9,8 @@ from typing import Any, Dict, Iterator, Optional
 
 import yaml
 
-from av_td3_ros.run_folder import written_config
-from av_td3_ros.task_config import ObservationConfig
+from av_td3_ros.run_folder import read_summary, written_config
+from av_td3_ros.task_config import difference, ObservationConfig
 
 
 @contextmanager
@@ -73,11 +73,17 @@ def policy_setting(source: Path) -> Dict[str, Any]:
     return {key: str(source.resolve())}
 
 
-def load(source: Path, observation: Optional[ObservationConfig] = None, **engine: Any) -> Any:
+def load(
+    source: Path,
+    observation: Optional[ObservationConfig] = None,
+    named: Optional[Path] = None,
+    **engine: Any,
+) -> Any:
     """
     Return what acts as a source's policy does, without exploration.
 
     :param observation: what observations are like here; None takes what it was trained with.
+    :param named: as what the user knows the source, where it is a copy.
     :param engine: ``engine`` of an exported file, and ``threads``: 1 where nothing is said, since
         one observation is too little to share.
     :raises CheckpointError: where a folder has no policy, or it sees something else.
@@ -94,8 +100,14 @@ def load(source: Path, observation: Optional[ObservationConfig] = None, **engine
 
     torch.set_num_threads(engine.get('threads', 1))
     behaviour = Behaviour(seed=0)
-    spec = None if observation is None else observation.spec()
-    behaviour.adopt(checkpoint.load_policy(source, spec).policy)
+    found = checkpoint.load_policy(source)
+    asked = found.obs_spec if observation is None else observation.spec()
+    if asked != found.obs_spec:
+        raise checkpoint.CheckpointError(
+            f'{named or source} cannot drive here: {difference(found.obs_spec, asked)}; leave '
+            '--observation and observation.* out'
+        )
+    behaviour.adopt(found.policy)
     return behaviour
 
 
@@ -108,6 +120,11 @@ def env_step(source: Path) -> Optional[int]:
     from av_td3_ros.td3 import checkpoint
 
     return checkpoint.load_policy(source).env_step
+
+
+def halted_by(source: Path) -> str:
+    """Return the name of the alert that has ended a run, or ''."""
+    return str(read_summary(source).get('halted') or '').partition(':')[0]
 
 
 def output_folder(source: Path, what: str = '') -> Path:

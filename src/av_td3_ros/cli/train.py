@@ -8,12 +8,19 @@ import time
 from typing import Any, Iterator, List
 
 from av_td3_ros import presets
-from av_td3_ros.cli import common
+from av_td3_ros.cli import common, resume
 from av_td3_ros.cli.gate import Gatekeeper
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
-from av_td3_ros.run_folder import claimed, new_run_folder, require_new, RunFolder
+from av_td3_ros.run_folder import (
+    changes,
+    claimed,
+    has_checkpoints,
+    new_run_folder,
+    require_new,
+    RunFolder,
+)
 
 EXIT_FAULT, EXIT_REFUSED = 1, 2
 SAVED_WITHIN = 60.0
@@ -34,7 +41,12 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument('--seed', type=int, metavar='N', help='seed of everything (default 0)')
     parser.add_argument('--run-dir', metavar='DIR', help='run folder (default runs/train_<date>)')
-    parser.add_argument('--resume', metavar='DIR', help='go on with the run in this folder')
+    parser.add_argument(
+        '--resume',
+        metavar='DIR',
+        help='go on with the run in this folder; what is set otherwise is told, and config.yaml '
+        'of before kept as config_<step>.yaml',
+    )
     parser.add_argument(
         '--in-process', action='store_true', help='no ROS: the same loop in one process'
     )
@@ -62,11 +74,14 @@ def _run(options: argparse.Namespace, run_folder: RunFolder, config: RunConfig) 
     print(f'run folder: {folder}')
     if options.preset:
         print(f'preset: {options.preset}: {presets.description(options.preset)}'.rstrip(' :'))
+    for change in changes(folder, config) if options.resume else ():
+        print(f'changed: {change}')
     begun = max(config.trainer.update_after, config.trainer.exploration.warmup_steps)
     if begun >= config.trainer.steps:
         print(
             f'note: nothing is learned before step {begun:,} (trainer.update_after, '
-            f'exploration.warmup_steps) and the run ends at {config.trainer.steps:,}: give --steps'
+            f'exploration.warmup_steps) and the run ends at {config.trainer.steps:,}: give more '
+            f'--steps, at least {begun + config.trainer.update_every:,}'
         )
     train = train_in_process if options.in_process else train_graph
     run_folder.write_summary({'machine': machine()})
@@ -83,6 +98,8 @@ def _run(options: argparse.Namespace, run_folder: RunFolder, config: RunConfig) 
     except OSError as error:
         code = lost(folder / 'curves.png', error)
     print(f'summary: {folder / "summary.json"}' + (f', curves: {picture}' if picture else ''))
+    if code == 0 and not keeper.stopped and has_checkpoints(folder):
+        print(resume.next_command(folder, config.trainer.steps))
     return EXIT_FAULT if keeper.stopped else code
 
 
@@ -106,8 +123,9 @@ def prepare(options: argparse.Namespace) -> tuple:
             f'--preset must not be given with --resume, got {options.preset}: a run goes on with '
             f'the settings in {folder / "config.yaml"}; change single ones with --set'
         )
-    if options.resume and not options.config:
-        options.config = str(folder / 'config.yaml')
+    if options.resume:
+        resume.require_checkpoint(folder)
+        options.config = options.config or str(folder / 'config.yaml')
     if options.steps is not None:
         extra['trainer.steps'] = options.steps
     if options.seed is not None:
@@ -118,7 +136,9 @@ def prepare(options: argparse.Namespace) -> tuple:
             }
         )
     config = common.load_config(options, extra)
-    if not options.resume:
+    if options.resume:
+        resume.require_fit(folder, config)
+    else:
         require_new(folder, f'go on with --resume {folder} or choose another with --run-dir')
     if config.policy.artefact or not config.policy.accept_weights:
         raise ConfigError(
@@ -126,6 +146,10 @@ def prepare(options: argparse.Namespace) -> tuple:
             f"'{config.policy.artefact}', policy.accept_weights {config.policy.accept_weights}; "
             'drive what is exported with `av-td3 evaluate`'
         )
+    if config.trainer.device != 'cpu':  # torch takes seconds to load
+        from av_td3_ros.td3.arithmetic import require_device
+
+        require_device(config.trainer.device)
     check_map(config)
     return folder, config
 

@@ -111,7 +111,11 @@ class RoadMap:
                 f'file, got {path}: {getattr(error, "strerror", None) or error}; set it with '
                 '--map (simulator.map)'
             ) from None
-        return cls(path.stem, text, keep=True)
+        try:
+            return cls(path.stem, text, keep=True)
+        except MapError as error:
+            told = str(error).replace(f'map {path.stem} ', f'map {map} ', 1)
+            raise MapError(told) from None
 
     # -- lanes ------------------------------------------------------------------------------------
 

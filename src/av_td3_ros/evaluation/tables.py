@@ -12,6 +12,7 @@ from av_td3_ros.evaluation.figures import Figure, FIGURES, Result, Row
 from av_td3_ros.run_folder import replace_file, trajectory, TRAJECTORY
 
 NOT_MEASURED = '-'
+INTERVAL = 'mean [95 % interval]'
 # From here on three digits would be fewer than those before the point.
 LARGE = 999.5
 # Decimals of figures that are too small for three digits without an exponent.
@@ -67,7 +68,7 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
 
 def text(results: Sequence[Result]) -> str:
     """Return the table for people: a line per figure, a column per policy."""
-    heads = ['', ''] + [result.policy for result in results]
+    heads = [INTERVAL, ''] + [result.policy for result in results]
     counts = ['episodes', '', *map(_counted, results)]
     lines = [heads, counts, ['driven', ''] + [result.via for result in results]]
     lines += _figures(results, '{mean} [{low}, {high}]')

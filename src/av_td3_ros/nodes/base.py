@@ -334,7 +334,15 @@ def run(node_class: Type[GraphNode]) -> int:
 
 def main(node_class: Type[GraphNode]) -> None:
     """Run a node as a program."""
+    tell_usage(node_class.NAME, '-p autostart:=true -p KEY:=VALUE ...', 'docs/parameters.md')
     sys.exit(run(node_class))
+
+
+def tell_usage(name: str, parameters: str, page: str) -> None:
+    """Where --help is asked for, say how a node is run, and end."""
+    if {'-h', '--help'} & set(sys.argv[1:]):
+        print(f'usage: ros2 run av_td3_ros {name}_node --ros-args {parameters}; see {page}')
+        sys.exit(EXIT_OK)
 
 
 def now() -> float:

@@ -8,6 +8,7 @@ is the training camera and CameraInfo is not read.
 
 from dataclasses import replace
 import difflib
+import os
 from typing import Any, Callable, Dict, List, Optional
 
 import cv2
@@ -25,7 +26,7 @@ from av_td3_ros.driving.camera_model import COARSEST, View
 from av_td3_ros.driving.pacing import RateWatch, Thinning
 from av_td3_ros.driving.preprocess import grey_frame
 from av_td3_ros.gate_config import GateConfig
-from av_td3_ros.nodes.base import GraphNode, now
+from av_td3_ros.nodes.base import GraphNode, now, SUPERVISED
 from av_td3_ros.nodes.hearing import Hearing
 
 WATCH_PERIOD = 0.5
@@ -215,7 +216,10 @@ class CameraInput:
         fault = self.fault() if self._node.active else ''
         silent = bool(fault) and fault != self._refusal
         if silent and not self._silent:
-            self._node.get_logger().error(fault)
+            if SUPERVISED in os.environ and self._stamp < 0:  # the world is not yet there
+                self._node.get_logger().info(fault)
+            else:
+                self._node.get_logger().error(fault)
         self._silent = silent
         haste = self._haste() if self._node.active else ''
         if haste and not self._hasty:

@@ -32,6 +32,7 @@ from av_td3_ros.nodes.base import (
 from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import claimed, RunFolder
 from av_td3_ros.task_config import PRIVILEGED_NAMES
+from av_td3_ros.td3.arithmetic import require_device
 from av_td3_ros.td3.checkpoint import CheckpointError
 from av_td3_ros.td3.experience import take_or_refuse
 from av_td3_ros.td3.intake import Intake
@@ -56,6 +57,7 @@ class TrainerNode(GraphNode):
             raise ConfigError(
                 'run_dir must name a folder, got nothing; set it in trainer.param.yaml'
             )
+        require_device(self.config.device)
         self._run = RunFolder(self.config.run_dir)
         self._claim = ExitStack()
         if SUPERVISED not in os.environ:  # who supervises has the claim

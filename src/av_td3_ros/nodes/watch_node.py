@@ -19,7 +19,7 @@ from av_td3_ros import watching
 from av_td3_ros.bridge import markers
 from av_td3_ros.bridge.topics import topic_name, topic_qos, TOPICS
 from av_td3_ros.graph import NAMESPACE
-from av_td3_ros.nodes.base import now
+from av_td3_ros.nodes.base import now, tell_usage
 
 PERIOD = 0.1
 NAME = 'watch'
@@ -91,6 +91,7 @@ class WatchNode(Node):
 
 def main() -> None:
     """Run it until it is stopped."""
+    tell_usage(NAME, '-p role_name:=NAME', 'docs/watching.md')
     rclpy.init()
     node = WatchNode(namespace=NAMESPACE)
     try:

@@ -6,7 +6,7 @@ Files are read from front to back, a chunk at a time. One that was cut off gives
 
 from pathlib import Path
 import struct
-from typing import IO, Any, Callable, Collection, Dict, Iterator, List, NamedTuple, Optional
+from typing import IO, Any, Callable, Collection, Dict, Iterator, List, NamedTuple, Optional, Set
 
 from mcap.exceptions import McapError
 from mcap.reader import SeekingReader
@@ -63,7 +63,10 @@ class _Whole:
 
 
 class BagReader:
-    """``cut_off``: files whose end is missing; known once they have been read."""
+    """
+    ``cut_off``: files whose end is missing; known once they have been read. ``filled``: topics
+    that have a message, or may have one; known with the topics.
+    """
 
     def __init__(self, path: Path) -> None:
         """
@@ -74,6 +77,7 @@ class BagReader:
         self.path = path
         self.files = _files(path)
         self.cut_off: List[Path] = []
+        self.filled: Set[str] = set()
 
     def topics(self) -> Dict[str, BagTopic]:
         """Return the topics by name; from the index where there is one."""
@@ -85,12 +89,16 @@ class BagReader:
                 except (*DAMAGE, OSError, OverflowError):  # cut off, or damaged just there
                     summary = None
                 if summary is not None:
+                    counts = summary.statistics and summary.statistics.channel_message_counts
                     for channel in summary.channels.values():
                         schema = summary.schemas.get(channel.schema_id)
                         found.setdefault(channel.topic, _topic(channel, schema))
+                        if counts is None or counts.get(channel.id):
+                            self.filled.add(channel.topic)
                     continue
             for message in self._read(path, None):
                 found.setdefault(message.topic.name, message.topic)
+                self.filled.add(message.topic.name)
         return found
 
     def messages(self, types: Optional[Collection[str]] = None) -> Iterator[BagMessage]:

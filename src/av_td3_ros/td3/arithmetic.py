@@ -16,6 +16,7 @@ import torch
 
 from av_td3_ros.datatypes import ObsSpec
 from av_td3_ros.learning_config import NetworkConfig
+from av_td3_ros.options import ConfigError
 from av_td3_ros.td3.networks import Encoder
 
 ROUNDS = 5
@@ -42,6 +43,23 @@ class Arithmetic(NamedTuple):
 
 FP32 = Arithmetic('fp32', True)
 CANDIDATES = (FP32, Arithmetic('bf16', True), Arithmetic('bf16', False))
+
+
+def require_device(device: str) -> None:
+    """
+    Refuse a device that this torch, or this machine, has not.
+
+    :raises ConfigError: where it has not; with what torch says.
+    """
+    if device == 'cpu':
+        return
+    try:
+        torch.cuda.init()
+    except (AssertionError, RuntimeError) as error:
+        raise ConfigError(
+            f"trainer.device must be one that torch can use here, got '{device}': {error}; set it "
+            'to cpu (device in trainer.param.yaml); a GPU needs its driver and a torch for CUDA'
+        ) from None
 
 
 def choose(

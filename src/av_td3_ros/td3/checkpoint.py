@@ -20,6 +20,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 import safetensors
 import safetensors.torch
 
+from av_td3_ros.absent import no_checkpoint
 from av_td3_ros.datatypes import ObsSpec, SpecError
 from av_td3_ros.run_folder import read_summary
 from av_td3_ros.td3 import weights
@@ -273,8 +274,7 @@ def find(source: Union[str, Path]) -> Path:
     found = source if (source / INFO).is_file() else latest(source)
     if found is None:
         raise CheckpointError(
-            f'a checkpoint or run folder must be given, got {source}, which '
-            'holds no whole checkpoint'
+            f'a checkpoint or run folder must be given, got {source}: {no_checkpoint(source)}'
         )
     return found
 
@@ -307,10 +307,19 @@ def _check_spec(path: Path, expected: str, got: Mapping[str, Any]) -> None:
     wanted = json.loads(expected)
     for key in wanted:
         if got.get(key) != wanted[key]:
+            want, have = _apart(wanted[key], got.get(key))
             raise CheckpointError(
-                f'checkpoint {path} must have {key} {wanted[key]}, got '
-                f'{got.get(key)}; use the settings that it was trained with'
+                f'checkpoint {path} must have {key} {want}, got {have}; use the settings that it '
+                'was trained with'
             )
+
+
+def _apart(want: Any, have: Any) -> Tuple[Any, Any]:
+    """Return two values, of two mappings the entries that differ."""
+    if not (isinstance(want, dict) and isinstance(have, dict)):
+        return want, have
+    keys = [key for key in {**want, **have} if want.get(key) != have.get(key)]
+    return {key: want.get(key) for key in keys}, {key: have.get(key) for key in keys}
 
 
 def _whole(folder: Path) -> Iterator[Tuple[Path, Dict[str, Any], Dict[str, bytes]]]:
