@@ -1,10 +1,10 @@
-"""What to say of a run that somebody names and that is not there, or has saved nothing yet."""
+"""What is there of a run that somebody names, and what to say where that is nothing."""
 
 import os
 from pathlib import Path
 
 from av_td3_ros import presets
-from av_td3_ros.config import build_run, without_shared_copies
+from av_td3_ros.config import build_run, RunConfig, without_shared_copies
 from av_td3_ros.options import ConfigError, flatten
 
 # So many of the newest runs are named instead.
@@ -22,17 +22,26 @@ def no_checkpoint(source: Path) -> str:
         named = ', '.join(str(path.parent) for path in found[:NAMED])
         beside = f'; the newest runs beside it: {named}' if named else ''
         return f'there is no such folder{beside}'
-    first = 0 if any(source.glob('checkpoints/*step_*')) else _first(source / 'config.yaml')
+    first = 0 if any(source.glob('checkpoints/*step_*')) else _first(source)
     if first:
         return f'it has saved none yet: the first checkpoint comes at step {first:,}'
     return 'it holds no whole checkpoint'
 
 
-def _first(path: Path) -> int:
+def written_run(folder: Path) -> RunConfig:
+    """
+    Return the settings of a run as its config.yaml has them.
+
+    :raises ConfigError: where it cannot be read.
+    """
+    path = folder / 'config.yaml'
+    return build_run(without_shared_copies(flatten(presets.read_yaml(path))), str(path))
+
+
+def _first(folder: Path) -> int:
     """Return the step of a run's first checkpoint by its settings; 0 where they are not known."""
     try:
-        values = without_shared_copies(flatten(presets.read_yaml(path)))
-        trainer = build_run(values, str(path)).trainer
+        trainer = written_run(folder).trainer
     except ConfigError:
         return 0
     updated = max(trainer.update_after + trainer.update_every, trainer.learner.batch_size)

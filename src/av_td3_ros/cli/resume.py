@@ -3,11 +3,10 @@
 from pathlib import Path
 import shlex
 
-from av_td3_ros import presets
-from av_td3_ros.absent import no_checkpoint
+from av_td3_ros.absent import no_checkpoint, written_run
 from av_td3_ros.cli import common
-from av_td3_ros.config import build_run, RunConfig, without_shared_copies
-from av_td3_ros.options import ConfigError, flatten
+from av_td3_ros.config import RunConfig
+from av_td3_ros.options import ConfigError
 from av_td3_ros.run_folder import has_checkpoints, read_summary
 from av_td3_ros.task_config import difference
 
@@ -39,8 +38,7 @@ def require_fit(folder: Path, config: RunConfig) -> None:
             f'{driven:,} of {steps:,} steps; give --steps above {driven}'
         )
     try:
-        values = without_shared_copies(flatten(presets.read_yaml(folder / 'config.yaml')))
-        trained = build_run(values, str(folder)).observation.spec()
+        trained = written_run(folder).observation.spec()
     except ConfigError:
         return  # another file was given; the learner compares
     if trained != config.observation.spec():
