@@ -70,6 +70,9 @@ class SimulatorConfig:
         'side by side) or the path of an OpenDRIVE file',
     )
     seed: int = option(0, 'seed of scenery, traffic, weather and first pose', low=0)
+    first_episode: int = option(
+        0, 'episodes driven before: traffic and weather are drawn anew behind them', low=0
+    )
     vehicles: int = option(0, 'other vehicles in traffic', low=0, high=100)
     weather: str = option(
         'clear_noon',

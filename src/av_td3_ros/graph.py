@@ -120,16 +120,19 @@ def going_on(run: RunConfig, name: str, is_again: bool = False) -> Dict[str, Any
     """
     Return what a node is told beside its config where its run goes on, by parameter.
 
-    A trainer that is started again resumes what it saved, if it saved anything. Who draws the
-    routes leaves out those that were driven, else each session would drive the same ones.
+    A trainer that is started again resumes what it saved, if it saved anything. Who draws routes,
+    traffic and weather leaves out those that were driven, else each session would have the same.
 
     :param name: of the node. :param is_again: whether it ran before, and died.
     """
     folder = Path(run.trainer.run_dir)
     if name == TRAINER.name and is_again:
         return {'resume': has_checkpoints(folder)}
-    if name == EPISODE_MANAGER.name and (is_again or run.trainer.resume):
-        return {'first_route': run.episode_manager.first_route + episodes_driven(folder)}
+    if is_again or run.trainer.resume:
+        if name == EPISODE_MANAGER.name:
+            return {'first_route': run.episode_manager.first_route + episodes_driven(folder)}
+        if name == SIMULATOR.name:
+            return {'first_episode': run.simulator.first_episode + episodes_driven(folder)}
     return {}
 
 

@@ -240,7 +240,7 @@ OBSERVATION = {
 ELSEWHERE = {
     SimulatorConfig: {
         'role_name': 'node/test_options_of_nodes.py',
-        **prefixed('', 'map seed vehicles weather', 'unit/test_world.py'),
+        **prefixed('', 'map seed first_episode vehicles weather', 'unit/test_world.py'),
         **prefixed('', 'image_width image_height fov_deg', 'unit/test_deployment_artefact.py'),
         **prefixed('', 'segmentation depth', 'node/test_simulator_node_world.py'),
         **prefixed(

@@ -280,6 +280,21 @@ def test_after_a_seed_a_teleport_begins_the_same_world_anew():
     assert runs[0] == runs[1]
 
 
+def test_behind_episodes_that_were_driven_come_other_traffic_and_weather():
+    seen = []
+    for first, more in ((0, 0), (4, 0), (0, 4), (9, 0)):
+        world = World(SimulatorConfig(vehicles=5, weather='random', first_episode=first))
+        drawn = [(world.weather, world.others.tobytes())]
+        world.go_on(more)
+        world.teleport(STREET)
+        drawn.append((world.weather, world.others.tobytes()))
+        seen.append(drawn)
+        world.close()
+    starts, behind = zip(*seen)
+    assert len(set(starts)) == 3 and starts[0] == starts[2]
+    assert len(set(behind)) == 3 and behind[1] == behind[2]
+
+
 def test_the_same_seed_and_controls_give_the_same_bits():
     pytest.importorskip('panda3d')
     rng = np.random.default_rng(0)

@@ -59,7 +59,7 @@ class DrivingEnv:
         """
         if episodes:
             self._route_number += episodes
-            self.world.reseed((self._config.simulator.seed, episodes))
+            self.world.go_on(episodes)
 
     def reset(self, seed: Optional[int] = None) -> Observation:
         """

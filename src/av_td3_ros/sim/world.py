@@ -70,7 +70,7 @@ class World:
         self.shown_route = np.zeros((0, 2))
         self._lens = Lens()
         self.set_weather(PRESETS['clear_noon' if config.weather == RANDOM else config.weather])
-        self.reseed(config.seed)
+        self.go_on(0)
         self.teleport(self.road_map.random_route(self._rng, 20.0, 2000.0).start)
 
     @property
@@ -92,6 +92,15 @@ class World:
     def others(self) -> np.ndarray:
         """The traffic: (n, 6) float64, x, y, yaw, length, width, speed."""
         return np.column_stack([self.traffic.boxes, self.traffic.speed])
+
+    def go_on(self, episodes: int) -> None:
+        """
+        Draw other traffic and weather than before.
+
+        :param episodes: driven since ``simulator.first_episode``; 0 with none before is the start.
+        """
+        before = self._config.first_episode + episodes
+        self.reseed((self._config.seed, before) if before else self._config.seed)
 
     def reseed(self, seed: Union[int, Sequence[int]]) -> None:
         """Begin anew as far as chance goes; the next teleport draws from it."""
