@@ -291,9 +291,9 @@ def collision_rate(run: Evidence) -> Measured:
 
 
 def feature_l2(run: Evidence) -> Measured:
-    """L2 norm of the image features, as actor and critics see them."""
-    # Before a normalising head it is free to grow, and says nothing.
-    names = ('feature_l2_seen', 'actor_feature_l2_seen')
+    """L2 norm of the image features, before their head."""
+    # A head that bounds them would hide an encoder that explodes.
+    names = ('feature_l2', 'actor_feature_l2')
     found = [largest(run, name, LIMITS['feature_l2']) for name in recorded(run, names)]
     return max(found, key=lambda one: one.value)
 

@@ -185,6 +185,7 @@ def test_actor_metrics_by_hand():
     metrics = agent.update(batch)
     loss = float(-q.mean() + 0.5 * (pre_tanh**2).mean())
     assert metrics['actor_loss'] == pytest.approx(loss, abs=1e-5)
+    assert metrics['pre_tanh_penalty'] == pytest.approx(loss + float(q.mean()), abs=1e-5)
     assert metrics['q_policy_mean'] == pytest.approx(float(q.mean()), abs=1e-5)
     assert metrics['q_policy_max'] == pytest.approx(float(q.max()), abs=1e-5)
     assert metrics['q_policy_min'] == pytest.approx(float(q.min()), abs=1e-5)

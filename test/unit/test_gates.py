@@ -60,7 +60,7 @@ def test_a_stage_holds_the_earlier_ones():
         ('q_policy_max', np.inf, gates.q_policy_max),
         ('gradient_norm_actor_total_clipped', 20.1, gates.actor_clipped),
         ('gradient_norm_critic_total_clipped', 20.1, gates.critic_clipped),
-        ('feature_l2_seen', 100.0, gates.feature_l2),
+        ('feature_l2', 100.0, gates.feature_l2),
         ('critic_loss', 100.0, gates.critic_loss),
     ],
 )

@@ -91,7 +91,7 @@ def whole(tmp_path_factory):
 def evaluated(path, name, share, **more):
     """Write an evaluation with a success rate."""
     (path / name).mkdir(parents=True)
-    metrics = {'success_rate': {'mean': share}}
+    metrics = {'success_rate': {'mean': share, 'low': share - 0.2, 'high': share + 0.2}}
     text = json.dumps(evaluation(0.9, **{'map': 'town', 'metrics': metrics, **more}))
     (path / name / 'evaluation.json').write_text(text)
 
@@ -121,7 +121,16 @@ def test_success_with_a_frozen_camera_is_compared_with_that_of_the_same_policy(
     ]
     evaluated(path, 'evaluation_10k', 0.7)
     assert tables.evaluation_notes([runs.read(path)]) == [
-        'run: success 70%, and 10% with a frozen camera.'
+        'run: success 70%, and 10% with a frozen camera: it looks.'
+    ]
+
+
+def test_a_policy_that_drives_as_well_by_a_frozen_camera_is_not_said_to_look(tmp_path):
+    path = made(tmp_path / 'run', 1000)
+    evaluated(path, 'evaluation_frozen_camera', 0.7, camera='frozen')
+    evaluated(path, 'evaluation', 0.9)
+    assert tables.evaluation_notes([runs.read(path)]) == [
+        'run: success 90%, and 70% with a frozen camera: nothing shows that it looks.'
     ]
 
 

@@ -225,17 +225,26 @@ def evaluation_notes(runs: Sequence[Run]) -> List[str]:
 
 
 def _looks(run: Run) -> str:
-    """Compare the success with a frozen camera with that of the same policy, on the same way."""
+    """
+    Compare the success with a frozen camera with that of the same policy, on the same way.
+
+    It looks where the 95 % intervals of both lie apart.
+    """
     frozen = run.evaluations[WITH_FROZEN_CAMERA]
-    share = frozen['metrics'].get('success_rate', {}).get('mean')
+    success = frozen['metrics'].get('success_rate', {})
+    share = success.get('mean')
     if share is None:
         return ''
     for live in run.evaluations.values():
         is_live = live.get('camera', 'live') == 'live' and live is not frozen
         is_same = all(live.get(key) == frozen.get(key) for key in SAME)
         if is_live and is_same and 'success_rate' in live['metrics']:
-            other = live['metrics']['success_rate']['mean']
-            return f'{run.name}: success {other:.0%}, and {share:.0%} with a frozen camera.'
+            other = live['metrics']['success_rate']
+            falls = success.get('high', share) < other.get('low', other['mean'])
+            return (
+                f'{run.name}: success {other["mean"]:.0%}, and {share:.0%} with a frozen camera: '
+                + ('it looks.' if falls else 'nothing shows that it looks.')
+            )
     step = f'{frozen["env_step"]:,}' if 'env_step' in frozen else 'unknown'
     return (
         f'{run.name}: success {share:.0%} with a frozen camera at step {step}; with a live one '

@@ -299,12 +299,14 @@ class TD3:
             q = self.critic.first(features, self._sight.of_critics(data.vector), action)
             bound = self.config.actor_q_clamp
             climbed = q.clamp(-bound, bound) if bound else q
-            loss = self.config.pre_tanh_penalty * pre_tanh.square().mean() - climbed.mean()
+            penalty = self.config.pre_tanh_penalty * pre_tanh.square().mean()
+            loss = penalty - climbed.mean()
         step = self._actor_step.step(loss, allowed, account)
         with torch.no_grad(), record_function('metrics'):
             metrics.update(
                 {
                     'actor_loss': loss,
+                    'pre_tanh_penalty': penalty,
                     **spread('q_policy', q),
                     'tanh_saturation': (pre_tanh.abs() > SATURATED).float().mean(),
                     'action_std': action.std(dim=0, correction=0).mean(),

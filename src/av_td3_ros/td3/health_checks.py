@@ -3,7 +3,7 @@ What is judged: a function for each alert, from measured quantities to one figur
 
 The symptoms are those of a system whose training diverged unseen; limits are ``HealthConfig``.
 Features are judged as actor and critics see them. Before a normalising head their norm is free to
-grow, 20 to 90 in healthy runs, and is judged by limits of its own: far above, the head hides an
+grow, 4 to 83 in healthy runs, and is judged by limits of its own: far above, the head hides an
 encoder that has gone blind.
 """
 

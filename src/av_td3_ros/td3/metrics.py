@@ -51,6 +51,7 @@ CRITIC_METRICS: Dict[str, str] = {
 # Where the actor was updated.
 ACTOR_METRICS: Dict[str, str] = {
     'actor_loss': 'minus mean Q1 of policy actions, plus the pre-tanh penalty',
+    'pre_tanh_penalty': 'what of the actor loss is the pre-tanh penalty',
     'q_policy_mean': 'mean Q1 of policy actions',
     'q_policy_min': 'smallest Q1 of policy actions',
     'q_policy_max': 'largest Q1 of policy actions',
