@@ -18,9 +18,10 @@ class Evidence(NamedTuple):
     What a run left behind, as far as it is there.
 
     ``env_steps``: how far it is. ``metrics``: columns of metrics.csv, NaN where not computed, inf
-    where a value was not finite. ``episodes``: columns of episodes.csv. ``alerts``: rows of
-    alerts.csv, None where there is no such file. ``evaluations``: every evaluation.json of the
-    run's own world, its metrics as mean, low, high. ``settings``: of the run, by dotted key.
+    where a value was not finite. ``episodes``: columns of episodes.csv, without aborted ones.
+    ``alerts``: rows of alerts.csv, None where there is no such file. ``evaluations``: every
+    evaluation.json of the run's own world, its metrics as mean, low, high. ``settings``: of the
+    run, by dotted key.
     """
 
     env_steps: int
@@ -78,10 +79,10 @@ def recorded(run: Evidence, names: Sequence[str]) -> List[str]:
 
 def episode(run: Evidence, name: str) -> np.ndarray:
     """Return a column of the episodes that were not aborted; (n,) float64."""
-    column, outcome = run.episodes.get(name), run.episodes.get('outcome')
-    if column is None or outcome is None or not (outcome != 'aborted').any():
+    column = run.episodes.get(name)
+    if column is None or not len(column):
         raise Unjudged('no episode ended up to here')
-    return column[outcome != 'aborted']
+    return column
 
 
 def scale(run: Evidence) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 
 import yaml
 
-from av_td3_ros import presets
+from av_td3_ros import beyond, presets
 from av_td3_ros.config import without_shared_copies
 from av_td3_ros.options import ConfigError, flatten, to_flat
 
@@ -98,7 +98,11 @@ class RunFolder:
         return read_summary(self.path)
 
     def forget_after(self, env_step: int) -> None:
-        """Remove the rows beyond a step, from which the run goes on another way."""
+        """Remove rows and set evaluations aside beyond a step, from which it goes another way."""
+        try:
+            beyond.set_aside(self.path, env_step)
+        except OSError as error:
+            self._drop('evaluation', error)
         for name in ('metrics', 'episodes', 'trajectories'):
             path = self.path / f'{name}.csv'
             try:

@@ -66,11 +66,13 @@ def train(
 
             while trainer.update_due and not stop():
                 trainer.update()
-            if trainer.checkpoint_due:
+            is_over = result.outcome is not Outcome.CONTINUES
+            if is_over:
+                trainer.end_episode(env.summary(result))
+            if trainer.checkpoint_due:  # knows of the episode: resumed, it drives the next route
                 save(trainer)
 
-            if result.outcome is not Outcome.CONTINUES:
-                trainer.end_episode(env.summary(result))
+            if is_over:
                 obs = env.reset()
                 trainer.begin(obs.image[-1], obs.vector, env.episode.privileged())
                 behaviour.begin_episode()

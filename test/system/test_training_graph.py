@@ -117,7 +117,7 @@ def same_without_ros(over_ros, command):
     )
     for over_graph, in_process in zip(graph, here):
         assert over_graph['reason'] == in_process['reason']
-        for name in set(SUMMARY) - {'min_time_to_collision'}:  # over ROS nobody says where they are
+        for name in set(SUMMARY) - {'min_time_to_collision'}:  # nobody says where others are
             found, expected = float(over_graph[name]), float(in_process[name])
             assert found == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True), name
     graph, here = (

@@ -338,6 +338,17 @@ def test_a_round_of_many_updates_leaves_many_records_of_one_step(env_step, updat
     assert current(np.array(env_step, float), counted).tolist() == [bool(k) for k in kept]
 
 
+def test_an_aborted_episode_of_no_step_does_not_stand_for_the_one_before(tmp_path):
+    path = made(tmp_path / 'run', 300)
+    row = {**RunFolder(path).read_episodes()[-1], 'outcome': 'aborted', 'env_step': 200}
+    table = path / 'episodes.csv'
+    lines = table.read_text().splitlines()
+    table.write_text('\n'.join([*lines[:3], ','.join(map(str, row.values())), *lines[3:], '']))
+    run = runs.read(path)
+    for episodes in (run.driven, run.evidence().episodes):
+        assert episodes['env_step'].tolist() == [100.0, 200.0, 300.0]
+
+
 def test_gates_and_curves_take_every_record_of_a_round(tmp_path):
     """As preset spinning_up has them: 50 updates every 50 steps, a record every 25."""
     path = made(tmp_path / 'run')

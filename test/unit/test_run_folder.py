@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import logging
 import resource
 import subprocess
@@ -167,6 +168,19 @@ def test_rows_beyond_the_step_that_a_run_goes_on_from_are_gone(run):
         assert [row['env_step'] for row in rows(run, name)] == ['10', '20']
     assert len(rows(run, 'alerts')) == 3  # what was raised was raised
     RunFolder(run.path / 'new').forget_after(20)
+
+
+def test_evaluations_of_steps_that_a_run_went_back_behind_are_set_aside(run):
+    for name, step in (('evaluation', 12_000), ('evaluation_5k', 5000), ('evaluation_10k', None)):
+        (run.path / name).mkdir()
+        (run.path / name / 'evaluation.json').write_text(json.dumps({'env_step': step}))
+    (run.path / 'beyond_7000_evaluation').mkdir()  # of a resume before
+    run.forget_after(7000)
+    assert {path.parent.name for path in run.path.glob('*/evaluation.json')} == {
+        'beyond_7000_evaluation',
+        'evaluation_5k',
+        'evaluation_10k',  # of what step is not known
+    }
 
 
 def test_rows_that_cannot_be_removed_stay_and_are_told(run, monkeypatch):

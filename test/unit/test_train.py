@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -89,6 +90,21 @@ def test_a_resumed_run_drives_on_where_it_was(tmp_path):
     again = run(tmp_path / 'other', stop=lambda: len(drawn) >= 120 + 50, progress=seen)
     assert again.env_steps == 50 and drawn[120:] == drawn[:50]
     assert drawn[70:90] != drawn[:20]
+
+
+def test_a_checkpoint_at_the_end_of_an_episode_knows_of_it(tmp_path):
+    """Else a run that is killed behind it and resumed would drive the same route again."""
+    ends = {'episode_manager.termination.max_steps': 30, 'trainer.checkpoint_every': 30}
+    killed = []
+
+    def kill(trainer):
+        if trainer.env_steps == 31 and not killed:
+            killed.append(shutil.copytree(tmp_path / 'run', tmp_path / 'killed'))
+
+    run(tmp_path / 'run', progress=kill, **ends)
+    assert routes(killed[0]) == [0]
+    run(killed[0], **ends, **{'trainer.resume': True})
+    assert routes(killed[0]) == [0, 1, 2, 3]
 
 
 def test_the_first_route_may_be_chosen_and_an_evaluation_begins_at_nought(tmp_path):

@@ -96,11 +96,9 @@ class Run(NamedTuple):
     @property
     def driven(self) -> Columns:
         """The episodes that were not aborted, nor driven again by a resumed run."""
-        episodes = _current(self.episodes)
-        if not episodes:
-            return {}
-        kept = episodes['outcome'] != 'aborted'
-        return {name: column[kept] for name, column in episodes.items()}
+        # Aborted ones first: one of no step would stand for that which ended at the same step.
+        kept = self.episodes['outcome'] != 'aborted' if self.episodes else ()
+        return _current({name: column[kept] for name, column in self.episodes.items()})
 
     def evidence(self, env_steps: Optional[int] = None) -> Evidence:
         """
@@ -111,7 +109,7 @@ class Run(NamedTuple):
         return Evidence(
             self.env_steps if env_steps is None else env_steps,
             _current(self.metrics),
-            _current(self.episodes),
+            self.driven,
             self.alerts,
             [e for name, e in self.evaluations.items() if name != WITH_FROZEN_CAMERA],
             self.settings,
