@@ -1,7 +1,7 @@
 """The vehicle around a deployed policy that is measured."""
 
-from av_td3_ros.cli import bench_deploy
-from av_td3_ros.cli.bench_deploy import PICTURES, Shown, Stack
+from av_td3_ros.cli import bench_stack
+from av_td3_ros.cli.bench_stack import PICTURES, Shown, Stack
 from carla_msgs.msg import CarlaWorldInfo
 from nav_msgs.msg import Odometry, Path
 from sensor_msgs.msg import CameraInfo, Image
@@ -12,7 +12,7 @@ def test_a_camera_whose_timer_was_late_does_not_expose_twice_at_once(ros, monkey
     many = (Image(),) * PICTURES, (Odometry(),) * PICTURES
     shown = Shown(*many, Path(), CameraInfo(), CarlaWorldInfo())
     stack, moments = Stack(ros.node(), 'ego_vehicle', shown, 10.0), []
-    monkeypatch.setattr(bench_deploy.time, 'perf_counter', lambda: moments[-1])
+    monkeypatch.setattr(bench_stack.time, 'perf_counter', lambda: moments[-1])
     for moment in (7.0, 7.1, 7.27, 7.3, 7.4, 7.5, 7.549):
         moments.append(moment)
         stack._on_frame()

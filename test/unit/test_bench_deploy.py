@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from av_td3_ros.cli import bench_deploy, bench_graph, bench_swap
-from av_td3_ros.cli.bench_deploy import judge
+from av_td3_ros.cli.bench_frames import judge
 
 PERIOD = 0.05
 

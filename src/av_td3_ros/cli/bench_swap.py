@@ -13,7 +13,7 @@ import tempfile
 import time
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from av_td3_ros.cli import bench_deploy, common
+from av_td3_ros.cli import bench_frames, bench_stack, common
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
 from av_td3_ros.options import ConfigError
@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
         metavar='HZ',
         help=f'how many a second ({SWAPS_PER_SECOND:g})',
     )
-    bench_deploy.add_stack_arguments(parser)
+    bench_stack.add_stack_arguments(parser)
     common.add_config_arguments(parser)
     parser.set_defaults(run=run, source=None)
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
     check(options)
     with tempfile.TemporaryDirectory(prefix='av_td3_bench_') as folder:
-        config = bench_deploy.prepare(options, Path(folder))
+        config = bench_stack.prepare(options, Path(folder))
         policy = replace(config.policy, artefact='', accept_weights=True)
         config = replace(config, policy=policy)
         try:
@@ -91,7 +91,7 @@ def check(options: argparse.Namespace) -> None:
         raise ConfigError(f'--swaps must be >= 1, got {options.swaps}')
     if not 0.1 <= options.swap_rate <= 1000.0:
         raise ConfigError(f'--swap-rate must be 0.1 to 1000 a second, got {options.swap_rate:g}')
-    bench_deploy.check_stack(options)
+    bench_stack.check_stack(options)
 
 
 class Trainer:
@@ -156,9 +156,9 @@ def measure(config: RunConfig, options: argparse.Namespace, folder: Path) -> Dic
     def begin(node: Any, graph: Any) -> None:
         trainers.append(Trainer(node, graph, make_weights(config)))
 
-    stack, before = bench_deploy.drive(
+    stack, before = bench_stack.drive(
         config,
-        bench_deploy.show(config),
+        bench_stack.show(config),
         options,
         folder / 'graph',
         seconds,
@@ -181,8 +181,8 @@ def measure(config: RunConfig, options: argparse.Namespace, folder: Path) -> Dic
         'rate': options.rate,
         'busy': options.busy,
         'priority': stack.priority,
-        'with_swap': bench_deploy.judge(stack.answers, met, period),
-        'without': bench_deploy.judge(stack.answers, free, period),
+        'with_swap': bench_frames.judge(stack.answers, met, period),
+        'without': bench_frames.judge(stack.answers, free, period),
         'memory_mib': trainer.memory_mib,
     }
 
