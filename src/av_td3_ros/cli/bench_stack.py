@@ -172,12 +172,13 @@ class Stack:
 
         turn = len(self.sent) % PICTURES
         image, odometry = self._shown.images[turn], self._shown.odometry[turn]
-        stamp = self._node.get_clock().now().to_msg()
+        # With the stamp: what a vehicle publishes before its image belongs to the time it takes.
+        exposed, stamp = time.perf_counter(), self._node.get_clock().now().to_msg()
         for msg in (odometry, self._shown.camera_info, image):
             msg.header.stamp = stamp
+        self.sent[convert.to_ns(stamp)] = self._exposed = exposed
         self._odometry(odometry)
         self._info(self._shown.camera_info)
-        self.sent[convert.to_ns(stamp)] = self._exposed = time.perf_counter()
         self._image(image)
 
     def _on_command(self, msg: Any) -> None:
