@@ -11,8 +11,9 @@ import math
 from pathlib import Path
 import subprocess
 import sys
+import tempfile
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from av_td3_ros.cli import common, sources
 from av_td3_ros.config import RunConfig
@@ -48,6 +49,11 @@ def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
         '--busy', type=int, default=1, metavar='N', help='cores kept busy by something else (1)'
     )
     parser.add_argument('--json', action='store_true', help='print JSON alone')
+    parser.add_argument(
+        '--output',
+        metavar='DIR',
+        help='where to write every frame and the figures, as CSV and JSON (default: nowhere)',
+    )
 
 
 def check_stack(options: argparse.Namespace) -> None:
@@ -57,6 +63,26 @@ def check_stack(options: argparse.Namespace) -> None:
     if not 0 <= options.busy <= 64:
         raise ConfigError(f'--busy must be 0 to 64 cores, got {options.busy}')
     _pixels(options.camera)
+
+
+def output_folder(options: argparse.Namespace) -> Optional[Path]:
+    """
+    Return where to write, made where it is missing; None for nowhere.
+
+    :raises ConfigError: where it cannot be written.
+    """
+    if not options.output:
+        return None
+    folder = Path(options.output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f'--output must be a folder that can be written, got {folder}: {error.strerror}'
+        ) from None
+    return folder
 
 
 def _pixels(camera: str) -> Tuple[int, int]:
@@ -135,7 +161,14 @@ def show(config: RunConfig) -> Shown:
 
 
 class Stack:
-    """A camera that runs at its own pace, and a bus that hears the commands."""
+    """
+    A camera that runs at its own pace, and a bus that hears the commands.
+
+    ``sent``: when each frame was exposed, s, by its stamp, ns. ``answers``: by stamp, how long
+    each of its commands took, s. ``unknown``: when commands came that have the stamp of no image,
+    s. ``braked``: stamps of the frames at which the gate braked. ``drove``: by version of the
+    weights, how many frames they drove.
+    """
 
     def __init__(self, node: Any, role: str, shown: Shown, rate: float) -> None:
         """:param node: of ROS. :param rate: images per second."""
@@ -149,6 +182,9 @@ class Stack:
 
         self.sent: Dict[int, float] = {}
         self.answers: Dict[int, List[float]] = {}
+        self.unknown: List[float] = []
+        self.braked: Set[int] = set()
+        self.drove: Dict[int, int] = {}
         self.showing = True
         self.priority = 0
         self._node, self._shown, self._period = node, shown, 1.0 / rate
@@ -157,10 +193,11 @@ class Stack:
         self._info = publisher('camera_info')
         publisher('world_info')(shown.world_info)
         publisher('waypoints')(shown.route)
-        key = 'vehicle_control_cmd'
-        node.create_subscription(
-            TOPICS[key].type, topic_name(key, role), self._on_command, topic_qos(key)
-        )
+        hears = (('vehicle_control_cmd', self._on_command), ('action', self._on_action))
+        for key, callback in hears:
+            node.create_subscription(
+                TOPICS[key].type, topic_name(key, role), callback, topic_qos(key)
+            )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(self._period, self._on_frame, clock=steady)
 
@@ -188,6 +225,16 @@ class Stack:
         stamp = convert.to_ns(msg.header.stamp)
         if stamp in self.sent:
             self.answers.setdefault(stamp, []).append(heard - self.sent[stamp])
+        else:  # of the gate itself, or of somebody else
+            self.unknown.append(heard)
+
+    def _on_action(self, msg: Any) -> None:
+        from av_td3_ros.bridge import convert
+
+        if msg.drive:
+            self.drove[msg.policy_version] = self.drove.get(msg.policy_version, 0) + 1
+        else:
+            self.braked.add(convert.to_ns(msg.header.stamp))
 
 
 def drive(
