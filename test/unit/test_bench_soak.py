@@ -154,6 +154,7 @@ def test_a_graph_that_dies_half_way_is_a_fault_and_what_was_seen_is_kept(
         (lambda look: 20 + 2 * look, {}, 1),
         (lambda look: 20, {'transitions_lost': 1}, 1),
         (lambda look: 20, {'transitions_duplicated': 1}, 1),
+        (lambda look: 20, {'transitions_missed': 1}, 1),
     ],
 )
 def test_what_grew_or_was_lost_is_told_by_the_exit_code(
@@ -171,7 +172,7 @@ def test_what_grew_or_was_lost_is_told_by_the_exit_code(
     assert main(soak) == code
     shown = capsys.readouterr().out
     assert ('GREW: segments from 38 to 44' in shown) is (segments(1) > 20)
-    assert (' 0 lost or doubled; ' in shown) is (not account)
+    assert (' 0 lost or doubled, 0 missed; ' in shown) is (not account)
 
 
 @pytest.mark.parametrize(

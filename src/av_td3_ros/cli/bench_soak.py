@@ -130,14 +130,15 @@ def run(options: argparse.Namespace) -> int:
     print(table(rows))
     grew = [f'{row["process"]}: {row["grew"]}' for row in rows if row['grew']]
     lost = account['transitions_lost'] + account['transitions_duplicated']
+    missed = account['transitions_missed']  # after the last that came no gap tells of a loss
     print(
-        f'{account["transitions_stored"]} transitions stored, {lost} lost or doubled; restarts: '
-        f'{account["restarts"] or "none"}'
+        f'{account["transitions_stored"]} transitions stored, {lost} lost or doubled, '
+        f'{missed} missed; restarts: {account["restarts"] or "none"}'
     )
     print(f'written: {folder}/soak.csv, .json, .png')
     if fault:
         refuse(fault)
-    return EXIT_FAULT if fault or grew or lost or account['restarts'] or stops else 0
+    return EXIT_FAULT if fault or grew or lost or missed or account['restarts'] or stops else 0
 
 
 def watch(
