@@ -3,7 +3,6 @@
 from contextlib import suppress
 import ctypes
 import os
-from pathlib import Path
 import signal
 import subprocess
 import sys
@@ -78,7 +77,7 @@ class Car:
 
     def shared_memory(self):
         """Return the segments that it made."""
-        held = shared_memory._held(Path('/proc', str(self.pid)))
+        held = shared_memory.held(self.pid)
         segments = filter(shared_memory.MADE.fullmatch, held)  # ports are the listeners', too
         return {name for name in segments if name + shared_memory.LOCK in held}
 

@@ -1,7 +1,6 @@
 """By the locks of Fast DDS a process is known to live that /proc does not show."""
 
 import os
-from pathlib import Path
 import subprocess
 import sys
 
@@ -26,7 +25,7 @@ def test_what_a_node_made_is_locked_until_it_is_killed(ros):
     )
     with child:
         child.stdout.readline()
-        held = shared_memory._held(Path('/proc', str(child.pid))) & shared_memory.snapshot()
+        held = shared_memory.held(child.pid) & shared_memory.snapshot()
         mutexes = {f'sem.{name}_mutex' for name in held} & shared_memory.snapshot()
         orphans = shared_memory.orphans(before, ending=os.getpid())
         locked = {name for name in held if shared_memory._is_locked(name, set())}

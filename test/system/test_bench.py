@@ -39,6 +39,9 @@ def test_the_soak_trains_looks_and_judges(nothing_left, tmp_path):
     assert done.returncode == int('GREW' in done.stdout), done.stdout + done.stderr
     assert ' 0 lost or doubled' in done.stdout and 'restarts: none' in done.stdout
     found = json.loads((tmp_path / 'soak.json').read_text())
-    names = {row['process'] for row in found['processes']}
-    assert names == {'trainer', 'policy', 'perception', 'episode_manager', 'simulator'}
+    rows = {row['process']: row for row in found['processes']}
+    assert rows.keys() == {'trainer', 'policy', 'perception', 'episode_manager', 'simulator'}
+    for row in rows.values():
+        # Each of the six participants, the supervisor with them, has a segment and ports.
+        assert min(row['segments']) > 6 and row['resident_mib'] > row['memory_mib']
     assert found['graph']['transitions_stored'] > 20

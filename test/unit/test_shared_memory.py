@@ -1,6 +1,7 @@
 """What the killed leave in shared memory is removed, and nothing that somebody still needs."""
 
 import fcntl
+import mmap
 import os
 import subprocess
 
@@ -54,7 +55,7 @@ def unseen(tmp_path, monkeypatch):
 
 
 def test_what_is_locked_is_in_use_though_its_process_is_not_seen(unseen, monkeypatch):
-    monkeypatch.setattr(shared_memory, '_held', lambda process: set())
+    monkeypatch.setattr(shared_memory, 'held', lambda pid: set())
     removed = shared_memory.remove_orphans(frozenset())
     assert removed == {'fastdds_3', 'fastdds_3_el', 'fastdds_port4', 'fastdds_port4_el'}
     assert shared_memory.snapshot() == unseen
@@ -63,3 +64,23 @@ def test_what_is_locked_is_in_use_though_its_process_is_not_seen(unseen, monkeyp
 def test_the_locks_of_a_process_that_is_about_to_end_do_not_count(unseen):
     shared_memory.remove_orphans(frozenset(), ending=os.getpid())
     assert not shared_memory.snapshot()
+
+
+def test_what_a_process_holds_is_counted_once_with_its_locks_though_it_be_removed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(shared_memory, 'FOLDER', tmp_path)
+    for name in ('fastdds_1', 'sem.fastdds_port2_mutex', 'fastdds_7'):
+        (tmp_path / name).write_bytes(b'0')
+    with (tmp_path / 'fastdds_1').open() as one, (tmp_path / 'fastdds_1_el').open('w'):
+        with mmap.mmap(one.fileno(), 1, access=mmap.ACCESS_READ):
+            with (tmp_path / 'sem.fastdds_port2_mutex').open(), (tmp_path / 'torch_3').open('w'):
+                assert shared_memory.segments(os.getpid()) == {
+                    'fastdds_1',
+                    'fastdds_port2',
+                    'torch_3',
+                }
+                for path in tmp_path.iterdir():
+                    path.unlink()
+                assert len(shared_memory.segments(os.getpid())) == 3
+    assert not shared_memory.segments(os.getpid())

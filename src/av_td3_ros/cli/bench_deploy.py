@@ -1,48 +1,26 @@
 """
 ``av-td3 bench deploy``: from an image's stamp to its command, ONNX Runtime and torch side by side.
 
-Perception and policy run as they do in a vehicle. This process is the rest of it: a camera, an
-odometry, a route and the bus that hears the commands; nothing waits for anything.
+``bench_stack.py`` is the vehicle around them.
 """
 
 import argparse
 from dataclasses import replace
 import json
-import math
 from pathlib import Path
-import subprocess
 import sys
 import tempfile
-import time
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Tuple
 
-import numpy as np
-
-from av_td3_ros.cli import common, sources
+from av_td3_ros.cli import bench_frames, bench_stack, common
+from av_td3_ros.cli.bench_frames import faults, judge, unknown
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
-from av_td3_ros.graph import PRIORITY
+from av_td3_ros.graph import EXIT_FAULT
 from av_td3_ros.options import ConfigError
 
 ENGINES = ('onnx', 'torch')
-SHORTEST, SETTLE = 2.0, 2.0
-# Different pictures that are shown in turn.
-PICTURES = 16
-# Time after the last frame in which its command may still come, s.
-LAST = 1.0
-# It ends with this process, however this one ends.
-BUSY = 'import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(10000))'
-PERCENTILES = {'p50_ms': 50.0, 'p99_ms': 99.0, 'p99_9_ms': 99.9}
-
-
-class Shown(NamedTuple):
-    """What the stack shows, made before the clock runs: pictures, places, and what comes once."""
-
-    images: Tuple[Any, ...]
-    odometry: Tuple[Any, ...]
-    route: Any
-    camera_info: Any
-    world_info: Any
+SHORTEST = 2.0
 
 
 def add_parser(commands: Any) -> None:
@@ -51,7 +29,8 @@ def add_parser(commands: Any) -> None:
         'deploy',
         help='an exported policy in a vehicle: image stamp to command',
         description='Measure the time from the stamp of an image to its command, through '
-        'perception and policy as a vehicle runs them, with ONNX Runtime and with torch.',
+        'perception and policy as a vehicle runs them, with ONNX Runtime and with torch. Exit '
+        'code 1 where a frame was commanded twice or braked at, or a command was for no image.',
     )
     parser.add_argument(
         'source',
@@ -68,21 +47,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         '--seconds', type=float, default=20.0, help='duration with each engine (20)'
     )
-    add_stack_arguments(parser)
+    bench_stack.add_stack_arguments(parser)
     common.add_config_arguments(parser)
     parser.set_defaults(run=run)
-
-
-def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what describes the vehicle around the policy."""
-    parser.add_argument(
-        '--camera', default='800x600', metavar='WxH', help='camera of the vehicle (800x600)'
-    )
-    parser.add_argument('--rate', type=float, default=20.0, help='images per second (20)')
-    parser.add_argument(
-        '--busy', type=int, default=1, metavar='N', help='cores kept busy by something else (1)'
-    )
-    parser.add_argument('--json', action='store_true', help='print JSON alone')
 
 
 def run(options: argparse.Namespace) -> int:
@@ -93,271 +60,62 @@ def run(options: argparse.Namespace) -> int:
     from av_td3_ros.nodes.supervisor import GraphError
 
     _check(options)
+    given, output = bench_frames.given(options), bench_stack.output_folder(options)
     results: List[Dict[str, Any]] = []
+    frames: List[Tuple[Any, ...]] = []
     with tempfile.TemporaryDirectory(prefix='av_td3_bench_') as folder:
-        config = prepare(options, Path(folder))
-        shown = show(config)
+        config = bench_stack.prepare(options, Path(folder))
+        shown = bench_stack.show(config)
         for engine in options.engine or ENGINES:
             try:
-                result = measure(config, engine, shown, options, Path(folder) / engine)
+                result, shot = measure(config, engine, shown, options, Path(folder) / engine)
             except GraphError as error:
                 return refuse(error)
             results.append(result)
+            frames += shot
+            if output:
+                bench_frames.write(output, 'deploy', 'engine', frames, given, results)
             if not options.json:
                 print(
                     '{engine:>6}  stamp to command p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, '
                     'p99.9 {p99_9_ms:.2f} ms, longest {max_ms:.2f} ms; {frames} frames, {missed} '
-                    'missed, {repeated} commanded again'.format(**result),
+                    'missed, {repeated} commanded again, {braked} braked, {unknown} commands for '
+                    'no image'.format(**result),
                     flush=True,
                 )
     if options.json:
         print(json.dumps({'machine': machine(), 'deploy': results}, indent=2))
-    return 0
-
-
-def prepare(options: argparse.Namespace, folder: Path) -> RunConfig:
-    """
-    Return the config of the graph; where no file is given, export an untrained policy.
-
-    :raises ConfigError: where a setting does not fit.
-    :raises ArtefactError: where the file cannot drive.
-    """
-    width, height = _pixels(options.camera)
-    given = Path(options.source) if options.source else None
-    extra: Dict[str, Any] = {
-        'perception.episodes': False,
-        'perception.priority': PRIORITY,
-        'policy.lock_step': False,
-        'policy.accept_weights': False,
-        'policy.priority': PRIORITY,
-    }
-    if given is not None:
-        with sources.settings_file(given) as written:
-            options.config = options.config or written
-            config = common.load_config(options, {**extra, **sources.policy_setting(given)})
-    else:
-        config = common.load_config(options, extra)
-        path = folder / 'policy.avtd3'
-        path.write_bytes(_untrained(config, folder / 'run'))
-        config = replace(config, policy=replace(config.policy, artefact=str(path)))
-    sources.load(Path(config.policy.artefact), config.observation)
-    trained, perception = config.simulator, config.perception
-    camera = replace(
-        perception.camera,
-        width=trained.image_width,
-        height=trained.image_height,
-        fov_deg=trained.fov_deg,
-    )
-    return replace(
-        config,
-        simulator=replace(trained, image_width=width, image_height=height),
-        perception=replace(perception, camera=camera),
-    )
-
-
-def show(config: RunConfig) -> Shown:
-    """Drive a little way in the embedded simulator and keep what its sensors saw, as messages."""
-    from av_td3_ros.bridge import convert, world_messages
-    from av_td3_ros.sim.env import DrivingEnv
-    from carla_msgs.msg import CarlaWorldInfo
-    from std_msgs.msg import Header
-
-    images, odometry, nothing = [], [], convert.from_ns(0)
-    settings, role = config.simulator, config.role_name
-    header = Header(frame_id=f'{role}/rgb_front')
-    env = DrivingEnv(config, camera=False)
-    try:
-        env.reset(seed=0)
-        for _ in range(PICTURES):
-            env.step((0.0, 0.5))
-            images.append(convert.to_image(env.world.image(), 'bgra8', header))
-            odometry.append(world_messages.odometry(env.world, role, nothing))
-        route = convert.to_path(env.episode.route, nothing)
-        road_map = env.world.road_map
-    finally:
-        env.close()
-    info = convert.to_camera_info(
-        settings.image_width, settings.image_height, settings.fov_deg, header
-    )
-    world = CarlaWorldInfo(map_name=road_map.name, opendrive=road_map.opendrive)
-    return Shown(tuple(images), tuple(odometry), route, info, world)
-
-
-class Stack:
-    """A camera that runs at its own pace, and a bus that hears the commands."""
-
-    def __init__(self, node: Any, role: str, shown: Shown, rate: float) -> None:
-        """:param node: of ROS. :param rate: images per second."""
-        from av_td3_ros.bridge.topics import topic_name, topic_qos, TOPICS
-        from rclpy.clock import Clock, ClockType
-
-        def publisher(key: str) -> Any:
-            return node.create_publisher(
-                TOPICS[key].type, topic_name(key, role), topic_qos(key)
-            ).publish
-
-        self.sent: Dict[int, float] = {}
-        self.answers: Dict[int, List[float]] = {}
-        self.showing = True
-        self.priority = 0
-        self._node, self._shown, self._period = node, shown, 1.0 / rate
-        self._exposed = -math.inf
-        self._image, self._odometry = publisher('image'), publisher('odometry')
-        self._info = publisher('camera_info')
-        publisher('world_info')(shown.world_info)
-        publisher('waypoints')(shown.route)
-        key = 'vehicle_control_cmd'
-        node.create_subscription(
-            TOPICS[key].type, topic_name(key, role), self._on_command, topic_qos(key)
-        )
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        node.create_timer(self._period, self._on_frame, clock=steady)
-
-    def _on_frame(self) -> None:
-        # The timer makes up for a call that came late; no camera exposes twice that soon.
-        if not self.showing or time.perf_counter() - self._exposed < self._period / 2:
-            return
-        from av_td3_ros.bridge import convert
-
-        turn = len(self.sent) % PICTURES
-        image, odometry = self._shown.images[turn], self._shown.odometry[turn]
-        stamp = self._node.get_clock().now().to_msg()
-        for msg in (odometry, self._shown.camera_info, image):
-            msg.header.stamp = stamp
-        self._odometry(odometry)
-        self._info(self._shown.camera_info)
-        self.sent[convert.to_ns(stamp)] = self._exposed = time.perf_counter()
-        self._image(image)
-
-    def _on_command(self, msg: Any) -> None:
-        from av_td3_ros.bridge import convert
-
-        heard = time.perf_counter()
-        stamp = convert.to_ns(msg.header.stamp)
-        if stamp in self.sent:
-            self.answers.setdefault(stamp, []).append(heard - self.sent[stamp])
+    spoilt = [(result['engine'], said) for result in results if (said := faults(result))]
+    for engine, said in spoilt:
+        print(f'av-td3: no measurement with {engine}: {", ".join(said)}', file=sys.stderr)
+    return EXIT_FAULT if spoilt else 0
 
 
 def measure(
-    config: RunConfig, engine: str, shown: Shown, options: argparse.Namespace, folder: Path
-) -> Dict[str, Any]:
+    config: RunConfig,
+    engine: str,
+    shown: bench_stack.Shown,
+    options: argparse.Namespace,
+    folder: Path,
+) -> Tuple[Dict[str, Any], List[Tuple[Any, ...]]]:
     """
-    Deploy the policy with one engine and time its commands.
+    Deploy the policy with one engine and time its commands; return figures, a row for each frame.
 
     :raises GraphError: where it does not start, or commands nothing.
     """
     config = replace(config, policy=replace(config.policy, engine=engine))
-    stack, before = drive(config, shown, options, folder, options.seconds)
-    return {
+    stack, before = bench_stack.drive(config, shown, options, folder, options.seconds)
+    stamps, period = list(stack.sent)[before:], 1.0 / options.rate
+    figures = {
         'engine': engine,
         'camera': options.camera,
         'rate': options.rate,
         'busy': options.busy,
         'priority': stack.priority,
-        **judge(stack.answers, list(stack.sent)[before:], 1.0 / options.rate),
+        **judge(stack.answers, stamps, period, stack.braked),
+        'unknown': unknown(stack.unknown, stack.sent, stamps, period),
     }
-
-
-def drive(
-    config: RunConfig,
-    shown: Shown,
-    options: argparse.Namespace,
-    folder: Path,
-    seconds: float,
-    begin: Callable[[Any, Any], None] = lambda node, graph: None,
-    settled: Callable[[], None] = lambda: None,
-) -> Tuple['Stack', int]:
-    """
-    Deploy perception and policy in a stack of this process, beside as many busy cores as asked.
-
-    :param seconds: that count, after some in which it settles.
-    :param begin: called with the node of the stack and the graph, before the first image.
-    :param settled: called when the frames that count begin.
-    :returns: the stack with what it heard, and how many of its frames do not count.
-    :raises GraphError: where it does not start, or commands nothing.
-    """
-    from av_td3_ros.graph import NAMESPACE
-    from av_td3_ros.nodes import realtime
-    from av_td3_ros.nodes.supervisor import GraphError, Supervisor
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.node import Node
-
-    busy: List[subprocess.Popen] = []
-    with Supervisor(config, 'deploy', folder) as graph:
-        node, executor = Node('bench_stack', namespace=NAMESPACE), SingleThreadedExecutor()
-        executor.add_node(node)
-
-        def spin(seconds: float) -> None:
-            end = time.monotonic() + seconds
-            while (left := end - time.monotonic()) > 0.0:
-                executor.spin_once(timeout_sec=left)
-
-        try:
-            begin(node, graph)
-            stack = Stack(node, config.role_name, shown, options.rate)
-            busy += [subprocess.Popen([sys.executable, '-c', BUSY]) for _ in range(options.busy)]
-            # What measures must not wait; busy cores and other graphs do not inherit it. A camera
-            # has no garbage collector that would hold it up.
-            realtime.keep_what_is()
-            refusal = realtime.prioritise(config.policy.priority, is_inherited=False)
-            if refusal:
-                print(refusal, file=sys.stderr)
-            else:
-                stack.priority = config.policy.priority
-            end = time.monotonic() + 30.0
-            while len(stack.answers) < options.rate and time.monotonic() < end:
-                executor.spin_once(timeout_sec=0.1)
-            spin(SETTLE)
-            before = len(stack.sent)
-            settled()
-            spin(seconds)
-            stack.showing = False
-            spin(LAST)
-            graph.spin(lambda: False, 0.1)
-        finally:
-            for process in busy:
-                process.kill()
-                process.wait()
-            executor.shutdown()
-            node.destroy_node()
-            realtime.let_go()
-        if not stack.answers:
-            raise GraphError(
-                'the policy must command the frames that it is shown, got no command; perception: '
-                f'{graph.health.get("perception")}, policy: {graph.health.get("policy")}'
-            )
-    return stack, before
-
-
-def judge(answers: Dict[int, List[float]], stamps: Sequence[int], period: float) -> Dict[str, Any]:
-    """
-    Return figures of frames.
-
-    :param answers: by stamp, how long each of its commands took, s.
-    :param stamps: of the frames that count, ns.
-    :param period: time until the next frame, s, after which a command is missed.
-    """
-    first = [answers[stamp][0] for stamp in stamps if stamp in answers]
-    values = np.asarray(first or [np.nan]) * 1e3
-    return {
-        'frames': len(stamps),
-        'commanded': len(first),
-        'missed': len(stamps) - int(np.sum(np.asarray(first) < period)),
-        'repeated': sum(len(answers.get(stamp, ())) > 1 for stamp in stamps),
-        'mean_ms': float(values.mean()),
-        **{name: float(np.percentile(values, q)) for name, q in PERCENTILES.items()},
-        'max_ms': float(values.max()),
-    }
-
-
-def _untrained(config: RunConfig, folder: Path) -> bytes:
-    from av_td3_ros.deployment.export import export
-    from av_td3_ros.td3 import checkpoint
-    from av_td3_ros.td3.agent import TD3
-
-    spec = config.observation.spec()
-    checkpoint.save(folder, TD3(spec, config.trainer.learner, seed=0), spec, env_step=0, version=0)
-    return export(folder, config)
+    return figures, bench_frames.rows(stack, stamps, lambda stamp: engine)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -368,20 +126,4 @@ def _check(options: argparse.Namespace) -> None:
             f'FILE must be an exported policy, got {options.source}; make one with '
             '`av-td3 export RUN`'
         )
-    check_stack(options)
-
-
-def check_stack(options: argparse.Namespace) -> None:
-    """:raises ConfigError: for a camera, rate or number of cores that cannot be."""
-    if not 1.0 <= options.rate <= 200.0:
-        raise ConfigError(f'--rate must be 1 to 200 images per second, got {options.rate:g}')
-    if not 0 <= options.busy <= 64:
-        raise ConfigError(f'--busy must be 0 to 64 cores, got {options.busy}')
-    _pixels(options.camera)
-
-
-def _pixels(camera: str) -> Tuple[int, int]:
-    width, _, height = camera.partition('x')
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise ConfigError(f'--camera must be WIDTHxHEIGHT, such as 800x600, got {camera!r}')
-    return int(width), int(height)
+    bench_stack.check_stack(options)

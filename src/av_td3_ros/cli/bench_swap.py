@@ -9,13 +9,16 @@ import argparse
 from dataclasses import replace
 import json
 from pathlib import Path
+import sys
 import tempfile
 import time
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from av_td3_ros.cli import bench_deploy, common
+from av_td3_ros.cli import bench_frames, bench_soak, bench_stack, common
+from av_td3_ros.cli.bench_frames import faults, judge, unknown
 from av_td3_ros.cli.machine import machine
 from av_td3_ros.config import RunConfig
+from av_td3_ros.graph import EXIT_FAULT
 from av_td3_ros.options import ConfigError
 
 SWAPS, SWAPS_PER_SECOND = 10_000, 17.0
@@ -25,6 +28,8 @@ KINDS = 4
 NEAR = 0.02
 MEMORY_PERIOD = 5.0
 MIB = 1 << 20
+# Fewer looks at the memory tell nothing of its growth.
+LOOKS = 8
 
 
 def add_parser(commands: Any) -> None:
@@ -34,7 +39,8 @@ def add_parser(commands: Any) -> None:
         help='new weights while the policy drives: missed commands, latency, memory',
         description='Publish new weights again and again while a policy answers a camera; tell '
         'which commands were missed or doubled, the time from image to command with and without '
-        'a swap, and the memory of the policy.',
+        'a swap, and the memory of the policy. Exit code 1 where a frame was commanded twice or '
+        'braked at, a command was for no image, or the memory grew.',
     )
     parser.add_argument(
         '--swaps', type=int, default=SWAPS, metavar='N', help=f'how many ({SWAPS})'
@@ -46,7 +52,7 @@ def add_parser(commands: Any) -> None:
         metavar='HZ',
         help=f'how many a second ({SWAPS_PER_SECOND:g})',
     )
-    bench_deploy.add_stack_arguments(parser)
+    bench_stack.add_stack_arguments(parser)
     common.add_config_arguments(parser)
     parser.set_defaults(run=run, source=None)
 
@@ -59,30 +65,48 @@ def run(options: argparse.Namespace) -> int:
     from av_td3_ros.nodes.supervisor import GraphError
 
     check(options)
+    given, output = bench_frames.given(options), bench_stack.output_folder(options)
     with tempfile.TemporaryDirectory(prefix='av_td3_bench_') as folder:
-        config = bench_deploy.prepare(options, Path(folder))
+        config = bench_stack.prepare(options, Path(folder))
         policy = replace(config.policy, artefact='', accept_weights=True)
         config = replace(config, policy=policy)
         try:
-            result = measure(config, options, Path(folder))
+            result, frames = measure(config, options, Path(folder))
         except GraphError as error:
             return refuse(error)
+    if output:
+        bench_frames.write(output, 'swap', 'swap', frames, given, result)
     if options.json:
         print(json.dumps({'machine': machine(), 'swap': result}, indent=2))
-        return 0
-    print(
+    else:
+        print(table(result))
+    said = faults(result)
+    if said:
+        print(f'av-td3: no measurement: {", ".join(said)}', file=sys.stderr)
+    return EXIT_FAULT if said or result['memory_grew'] else 0
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Return what was measured as lines of text."""
+    lines = [
         '{adopted} of {published} weights adopted, {refused} refused; {versions_that_drove} of '
-        'them drove {frames_driven} frames'.format(**result)
-    )
+        'them drove {frames_driven} frames; {unknown} commands for no image'.format(**result)
+    ]
     for key, text in (('with_swap', 'with a swap'), ('without', 'without')):
-        print(
+        lines.append(
             f'{text:>11}  stamp to command p50 {{p50_ms:.2f}} ms, p99 {{p99_ms:.2f}} ms, longest '
-            '{max_ms:.2f} ms; {frames} frames, {missed} missed, {repeated} commanded '
-            'again'.format(**result[key])
+            '{max_ms:.2f} ms; {frames} frames, {missed} missed, {repeated} commanded again, '
+            '{braked} braked'.format(**result[key])
         )
-    memory = [mib for _, mib in result['memory_mib']]
-    print(f'memory of the policy, MiB: {memory[0]:.1f} at first, {memory[-1]:.1f} at last')
-    return 0
+    memory, quarters = [mib for _, mib in result['memory_mib']], result['memory_quarters_mib']
+    grew, judged = result['memory_grew'], 'too short to tell whether it grows'
+    if quarters:
+        judged = '{:.1f} to {:.1f} in the last two quarters, '.format(*quarters)
+        judged += f'GREW: {grew}' if grew else 'flat'
+    lines.append(
+        f'memory of the policy, MiB: {memory[0]:.1f} at first, {memory[-1]:.1f} at last; {judged}'
+    )
+    return '\n'.join(lines)
 
 
 def check(options: argparse.Namespace) -> None:
@@ -91,7 +115,7 @@ def check(options: argparse.Namespace) -> None:
         raise ConfigError(f'--swaps must be >= 1, got {options.swaps}')
     if not 0.1 <= options.swap_rate <= 1000.0:
         raise ConfigError(f'--swap-rate must be 0.1 to 1000 a second, got {options.swap_rate:g}')
-    bench_deploy.check_stack(options)
+    bench_stack.check_stack(options)
 
 
 class Trainer:
@@ -108,9 +132,10 @@ class Trainer:
             topic.type, topic.name, topic_qos('policy_weights')
         ).publish
         self.adopted = self.refused = 0
-        self.drove: Dict[int, int] = {}
-        for key, callback in (('policy_status', self._on_status), ('action', self._on_action)):
-            node.create_subscription(TOPICS[key].type, TOPICS[key].name, callback, topic_qos(key))
+        topic = TOPICS['policy_status']
+        node.create_subscription(
+            topic.type, topic.name, self._on_status, topic_qos('policy_status')
+        )
         self._node, self._weights = node, weights
         self._policy = psutil.Process(graph.members['policy'].process.pid)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -139,14 +164,12 @@ class Trainer:
     def _on_status(self, msg: Any) -> None:
         self.adopted, self.refused = msg.adopted, msg.refused
 
-    def _on_action(self, msg: Any) -> None:
-        if msg.drive:
-            self.drove[msg.policy_version] = self.drove.get(msg.policy_version, 0) + 1
 
-
-def measure(config: RunConfig, options: argparse.Namespace, folder: Path) -> Dict[str, Any]:
+def measure(
+    config: RunConfig, options: argparse.Namespace, folder: Path
+) -> Tuple[Dict[str, Any], List[Tuple[Any, ...]]]:
     """
-    Swap weights while the policy drives.
+    Swap weights while the policy drives; return figures, and a row for each frame.
 
     :raises GraphError: where the graph does not start, or commands nothing.
     """
@@ -156,9 +179,9 @@ def measure(config: RunConfig, options: argparse.Namespace, folder: Path) -> Dic
     def begin(node: Any, graph: Any) -> None:
         trainers.append(Trainer(node, graph, make_weights(config)))
 
-    stack, before = bench_deploy.drive(
+    stack, before = bench_stack.drive(
         config,
-        bench_deploy.show(config),
+        bench_stack.show(config),
         options,
         folder / 'graph',
         seconds,
@@ -169,22 +192,47 @@ def measure(config: RunConfig, options: argparse.Namespace, folder: Path) -> Dic
     stamps = list(stack.sent)[before:]
     met, free = split(stack.sent, stack.answers, stamps, trainer.sent)
     period = 1.0 / options.rate
-    return {
+    parts = [judge(stack.answers, part, period, stack.braked) for part in (met, free)]
+    figures = {
         'published': len(trainer.sent),
         'adopted': trainer.adopted,
         'refused': trainer.refused,
-        'versions_that_drove': len(trainer.drove),
-        'frames_driven': sum(trainer.drove.values()),
+        'versions_that_drove': len(stack.drove),
+        'frames_driven': sum(stack.drove.values()),
         'seconds': seconds,
         'swaps_per_second': options.swap_rate,
         'camera': options.camera,
         'rate': options.rate,
         'busy': options.busy,
         'priority': stack.priority,
-        'with_swap': bench_deploy.judge(stack.answers, met, period),
-        'without': bench_deploy.judge(stack.answers, free, period),
+        'with_swap': parts[0],
+        'without': parts[1],
+        **{key: sum(part[key] for part in parts) for key in ('repeated', 'braked')},
+        'unknown': unknown(stack.unknown, stack.sent, stamps, period),
         'memory_mib': trainer.memory_mib,
+        **growth(trainer.memory_mib),
     }
+    swapped = set(met)
+    return figures, bench_frames.rows(stack, stamps, lambda stamp: int(stamp in swapped))
+
+
+def growth(series: Sequence[Tuple[float, float]]) -> Dict[str, Any]:
+    """
+    Return whether memory grew, by the rule of ``bench soak``.
+
+    ``memory_quarters_mib``: medians of the last two quarters of the time, None where it was too
+    short to tell. ``memory_grew``: what is more than it may be, as words, or ''.
+
+    :param series: moments, s, and what was held then, MiB.
+    """
+    begin = series[0][0] if series else 0.0
+    samples = [
+        bench_soak.Sample((moment - begin) / 60.0, 'policy', mib, threads=0, descriptors=0)
+        for moment, mib in series
+    ]
+    found = bench_soak.judge(samples) if len(samples) >= LOOKS else []
+    row = found[0] if found else {'memory_mib': None, 'grew': ''}
+    return {'memory_quarters_mib': row['memory_mib'], 'memory_grew': row['grew']}
 
 
 def make_weights(config: RunConfig) -> List[Any]:

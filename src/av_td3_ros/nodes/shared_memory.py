@@ -30,7 +30,7 @@ def orphans(before: FrozenSet[str], ending: Optional[int] = None) -> Set[str]:
     # Who has mapped a segment or a port removes it with its locks, so that they go together.
     used = {AROUND.sub('', name) for name in _in_use(ending)} if candidates else set()
     unused = {name for name in candidates if AROUND.sub('', name) not in used}
-    ours = _held(Path('/proc', str(ending))) if unused and ending else set()
+    ours = held(ending) if unused and ending else set()
     # Some may be gone by now: who had them has ended in order.
     return {name for name in unused & snapshot() if not _is_locked(name, ours)}
 
@@ -46,6 +46,29 @@ def remove_orphans(before: FrozenSet[str], ending: Optional[int] = None) -> Set[
         except OSError:
             pass  # gone already, or another user's
     return found
+
+
+def segments(pid: int) -> Set[str]:
+    """Return the segments and ports that a process holds, each one name with all its locks."""
+    # What was removed is held until its holder lets go: /proc says " (deleted)" after its name.
+    return {AROUND.sub('', name.split(' ')[0]) for name in held(pid)}
+
+
+def held(pid: int) -> Set[str]:
+    """Return the names that a process has mapped or open; none of another user's."""
+    process = Path('/proc', str(pid))
+    names: Set[str] = set()
+    try:
+        for line in (process / 'maps').read_text().splitlines():
+            if str(FOLDER) in line:
+                names.add(line.split(f'{FOLDER}/', 1)[1].split(' ')[0])
+        for handle in (process / 'fd').iterdir():
+            target = str(handle.resolve())
+            if target.startswith(str(FOLDER)):
+                names.add(Path(target).name)
+    except OSError:
+        pass  # ended meanwhile
+    return names
 
 
 def _is_locked(name: str, ours: Set[str]) -> bool:
@@ -67,25 +90,9 @@ def _in_use(ending: Optional[int]) -> Set[str]:
     for process in Path('/proc').glob('[0-9]*'):
         if process.name == str(ending):
             continue
-        held = _held(process)
+        names = held(int(process.name))
         if process.name == str(os.getpid()):
             # What a killed process made stays mapped here for a while after all was shut down.
-            held = {name for name in held if name + LOCK in held or not MADE.fullmatch(name)}
-        used |= held
+            names = {name for name in names if name + LOCK in names or not MADE.fullmatch(name)}
+        used |= names
     return used
-
-
-def _held(process: Path) -> Set[str]:
-    """Return the names that a process has mapped or open; none of another user's."""
-    held: Set[str] = set()
-    try:
-        for line in (process / 'maps').read_text().splitlines():
-            if str(FOLDER) in line:
-                held.add(line.split(f'{FOLDER}/', 1)[1].split(' ')[0])
-        for handle in (process / 'fd').iterdir():
-            target = str(handle.resolve())
-            if target.startswith(str(FOLDER)):
-                held.add(Path(target).name)
-    except OSError:
-        pass  # ended meanwhile
-    return held
