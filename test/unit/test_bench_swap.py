@@ -29,7 +29,7 @@ def looks(count=40, held=lambda place: 225.0):
     [
         (looks(), [225.0, 225.0], ''),
         (looks(held=lambda place: 225.0 if place > 9 else 100.0), [225.0, 225.0], ''),
-        (looks(held=lambda place: 225.0 + 0.9 * place), [247.05, 256.05], 'memory by 9.0 MiB'),
+        (looks(held=lambda place: 225.0 + 0.9 * place), [247.05, 256.05], 'own memory by 9.0 MiB'),
         (looks(held=lambda place: 400.0 + 0.9 * place), [422.05, 431.05], ''),  # below 3 %
         (looks(7, held=lambda place: 100.0 * place), None, ''),
         ([], None, ''),
@@ -49,7 +49,7 @@ def test_memory_is_flat_or_not_by_its_last_two_quarters(series, quarters, grew):
         ({'braked': {103}}, '0 commanded again, 1 braked', 1),
         ({'unknown': [4.01, 0.5]}, '; 1 commands for no image', 1),
         ({'memory_mib': looks()}, '225.0 to 225.0 in the last two quarters, flat', 0),
-        ({'memory_mib': looks(held=lambda place: 9.0 * place)}, 'GREW: memory by 90.0 MiB', 1),
+        ({'memory_mib': looks(held=lambda place: 9.0 * place)}, 'GREW: own memory by 90.0 MiB', 1),
     ],
 )
 def test_what_was_measured_is_kept_and_judged(monkeypatch, capsys, tmp_path, change, text, code):

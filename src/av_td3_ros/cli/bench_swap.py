@@ -226,9 +226,9 @@ def growth(series: Sequence[Tuple[float, float]]) -> Dict[str, Any]:
     :param series: moments, s, and what was held then, MiB.
     """
     begin = series[0][0] if series else 0.0
+    rest = {'resident_mib': 0.0, 'threads': 0, 'descriptors': 0, 'segments': 0}  # not looked at
     samples = [
-        bench_soak.Sample((moment - begin) / 60.0, 'policy', mib, threads=0, descriptors=0)
-        for moment, mib in series
+        bench_soak.Sample((moment - begin) / 60.0, 'policy', mib, **rest) for moment, mib in series
     ]
     found = bench_soak.judge(samples) if len(samples) >= LOOKS else []
     row = found[0] if found else {'memory_mib': None, 'grew': ''}
