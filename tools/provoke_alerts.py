@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict
 from av_td3_ros import presets
 from av_td3_ros.config import build_run, parse_assignment
 from av_td3_ros.driving import preprocess
+from av_td3_ros.driving.reward import Reward
 from av_td3_ros.run_folder import RunFolder
 from av_td3_ros.task_config import observation_preset
 from av_td3_ros.td3.trainer import Trainer
@@ -24,7 +25,7 @@ from av_td3_ros.train import train
 # Something goes wrong here: after warm-up, 100 updates and a first checkpoint; or where the policy
 # drives well, and has something to lose.
 MOMENT = 1400
-LATER = {'flipped_reward': 10_000, 'frozen_camera': 20_000}
+LATER = {'flipped_reward': 10_000, 'flipped_batches': 10_000, 'frozen_camera': 20_000}
 ALL = {'trainer.threads': 1, 'trainer.steps': 5000, 'trainer.checkpoint_every': 200}
 LEARNING_RATES = {
     f'trainer.learner.optimiser.{group}_lr': 0.1 for group in ('encoder', 'critic', 'actor')
@@ -34,7 +35,8 @@ CASES: Dict[str, Dict[str, Any]] = {
     'diverging': {**presets.load('diverging'), 'trainer.steps': 2000},
     'learning_rate': LEARNING_RATES,
     'nan': {'trainer.replay.prefetch': False, 'trainer.health.on_halt': 'rollback'},
-    'flipped_reward': {'trainer.steps': 20_000},
+    'flipped_reward': {'trainer.steps': 15_000},
+    'flipped_batches': {'trainer.steps': 20_000},
     'flipped_from_the_start': {'trainer.steps': 10_000},
     'frozen_camera': {**observation_preset('camera'), 'trainer.steps': 30_000},
     'huge_reward': {},
@@ -54,8 +56,14 @@ def once_nan(trainer: Trainer) -> None:
     trainer.replay.sample = poisoned
 
 
+def flipped_terms(trainer: Trainer) -> None:
+    """Let every term of the reward have the other sign from now on: a bug in the reward itself."""
+    score = Reward.score
+    Reward.score = lambda self, step: {name: -x for name, x in score(self, step).items()}
+
+
 def rewards_times(factor: float) -> Callable[[Trainer], None]:
-    """Let every reward from now on be multiplied."""
+    """Let every reward that the replay gets be multiplied from now on; episodes tell it right."""
 
     def spoil(trainer: Trainer) -> None:
         add = trainer.add
@@ -79,7 +87,8 @@ FAULTS = {
     'flipped_from_the_start': rewards_times(-1.0),
     'frozen_camera': frozen,
     'nan': once_nan,
-    'flipped_reward': rewards_times(-1.0),
+    'flipped_reward': flipped_terms,
+    'flipped_batches': rewards_times(-1.0),
     'huge_reward': rewards_times(1000.0),
 }
 
