@@ -54,7 +54,7 @@ TEXTS: Dict[str, Tuple[str, str]] = {
     'return_collapse': (
         'the mean return lost {value:.0%} of its best, or of its spread where that is more, limit '
         '{limit:.0%}',
-        'go back to a checkpoint; lower the learning rates',
+        'go back to a checkpoint; look at camera and reward; lower the learning rates',
     ),
     'standing_still': (
         '{value:.0%} of the episodes hardly move, limit {limit:.0%}',
