@@ -119,7 +119,7 @@ def same_without_ros(over_ros, command):
         assert over_graph['reason'] == in_process['reason']
         for name in set(SUMMARY) - {'min_time_to_collision'}:  # nobody says where others are
             found, expected = float(over_graph[name]), float(in_process[name])
-            assert found == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True), name
+            assert found == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True), name
     graph, here = (
         [list(map(float, way['points'].split())) for way in csv.DictReader(file.splitlines())]
         for file in (
