@@ -232,7 +232,7 @@ class PolicyOfFile(PolicyInCar):
             folder = self.folder.with_name('exported')
             agent = TD3(SPEC, config.trainer.learner, seed=0)
             checkpoint.save(folder, agent, SPEC, env_step=1, version=7)
-            artefact.write(folder / 'policy.avtd3', export(folder, config))
+            artefact.write(folder / 'policy.avtd3', export(folder, config)[0])
             PolicyOfFile._file = str(folder / 'policy.avtd3')
         return {**self.PARAMS, 'artefact': PolicyOfFile._file, 'accept_weights': False}
 

@@ -35,7 +35,7 @@ def exported(tmp_path_factory):
     last.data *= 0.5 / last.data.abs().max()
     saved = checkpoint.save(folder, agent, SPEC, env_step=10, version=VERSION)
     path = folder / 'policy.avtd3'
-    files.write(path, export(folder, CONFIG))
+    files.write(path, export(folder, CONFIG)[0])
     return saved, path
 
 

@@ -29,7 +29,7 @@ def exported(tmp_path):
     agent = TD3(spec, config.trainer.learner, seed=2)
     agent.policy.actor.layers[-1].bias.data[1] = 0.8
     checkpoint.save(tmp_path / 'run', agent, spec, env_step=10, version=3)
-    files.write(tmp_path / 'policy.avtd3', export(tmp_path / 'run', config))
+    files.write(tmp_path / 'policy.avtd3', export(tmp_path / 'run', config)[0])
     return tmp_path / 'policy.avtd3'
 
 

@@ -315,4 +315,4 @@ def _untrained(config: RunConfig, folder: Path) -> bytes:
 
     spec = config.observation.spec()
     checkpoint.save(folder, TD3(spec, config.trainer.learner, seed=0), spec, env_step=0, version=0)
-    return export(folder, config)
+    return export(folder, config)[0]

@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
             f'artefact must be written to a file in a folder that is there, got {target}; choose '
             'another with -o'
         )
-    data = export(source, common.load_config(options))
+    data, difference = export(source, common.load_config(options))
     found = files.unpack(data, target)
     files.write(target, data)
     _write_graph(options, found)
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         f'{training["env_steps"]} steps, {training["updates"]} updates, map {training["map"]}, '
         f'{len(data) / 2**20:.1f} MiB, sha256 {found.sha256}'
     )
-    print('proved: ONNX Runtime and torch act as the policy does')
+    print(f'proved: ONNX Runtime and torch act as the policy does, within {difference:.1g}')
     alert = halted_by(source)
     if alert:
         print(f'note: this run was halted: {alert}')

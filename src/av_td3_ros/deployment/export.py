@@ -10,7 +10,7 @@ import hashlib
 from importlib import metadata
 import json
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any, Dict, Tuple, Union
 
 import numpy as np
 import torch
@@ -40,13 +40,14 @@ PLACES = (
 PACKAGES = ('av_td3_ros', 'torch', 'onnx', 'onnxscript', 'onnxruntime', 'numpy')
 
 
-def export(source: Union[str, Path], config: RunConfig) -> bytes:
+def export(source: Union[str, Path], config: RunConfig) -> Tuple[bytes, float]:
     """
     Make the artefact of a run.
 
     :param source: a run folder, whose newest whole checkpoint is taken, or a checkpoint folder.
     :param config: what the run was trained with; its camera is that of the simulator section.
-    :returns: its bytes, proved to act as the policy does with both engines.
+    :returns: its bytes, proved to act as the policy does with both engines; the largest difference
+        of an action.
     :raises CheckpointError: where there is no whole checkpoint, or it sees something else.
     :raises ArtefactError: where the policy has no ONNX form, or the form acts otherwise.
     """
@@ -66,8 +67,7 @@ def export(source: Union[str, Path], config: RunConfig) -> bytes:
     }
     graph = to_onnx(loaded.policy, loaded.obs_spec, canonical(raw))
     data = files.pack(raw, weights, graph, make_probe(loaded.policy, loaded.obs_spec))
-    prove(files.unpack(data))
-    return data
+    return data, prove(files.unpack(data))
 
 
 def provenance(folder: Path, info: Dict[str, Any], config: RunConfig) -> Dict[str, Any]:
@@ -112,16 +112,16 @@ def make_probe(policy: Policy, spec: ObsSpec) -> Probe:
     return Probe(image, vector, np.concatenate(action))
 
 
-def prove(artefact: Artefact) -> None:
+def prove(artefact: Artefact) -> float:
     """
     Load an artefact with every engine, which compares its actions with the policy's.
 
+    :returns: the largest difference of an action.
     :raises ArtefactError: where they differ.
     """
     threads = torch.get_num_threads()
     try:
-        for engine in ENGINES:
-            Runtime(artefact, engine)
+        return max(Runtime(artefact, engine).difference for engine in ENGINES)
     finally:
         torch.set_num_threads(threads)
 

@@ -66,7 +66,11 @@ def make_engine(artefact: Artefact, name: str, threads: int = 1) -> Any:
 
 
 class Runtime:
-    """A policy that drives; it does not explore and learns nothing."""
+    """
+    A policy that drives; it does not explore and learns nothing.
+
+    ``difference``: the largest of an action on the probe from that of the export.
+    """
 
     ready = True
 
@@ -83,7 +87,7 @@ class Runtime:
         self.engine = engine
         self.spec = artefact.description.spec
         self._run = make_engine(artefact, engine, threads).run
-        self._check_probe()
+        self.difference = self._check_probe()
 
     @classmethod
     def load(
@@ -155,7 +159,7 @@ class Runtime:
             )
         check_range(self.spec, vector)
 
-    def _check_probe(self) -> None:
+    def _check_probe(self) -> float:
         probe = self.artefact.probe
         for _ in range(WARM_UP_ROUNDS):
             actions = [self.act(image, vector) for image, vector in zip(probe.image, probe.vector)]
@@ -168,3 +172,4 @@ class Runtime:
                 f'{TOLERANCE:g}, got a difference of {difference:g}; take the other engine or '
                 'other versions of its packages'
             )
+        return difference
