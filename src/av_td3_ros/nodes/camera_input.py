@@ -23,11 +23,12 @@ from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment.description import check_observation
 from av_td3_ros.deployment.trained import Trained, trained_with
 from av_td3_ros.driving.camera_model import COARSEST, View
-from av_td3_ros.driving.pacing import RateWatch, Thinning
+from av_td3_ros.driving.pacing import FASTEST, FloodWatch, RateWatch, Thinning
 from av_td3_ros.driving.preprocess import grey_frame
 from av_td3_ros.gate_config import GateConfig
 from av_td3_ros.nodes.base import GraphNode, now, SUPERVISED
 from av_td3_ros.nodes.hearing import Hearing
+from av_td3_ros.nodes.once import Once
 
 WATCH_PERIOD = 0.5
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
@@ -82,9 +83,11 @@ class CameraInput:
         self.waiting = ''
         # In a training graph every frame counts.
         self._thinning = None if node.config.episodes else Thinning(self._config.rate)
+        self._flood = FloodWatch(self._config.rate)
         self._rate = RateWatch(self._config.min_rate)
         self.min_rate, self.trained_rate = self._config.min_rate, self._config.rate
-        self._image_at, self._stamp, self._silent, self._hasty = now(), -1, False, False
+        self._image_at, self._stamp = now(), -1
+        self._once = Once()
         self._hearing = Hearing(node)
         self._hearing.subscribe(
             self.topic, TOPICS[self._key].type, self._while_active(self._on_image)
@@ -96,6 +99,7 @@ class CameraInput:
     def start(self) -> None:
         """Count silence from here on."""
         self._image_at = now()
+        self._flood = FloodWatch(self._config.rate)
 
     @property
     def rate(self) -> float:
@@ -114,18 +118,35 @@ class CameraInput:
 
     def fault(self) -> str:
         """Return why there are no frames, or ''."""
-        silent = now() - self._image_at
-        if self._node.active and silent > self._node.config.image_timeout:
-            return f'no image for {silent:.1f} s on {self.topic}{self._hint()}'
-        return self._refusal
+        return self._silence() or self._refusal or self._flooding()
 
     def warning(self) -> str:
         """Return what is doubtful about the camera though it is driven by, or ''."""
         return self._unknown or self._haste()
 
+    def _silence(self) -> str:
+        """Return that no image comes, or ''."""
+        silent = now() - self._image_at
+        if not self._node.active or silent <= self._node.config.image_timeout:
+            return ''
+        return f'no image for {silent:.1f} s on {self.topic}{self._hint()}'
+
+    def _flooding(self) -> str:
+        """Return that images come too fast to be those of the training camera, or ''."""
+        if self._thinning is None or not self._node.active or not self._flood.is_certain:
+            return ''
+        rate = f'{self.trained_rate:g}'
+        return (
+            f'images must come at {self._flood.limit:g} Hz at most, {FASTEST:g} times the {rate} '
+            f'Hz of the training, got {self._flood.rate:.0f} Hz on {self.topic}; set the camera '
+            f'to {rate} Hz, or remap the image to what `ros2 run topic_tools throttle messages '
+            f'{self.topic} {rate}` publishes'
+        )
+
     def _haste(self) -> str:
         """Return that images come much faster than in training, or ''."""
-        if self._thinning is None or self.rate <= MUCH_FASTER * self.trained_rate:
+        is_slower = self.rate <= MUCH_FASTER * self.trained_rate
+        if self._thinning is None or not self._node.active or is_slower:
             return ''
         return (
             f'images come at {self.rate:.0f} Hz and the policy was trained at '
@@ -156,10 +177,12 @@ class CameraInput:
             self._complain(f'images must be stamped, got 0 twice on {self.topic}; fix its driver')
         self._stamp = stamp
         self._rate.add(stamp)
+        self._flood.add(stamp)
         if self._refusal or self._lacks_info():
             return
-        if self._thinning is not None and not self._thinning.keeps(stamp):
-            return
+        if self._thinning is not None:
+            if self._flood.is_flood or not self._thinning.keeps(stamp):
+                return
         try:
             frame = self._frame(msg)
         except SpecError as error:
@@ -211,20 +234,19 @@ class CameraInput:
     # -- topics -----------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Hear cameras that publish best effort; say once on the log that there is no image."""
+        """Hear cameras that publish best effort; say once on the log what is wrong with theirs."""
         self._hearing.adapt()
-        fault = self.fault() if self._node.active else ''
-        silent = bool(fault) and fault != self._refusal
-        if silent and not self._silent:
+        log = self._node.get_logger()
+        silence, flood, haste = self._silence(), self._flooding(), self._haste()
+        if self._once.is_new('silence', silence):
             if SUPERVISED in os.environ and self._stamp < 0:  # the world is not yet there
-                self._node.get_logger().info(fault)
+                log.info(silence)
             else:
-                self._node.get_logger().error(fault)
-        self._silent = silent
-        haste = self._haste() if self._node.active else ''
-        if haste and not self._hasty:
-            self._node.get_logger().warning(haste)
-        self._hasty = bool(haste)
+                log.error(silence)
+        if self._once.is_new('flood', flood):
+            log.error(flood)
+        if self._once.is_new('haste', haste) and not flood:
+            log.warning(haste)
 
     def _while_active(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         return lambda msg: callback(msg) if self._node.active else None
