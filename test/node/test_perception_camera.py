@@ -126,7 +126,7 @@ def test_images_wait_for_the_camera_info_that_somebody_publishes(ros, stack):
     published.publish(info(ideal(800, 600, 90.0)))
     ros.until(lambda: node._camera._view is not None, 60.0)
     stack.drive([grey_image(scene(800, 600), 1.0 + TICK)], IMAGE)
-    assert not node._camera.waiting
+    assert not node._camera.awaited.told()[1]
 
 
 def test_an_image_of_another_size_than_its_camera_info_is_refused(ros, stack):
