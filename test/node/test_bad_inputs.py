@@ -115,10 +115,16 @@ def vehicle(ros, talker, capfd):
     return Vehicle(ros, talker, capfd)
 
 
-def test_where_nothing_is_wrong_it_drives(vehicle, run):
+def test_it_drives_where_nothing_is_wrong_and_brakes_for_a_camera_that_becomes_far_too_fast(
+    vehicle, run
+):
     vehicle.deploy(run)
     vehicle.ros.until(lambda: vehicle.see() or any(c.throttle > 0.0 for c in vehicle.commands))
     assert vehicle.errors() == ([], [])
+    for _ in range(20):
+        vehicle.see(rate=200.0)
+    vehicle.ros.until(lambda: vehicle.commands[-1].brake > 0.0, PATIENCE)
+    vehicle.ros.until(lambda: vehicle.is_told('5 times the 20 Hz of the training, got '), PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ NANOSECONDS = 1_000_000_000
 # Gaps that a rate is the mean of: one lost image is no slow stream.
 GAPS = 4
 SLACK = 1.05
-# So many times the rate of training is no variant of that camera but another device, or several on
-# one topic; and what receiving each image costs the vehicle was never measured at such a rate.
+# So many times the rate of training is not that camera but another device, or several on one
+# topic; and the time that each image costs, though it is thinned out, is the vehicle's.
 FASTEST = 5.0
 # So many gaps tell such a stream: more than those of what a driver has in store and sends at once
 # after it hung, with the time of sending on it.

@@ -158,8 +158,8 @@ class CameraInput:
 
     def _haste(self) -> str:
         """Return that images come much faster than in training, or ''."""
-        is_slower = self.rate <= MUCH_FASTER * self.trained_rate
-        if self._thinning is None or not self._node.active or is_slower:
+        is_near = self.rate <= MUCH_FASTER * self.trained_rate
+        if self._thinning is None or not self._node.active or is_near:
             return ''
         return (
             f'images come at {self.rate:.0f} Hz and the policy was trained at '
