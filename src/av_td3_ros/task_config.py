@@ -105,7 +105,8 @@ class CameraConfig:
     )
     rate: float = option(
         20.0,
-        'images per second in training; a deployment thins faster streams to it by stamp',
+        'images per second in training; a deployment thins faster streams to it by stamp, and '
+        'refuses those over 5 times as fast',
         unit='Hz',
         low=1.0,
         high=200.0,

@@ -11,9 +11,10 @@ from lifecycle_msgs.srv import ChangeState
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from av_td3_ros.nodes import base
+from av_td3_ros.nodes import base, log_folder
 from av_td3_ros.nodes.perception_node import PerceptionNode
 from av_td3_ros.nodes.policy_node import PolicyNode
+from av_td3_ros.nodes.trainer_node import TrainerNode
 
 ERROR = b'\x02'
 FAILURE, SUCCESS = TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.SUCCESS
@@ -29,9 +30,12 @@ def errors(heard):
         (PolicyNode, {'artefact': 'no/such/file'}, 'artefact must be a readable file'),
         (PolicyNode, {'output': 'horse'}, 'output must be one of'),
         (PerceptionNode, {'image_timeuot': 1.0}, "did you mean 'image_timeout'?"),
+        (TrainerNode, {'run_dir': '/proc/no'}, 'run folder must be writable, got /proc/no: '),
     ],
 )
-def test_a_refused_configuration_is_said_on_diagnostics_too(ros, talker, node_class, params, text):
+def test_a_refused_configuration_is_said_once_on_the_log_and_on_diagnostics(
+    ros, talker, capfd, node_class, params, text
+):
     heard = talker.hear('diagnostics')
     node = ros.make(node_class, **params)
     ros.until(lambda: node.count_subscribers('/diagnostics'), 30.0)
@@ -39,6 +43,38 @@ def test_a_refused_configuration_is_said_on_diagnostics_too(ros, talker, node_cl
     assert node.trigger_configure() == FAILURE
     ros.until(lambda: errors(heard), 30.0)
     assert text in errors(heard)[0]
+    assert capfd.readouterr().err.count(text) == 1
+
+
+NO_FILES = '--disable-external-lib-logs'
+
+
+@pytest.mark.parametrize('folder', ['/proc/none', '/proc', '{file}/log'])  # nor can root
+def test_a_folder_that_takes_no_log_files_is_done_without_and_told(monkeypatch, tmp_path, folder):
+    (tmp_path / 'file').touch()
+    folder = folder.format(file=tmp_path / 'file')
+    monkeypatch.setenv('ROS_LOG_DIR', folder)
+    arguments, fault = log_folder.arguments(['node', '--ros-args', '-p', 'autostart:=true'])
+    assert arguments == ['node', '--ros-args', '-p', 'autostart:=true', '--ros-args', NO_FILES]
+    assert f'folder of log files must be writable, got {folder}: ' in fault
+    assert 'set ROS_LOG_DIR to one that is' in fault and NO_FILES in fault
+    chosen = ['node', '--ros-args', NO_FILES]
+    assert log_folder.arguments(chosen) == (chosen, '')
+
+
+def test_a_folder_that_takes_log_files_is_made_and_left_empty(monkeypatch, tmp_path):
+    monkeypatch.setenv('ROS_LOG_DIR', str(tmp_path / 'log' / 'ros'))
+    assert log_folder.arguments(['node']) == (['node'], '')
+    assert not list((tmp_path / 'log' / 'ros').iterdir())
+
+
+def test_a_node_that_must_not_work_in_its_process_refuses_every_configuration(ros, capfd):
+    node = ros.make(PolicyNode)
+    node.obstacle = 'there is no log'
+    for _ in range(2):
+        assert node.trigger_configure() == FAILURE
+    assert capfd.readouterr().err.count('there is no log') == 2
+    assert node.count_publishers('/carla/ego_vehicle/vehicle_control_cmd') == 0
 
 
 def test_a_start_that_fails_is_said_on_diagnostics_and_forgotten_when_the_next_works(

@@ -136,7 +136,7 @@ def test_the_command_needs_the_map_and_waits_for_it(ros, talker, town, map_first
     turn = crossings(route, town)[0]
     if map_first:
         talker.say('world_info', info)
-        ros.until(lambda: node._road_map is not None)
+        ros.until(lambda: node._routes.road_map is not None)
     talker.say('waypoints', convert.to_path(route, Time(sec=9)))
     ros.until(lambda: node._routes)
     x, y = (np.interp(turn.begin, route.distance, route.points[:, k]) for k in (0, 1))
@@ -326,18 +326,18 @@ def test_a_deployment_keeps_its_map_and_forgets_a_picture_of_before(ros, talker,
     node = ros.start(PerceptionNode, episodes=False, observation__command=True)
     heard = talker.hear('observation')
     talker.say('world_info', CarlaWorldInfo(map_name='Maps/town', opendrive=town.opendrive))
-    ros.until(lambda: node._road_map is not None)
+    ros.until(lambda: node._routes.road_map is not None)
     other = town.opendrive.replace('<OpenDRIVE>', '<OpenDRIVE> ', 1)
     talker.say('world_info', CarlaWorldInfo(map_name='Maps/other', opendrive=other))
     ros.until(lambda: 'the map must stay that of town' in node.health()[1])
-    assert node._road_map.opendrive == town.opendrive
+    assert node._routes.road_map.opendrive == town.opendrive
     frame = Frame(talker, 0)
     frame.image()
     frame.odometry()
     ros.until(lambda: node.health()[1] == 'waiting for a route' or node._waiting)
     node.trigger_deactivate()
     node.trigger_activate()
-    assert node._waiting is None and node._road_map.opendrive == other
+    assert node._waiting is None and node._routes.road_map.opendrive == other
     talker.say('waypoints', path(ROUTE, 9))
     ros.until(lambda: node._routes)
     assert not heard

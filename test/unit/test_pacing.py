@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from av_td3_ros.driving.pacing import RateWatch, Thinning
+from av_td3_ros.driving.pacing import FloodWatch, RateWatch, Thinning
 
 SECOND = 1_000_000_000
 
@@ -92,3 +92,68 @@ def test_gaps_and_jumps_begin_a_new_stream():
     assert [watch.add(int(t * SECOND)) for t in (5.0, 5.05, 6.5, 6.55, 2.0, 2.0, 2.05)] == [
         *(True, False, True, False, True, True, False)
     ]
+
+
+def watched(stamps, rate=20.0):
+    """Return a watch, and when it was certain, by the number of the image."""
+    watch, certain = FloodWatch(rate), []
+    for number, stamp in enumerate(stamps, 1):
+        watch.add(stamp)
+        if watch.is_certain:
+            certain.append(number)
+    return watch, certain
+
+
+@pytest.mark.parametrize('rate', [20.0, 30.0, 60.0, 90.0, 100.0])
+@pytest.mark.parametrize('jitter', [0.0, 0.001])
+def test_up_to_five_times_the_rate_of_training_is_no_haste(rate, jitter):
+    watch, certain = watched(stream(rate, jitter=jitter))
+    assert not certain and not watch.is_flood and watch.rate == pytest.approx(rate, rel=0.05)
+
+
+@pytest.mark.parametrize('rate', [120.0, 200.0, 1000.0])
+def test_a_stream_far_faster_than_in_training_is_known_by_its_ninth_image(rate):
+    stamps = stream(rate)
+    watch, certain = watched(stamps)
+    assert certain == list(range(9, len(stamps) + 1)) and watch.limit == 100.0
+    assert watch.rate == pytest.approx(rate, rel=0.01)
+
+
+def test_the_limit_is_that_of_the_training_and_not_of_twenty():
+    assert watched(stream(60.0), rate=10.0)[1] and not watched(stream(200.0), rate=60.0)[1]
+
+
+def test_a_stream_of_two_hundred_is_flood_before_a_second_image_of_it_is_kept():
+    thinning, watch, seen = Thinning(20.0), FloodWatch(20.0), []
+    for stamp in stream(200.0):
+        watch.add(stamp)
+        if not watch.is_flood and thinning.keeps(stamp):
+            seen.append(stamp)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize('stall', [0.3, 3.0])
+@pytest.mark.parametrize('burst', [2, 4, 7])
+def test_images_that_were_held_up_and_come_together_are_no_haste(stall, burst):
+    """A driver that stamps what it sends, not what it saw, sends its store at once."""
+    before, later = stream(20.0, 1.0), stream(20.0, 1.0, start=8.0 + stall)
+    held_up = [later[0] - (burst - k) * 1_000_000 for k in range(burst)]
+    _, certain = watched(before + held_up[1:] + later)
+    assert not certain
+
+
+def test_repeated_and_reordered_images_do_not_hide_haste():
+    stamps = stream(200.0)
+    assert watched([s for stamp in stamps for s in (stamp, stamp)])[1]
+    swapped = [s for pair in zip(stamps[1::2], stamps[::2]) for s in pair]
+    assert watched(swapped, rate=10.0)[1]
+
+
+def test_a_clock_that_is_set_back_begins_a_stream_and_a_right_rate_ends_haste():
+    watch, _ = watched(stream(200.0, start=90.0))
+    assert watch.is_certain
+    watch.add(7 * SECOND)
+    assert not watch.is_flood and watch.rate == 0.0
+    fast, well = stream(200.0, 1.0), stream(20.0, 1.0, start=8.05)
+    _, certain = watched(fast + well)
+    assert certain[0] == 9 and len(fast) <= certain[-1] < len(fast) + 4

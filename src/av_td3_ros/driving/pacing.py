@@ -2,7 +2,8 @@
 Image streams of other rates than in training.
 
 The stack shows motion by what changes between its frames, so the frames must be as far apart as in
-training: faster streams are thinned, slower ones do not drive.
+training: faster streams are thinned, slower ones do not drive, and those that are far too fast are
+not driven by at all.
 """
 
 from collections import deque
@@ -12,6 +13,12 @@ NANOSECONDS = 1_000_000_000
 # Gaps that a rate is the mean of: one lost image is no slow stream.
 GAPS = 4
 SLACK = 1.05
+# So many times the rate of training is not that camera but another device, or several on one
+# topic; and the time that each image costs, though it is thinned out, is the vehicle's.
+FASTEST = 5.0
+# So many gaps tell such a stream: more than those of what a driver has in store and sends at once
+# after it hung, with the time of sending on it.
+FLOOD_GAPS = 8
 
 
 class Thinning:
@@ -90,3 +97,44 @@ class RateWatch:
             return True
         self._gaps.append(gap)
         return False
+
+
+class FloodWatch:
+    """Whether a stream is far too fast for the camera of the training, by its stamps."""
+
+    def __init__(self, rate: float) -> None:
+        """:param rate: of training, Hz."""
+        self.limit = FASTEST * rate
+        self._shortest = 1.0 / (SLACK * self.limit)
+        self._gaps: Deque[float] = deque(maxlen=FLOOD_GAPS)
+        self._last: Optional[int] = None
+
+    @property
+    def rate(self) -> float:
+        """Hz, the mean of the last gaps; 0 while it is not known."""
+        total = sum(self._gaps)
+        return len(self._gaps) / total if total > 0.0 else 0.0
+
+    @property
+    def is_flood(self) -> bool:
+        """Whether the last images came too fast: a burst, or a stream that is."""
+        return bool(self._gaps) and sum(self._gaps) < self._shortest * len(self._gaps)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is a stream that is too fast, and no burst."""
+        return self.is_flood and len(self._gaps) == FLOOD_GAPS
+
+    def add(self, stamp: int) -> None:
+        """
+        Count one image; one that is repeated or late says nothing of the rate.
+
+        :param stamp: ns; after a gap or a jump of more than a second a stream begins anew.
+        """
+        gap = 0.0 if self._last is None else (stamp - self._last) / NANOSECONDS
+        if abs(gap) > 1.0:
+            self._gaps.clear()
+        elif gap > 0.0:
+            self._gaps.append(gap)
+        if self._last is None or gap > 0.0 or gap < -1.0:
+            self._last = stamp

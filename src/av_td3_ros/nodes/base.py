@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from av_td3_ros.bridge import params, qos
 from av_td3_ros.bridge.topics import SERVICES, TOPICS, topic_name, topic_qos
 from av_td3_ros.graph import EXIT_FAULT, EXIT_OK, EXIT_REFUSED
-from av_td3_ros.nodes import realtime
+from av_td3_ros.nodes import log_folder, realtime
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 EXPECTED_ERRORS = (ValueError, OSError, RuntimeError, ImportError)
@@ -54,6 +54,8 @@ class GraphNode(LifecycleNode):
         self.active = False
         # Whether the process is this node's alone, as under `run`, and may be changed for it.
         self.owns_process = False
+        # Why it must not be configured in this process, or ''.
+        self.obstacle = ''
         self.exit_code = EXIT_OK
         self.wants_exit = False
         self._entities: List[Callable[[], Any]] = []
@@ -162,6 +164,8 @@ class GraphNode(LifecycleNode):
         """Read and check the parameters, make everything, or refuse with one line."""
         self._refusal = ''
         try:
+            if self.obstacle:
+                raise OSError(self.obstacle)
             self.config = params.read(self, self.CONFIG, self.is_deployed)
             self.setup()
             self.every(1.0, self.diagnose)
@@ -282,13 +286,12 @@ def run(node_class: Type[GraphNode]) -> int:
 
     :returns: 0 after an orderly end, 1 after a fault, 2 where the configuration was refused.
     """
+    arguments, no_log_files = log_folder.arguments(sys.argv)
     try:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # RCLError: no log folder, no middleware, wrong arguments
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # RCLError: no middleware, wrong arguments
         print(
-            f'[FATAL] {node_class.NAME}: ROS must start, got {_described(error)}; where a folder '
-            'cannot be written, set ROS_LOG_DIR to one that can',
-            file=sys.stderr,
+            f'[FATAL] {node_class.NAME}: ROS must start, got {_described(error)}', file=sys.stderr
         )
         return EXIT_REFUSED
     stop = []
@@ -302,7 +305,7 @@ def run(node_class: Type[GraphNode]) -> int:
         print(f'[FATAL] {node_class.NAME}: {_described(error)}', file=sys.stderr)
         rclpy.try_shutdown()
         return EXIT_REFUSED
-    node.owns_process = True
+    node.owns_process, node.obstacle = True, no_log_files
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     code = EXIT_OK

@@ -7,9 +7,8 @@ is the training camera and CameraInfo is not read.
 """
 
 from dataclasses import replace
-import difflib
 import os
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
 import cv2
 import numpy as np
@@ -23,15 +22,18 @@ from av_td3_ros.datatypes import SpecError
 from av_td3_ros.deployment.description import check_observation
 from av_td3_ros.deployment.trained import Trained, trained_with
 from av_td3_ros.driving.camera_model import COARSEST, View
-from av_td3_ros.driving.pacing import RateWatch, Thinning
+from av_td3_ros.driving.pacing import FASTEST, FloodWatch, RateWatch, Thinning
 from av_td3_ros.driving.preprocess import grey_frame
 from av_td3_ros.gate_config import GateConfig
+from av_td3_ros.nodes.awaited import Awaited, Input
 from av_td3_ros.nodes.base import GraphNode, now, SUPERVISED
 from av_td3_ros.nodes.hearing import Hearing
+from av_td3_ros.nodes.once import Once
 
 WATCH_PERIOD = 0.5
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-MOST_NAMED = 3
+INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+TRANSPORT = '; see camera.transport in perception.param.yaml'
 # An image may be so much wider or higher than in training, where nobody says what it shows.
 SQUASHED = 0.02
 # So many times the rate of training is no jitter but another camera: as the gate has it.
@@ -75,16 +77,29 @@ class CameraInput:
         self.info_topic = self._resolved('camera_info')
         if self.info_topic == self._default('camera_info'):
             self.info_topic = f'{base.rsplit("/", 1)[0]}/camera_info'
+        kinds = IMAGE_TYPES[::-1] if compressed else IMAGE_TYPES
+        self._input = Input(
+            'image', self.topic, self._default(self._key), kinds, advice=TRANSPORT
+        )
+        self._info_input = Input(
+            'CameraInfo',
+            self.info_topic,
+            self._default('camera_info'),
+            (INFO_TYPE,),
+            f'CameraInfo on {self.info_topic}',
+        )
+        self.awaited = Awaited(node)
         self._compares = not node.config.episodes and self._config.info != 'ignored'
         self._view: Optional[View] = None
         self._info: Any = None
         self._refusal = ''
-        self.waiting = ''
         # In a training graph every frame counts.
         self._thinning = None if node.config.episodes else Thinning(self._config.rate)
+        self._flood = FloodWatch(self._config.rate)
         self._rate = RateWatch(self._config.min_rate)
         self.min_rate, self.trained_rate = self._config.min_rate, self._config.rate
-        self._image_at, self._stamp, self._silent, self._hasty = now(), -1, False, False
+        self._image_at, self._stamp = now(), -1
+        self._once = Once()
         self._hearing = Hearing(node)
         self._hearing.subscribe(
             self.topic, TOPICS[self._key].type, self._while_active(self._on_image)
@@ -96,6 +111,8 @@ class CameraInput:
     def start(self) -> None:
         """Count silence from here on."""
         self._image_at = now()
+        self._flood = FloodWatch(self._config.rate)
+        self.awaited.expect(None)
 
     @property
     def rate(self) -> float:
@@ -114,18 +131,35 @@ class CameraInput:
 
     def fault(self) -> str:
         """Return why there are no frames, or ''."""
-        silent = now() - self._image_at
-        if self._node.active and silent > self._node.config.image_timeout:
-            return f'no image for {silent:.1f} s on {self.topic}{self._hint()}'
-        return self._refusal
+        return self._silence() or self._refusal or self._flooding()
 
     def warning(self) -> str:
         """Return what is doubtful about the camera though it is driven by, or ''."""
         return self._unknown or self._haste()
 
+    def _silence(self) -> str:
+        """Return that no image comes, or ''."""
+        silent = now() - self._image_at
+        if not self._node.active or silent <= self._node.config.image_timeout:
+            return ''
+        return self._input.silent(self._node, silent)
+
+    def _flooding(self) -> str:
+        """Return that images come too fast to be those of the training camera, or ''."""
+        if self._thinning is None or not self._node.active or not self._flood.is_certain:
+            return ''
+        rate = f'{self.trained_rate:g}'
+        return (
+            f'images must come at {self._flood.limit:g} Hz at most, {FASTEST:g} times the {rate} '
+            f'Hz of the training, got {self._flood.rate:.0f} Hz on {self.topic}; set the camera '
+            f'to {rate} Hz, or remap the image to what `ros2 run topic_tools throttle messages '
+            f'{self.topic} {rate}` publishes'
+        )
+
     def _haste(self) -> str:
         """Return that images come much faster than in training, or ''."""
-        if self._thinning is None or self.rate <= MUCH_FASTER * self.trained_rate:
+        is_near = self.rate <= MUCH_FASTER * self.trained_rate
+        if self._thinning is None or not self._node.active or is_near:
             return ''
         return (
             f'images come at {self.rate:.0f} Hz and the policy was trained at '
@@ -156,10 +190,12 @@ class CameraInput:
             self._complain(f'images must be stamped, got 0 twice on {self.topic}; fix its driver')
         self._stamp = stamp
         self._rate.add(stamp)
+        self._flood.add(stamp)
         if self._refusal or self._lacks_info():
             return
-        if self._thinning is not None and not self._thinning.keeps(stamp):
-            return
+        if self._thinning is not None:
+            if self._flood.is_flood or not self._thinning.keeps(stamp):
+                return
         try:
             frame = self._frame(msg)
         except SpecError as error:
@@ -203,28 +239,26 @@ class CameraInput:
             self._config.info == 'required' or self._node.count_publishers(self.info_topic) > 0
         )
         lacks = expected and self._view is None
-        if lacks and not self.waiting:
-            self._node.get_logger().warning(f'waiting for CameraInfo on {self.info_topic}')
-        self.waiting = f'waiting for CameraInfo on {self.info_topic}' if lacks else ''
+        self.awaited.expect(self._info_input if lacks else None)
         return lacks
 
     # -- topics -----------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Hear cameras that publish best effort; say once on the log that there is no image."""
+        """Hear cameras that publish best effort; say once on the log what is wrong with theirs."""
         self._hearing.adapt()
-        fault = self.fault() if self._node.active else ''
-        silent = bool(fault) and fault != self._refusal
-        if silent and not self._silent:
+        self.awaited.watch()
+        log = self._node.get_logger()
+        silence, flood, haste = self._silence(), self._flooding(), self._haste()
+        if self._once.is_new('silence', silence):
             if SUPERVISED in os.environ and self._stamp < 0:  # the world is not yet there
-                self._node.get_logger().info(fault)
+                log.info(silence)
             else:
-                self._node.get_logger().error(fault)
-        self._silent = silent
-        haste = self._haste() if self._node.active else ''
-        if haste and not self._hasty:
-            self._node.get_logger().warning(haste)
-        self._hasty = bool(haste)
+                log.error(silence)
+        if self._once.is_new('flood', flood):
+            log.error(flood)
+        if self._once.is_new('haste', haste) and not flood:
+            log.warning(haste)
 
     def _while_active(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         return lambda msg: callback(msg) if self._node.active else None
@@ -232,28 +266,6 @@ class CameraInput:
     def close(self) -> None:
         """Let go of the subscriptions."""
         self._hearing.close()
-
-    def _hint(self) -> str:
-        """Return what the graph says about an image that does not come."""
-        wanted = IMAGE_TYPES[self._key == 'image_compressed']
-        own = self._node.resolve_topic_name(TOPICS['debug_stack'].name)
-        published: Dict[str, List[str]] = {
-            name: types
-            for name, types in self._node.get_topic_names_and_types()
-            if name == self.topic or set(types) & set(IMAGE_TYPES)
-            if name != own and self._node.count_publishers(name)
-        }
-        if self.topic in published:
-            kinds = [kind for kind in published[self.topic] if kind != wanted]
-            return (
-                f': it is published as {", ".join(kinds)}, not {wanted}; see camera.transport '
-                'in perception.param.yaml'
-                if kinds
-                else ': its publisher is silent'
-            )
-        near = difflib.get_close_matches(self.topic, published, n=MOST_NAMED, cutoff=0.0)
-        there = f'there is {", ".join(near)}' if near else 'nor any other image'
-        return f': nobody publishes it, {there}; remap {self._default(self._key)}'
 
     def _default(self, key: str) -> str:
         return topic_name(key, self._node.config.role_name)

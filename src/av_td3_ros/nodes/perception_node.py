@@ -6,8 +6,7 @@ In training every frame is also joined with the episode manager's numbering of i
 """
 
 import array
-from collections import OrderedDict
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, Optional
 
 from av_td3_msgs.msg import Action, EpisodeState, Observation
 from carla_msgs.msg import CarlaStatus, CarlaWorldInfo
@@ -20,14 +19,15 @@ from av_td3_ros.bridge.topics import TOPICS
 from av_td3_ros.config import PerceptionConfig
 from av_td3_ros.datatypes import SpecError
 from av_td3_ros.driving import preprocess
-from av_td3_ros.driving.commands import Commands
 from av_td3_ros.driving.frozen import FrozenWatch
+from av_td3_ros.driving.guides import Guide, Guides
 from av_td3_ros.driving.join import FrameJoin
 from av_td3_ros.driving.pacing import RateWatch
-from av_td3_ros.driving.road_map import MapError, RoadMap
-from av_td3_ros.driving.route import Route, RoutePosition, RouteTracker
+from av_td3_ros.driving.road_map import MapError
+from av_td3_ros.driving.route import RoutePosition
 from av_td3_ros.driving.route_limits import beyond
 from av_td3_ros.nodes import realtime
+from av_td3_ros.nodes.awaited import Awaited, inputs
 from av_td3_ros.nodes.camera_input import CameraInput
 from av_td3_ros.nodes.base import ERROR, GraphNode, Health, OK, WARN, main as run_main, now
 from av_td3_ros.nodes.hearing import Hearing
@@ -36,15 +36,6 @@ DEFAULT_PERIOD = 0.05
 # A shorter step of a simulation, over that of training, has some of its frames thinned out.
 FASTEST_TICK = 0.75
 WATCH_PERIOD = 0.5
-ROUTES_KEPT = 8
-
-
-class Guide(NamedTuple):
-    """A route, where the vehicle is on it, and what to do along it where that is asked for."""
-
-    route: Route
-    tracker: RouteTracker
-    commands: Optional[Commands]
 
 
 class PerceptionNode(GraphNode):
@@ -62,13 +53,14 @@ class PerceptionNode(GraphNode):
         self._zeros = np.zeros(self._spec.vector_size, np.float32)
         kinds = ('image', 'odometry') + (('episode',) if self.config.episodes else ())
         self._kinds = kinds
-        self._routes: 'OrderedDict[int, Guide]' = OrderedDict()
-        self._road_map: Optional[RoadMap] = None
+        self._routes = Guides()
         self._other_map: Optional[CarlaWorldInfo] = None
         self._waiting: Optional[Dict[str, Any]] = None
+        self._inputs = inputs(self)
+        self._awaited = Awaited(self)
         self._last_steering = 0.0
         self._step = 0
-        self._observed_at = now()
+        self._observed_at = self._odometry_at = now()
         self._fault = ''
         self._hearing = Hearing(self)
         self._entities.append(self._hearing.close)
@@ -106,8 +98,9 @@ class PerceptionNode(GraphNode):
 
     def start(self) -> None:
         """Count silence from here on."""
-        self._observed_at = now()
+        self._observed_at = self._odometry_at = now()
         self._waiting = None  # a picture of before
+        self._awaited.expect(None)
         if self._other_map is not None:
             other, self._other_map = self._other_map, None
             self._take_map(other)
@@ -129,10 +122,10 @@ class PerceptionNode(GraphNode):
         fault = self._camera.fault() or self._fault
         if fault:
             return ERROR, fault, values
-        if self._waiting is not None:
-            return WARN, f'waiting for {self._lacking(self._waiting)}', values
-        if self._camera.waiting:
-            return WARN, self._camera.waiting, values
+        for awaited in (self._awaited, self._camera.awaited):
+            level, text = awaited.told()
+            if text:
+                return level, text, values
         stopped_by = self._stopped()
         if stopped_by:
             return ERROR, stopped_by, values
@@ -166,6 +159,7 @@ class PerceptionNode(GraphNode):
 
     def on_odometry(self, msg: Odometry) -> None:
         """Take the vehicle state."""
+        self._odometry_at = now()
         try:
             state = convert.from_odometry(msg)
         except SpecError as error:
@@ -190,18 +184,13 @@ class PerceptionNode(GraphNode):
     def on_route(self, msg: Path) -> None:
         """Take a route; frames that waited for it go on."""
         try:
-            guide = self._guide(convert.from_path(msg))
+            self._routes.take(convert.to_ns(msg.header.stamp), convert.from_path(msg))
         except SpecError as error:
             self._routes.clear()
             if msg.poses:
                 self._complain(str(error))
             return
         self._frame_of['route'] = msg.header.frame_id
-        stamp = convert.to_ns(msg.header.stamp)
-        self._routes.pop(stamp, None)  # sent again it is the newest again
-        self._routes[stamp] = guide
-        while len(self._routes) > ROUTES_KEPT:
-            self._routes.popitem(last=False)
         self._go_on()
 
     def on_world_info(self, msg: CarlaWorldInfo) -> None:
@@ -210,7 +199,7 @@ class PerceptionNode(GraphNode):
 
         A deployment that drives keeps its map: another one is that of another simulation.
         """
-        known = self._road_map
+        known = self._routes.road_map
         if known is not None and self.active and not self.config.episodes:
             if msg.opendrive != known.opendrive:
                 self._other_map = msg
@@ -224,19 +213,18 @@ class PerceptionNode(GraphNode):
         if other is None:
             return ''
         return (
-            f'the map must stay that of {self._road_map.name} while the node is active, got '
-            f'{other.map_name} on /carla/world_info; one simulation per domain, or activate the '
-            'node anew'
+            f'the map must stay that of {self._routes.road_map.name} while the node is active, '
+            f'got {other.map_name} on /carla/world_info; one simulation per domain, or activate '
+            'the node anew'
         )
 
     def _take_map(self, msg: CarlaWorldInfo) -> None:
         try:
             with realtime.unhurried():  # seconds, where a map is large
-                self._road_map = RoadMap(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
+                self._routes.take_map(msg.map_name.rsplit('/', 1)[-1], msg.opendrive)
         except MapError as error:
             self._complain(str(error))  # a map that was read before stays: it comes only once
             return
-        self._routes.update({at: self._guide(old.route) for at, old in self._routes.items()})
         self._go_on()
 
     # -- work -------------------------------------------------------------------------------------
@@ -254,8 +242,10 @@ class PerceptionNode(GraphNode):
         episode = self._numbering(frame)
         vector = self._zeros
         if episode.phase != EpisodeState.RESETTING:
-            if self._lacking(frame):
+            lacking = self._lacking(frame)
+            if lacking:
                 self._waiting = frame
+                self._awaited.expect(self._inputs[lacking])
                 return
             guide = self._guide_of(episode)
             vector, place = preprocess.state_vector(
@@ -289,6 +279,7 @@ class PerceptionNode(GraphNode):
         self._step += 1
         self._observed_at = now()
         self._fault, self._waiting = '', None  # an older frame waits in vain
+        self._awaited.expect(None)
         self._show(image, header)
 
     @property
@@ -319,8 +310,10 @@ class PerceptionNode(GraphNode):
             return ''
         images, odometry = self._camera.rate, self._odometry_rate.rate
         came = f'images {images:.1f} Hz, {self._name("odometry")} {odometry:.1f} Hz'
-        silent = now() - self._observed_at
+        silent, unheard = now() - self._observed_at, now() - self._odometry_at
         if silent > self.config.image_timeout:
+            if unheard > self.config.image_timeout:
+                return self._inputs['odometry'].silent(self, unheard)
             return f'no observation for {silent:.1f} s: {came}; their stamps must be of one clock'
         if self._rate.is_slow:
             return (
@@ -331,11 +324,13 @@ class PerceptionNode(GraphNode):
 
     def _waits(self) -> bool:
         """Whether something else is missing, and said so."""
-        return bool(self._waiting or self._camera.waiting or self._camera.fault())
+        waits = self._waiting or self._camera.awaited.told()[1] or self._camera.fault()
+        return bool(waits)
 
     def _watch(self) -> None:
         """Hear who came since; say once on the log, too, that nothing is driven any more."""
         self._hearing.adapt()
+        self._awaited.watch()
         stopped_by = self._stopped()
         if stopped_by and not self._stopped_by:
             self.get_logger().error(stopped_by)
@@ -351,17 +346,13 @@ class PerceptionNode(GraphNode):
         if waiting is not None and self.active:
             self._complete(waiting)
 
-    def _guide(self, route: Route) -> Guide:
-        known = self._road_map is not None
-        return Guide(route, route.tracker(), Commands(route, self._road_map) if known else None)
-
     def _lacking(self, frame: Dict[str, Any]) -> str:
-        """Return what else a frame needs to be observed, or ''."""
+        """Return the topic, by its key, that a frame needs to be observed, or ''."""
         guide = self._guide_of(self._numbering(frame))
         if guide is None and preprocess.needs_route(self.config.observation):
-            return 'a route'
+            return 'waypoints'
         missing = self.config.observation.command and guide.commands is None
-        return 'the map of /carla/world_info' if missing else ''
+        return 'world_info' if missing else ''
 
     def _numbering(self, frame: Dict[str, Any]) -> EpisodeState:
         """Return the episode manager's numbering of a frame, or in a deployment our own."""
@@ -376,7 +367,7 @@ class PerceptionNode(GraphNode):
     def _guide_of(self, episode: EpisodeState) -> Optional[Guide]:
         if self.config.episodes:
             return self._routes.get(convert.to_ns(episode.route_stamp))
-        return next(reversed(self._routes.values()), None)
+        return self._routes.newest()
 
     def _show(self, image: np.ndarray, header: Any) -> None:
         if self._debug_pub.get_subscription_count() and now() - self._debug_at > 0.1:

@@ -4,6 +4,7 @@ Draws for people what the others only say: the planned control, and how policy a
 It stands beside the graph. Nobody waits for it, and nothing of it runs in who drives.
 """
 
+import sys
 from typing import Any, Dict
 
 from av_td3_msgs.msg import Action, EpisodeState
@@ -19,6 +20,7 @@ from av_td3_ros import watching
 from av_td3_ros.bridge import markers
 from av_td3_ros.bridge.topics import topic_name, topic_qos, TOPICS
 from av_td3_ros.graph import NAMESPACE
+from av_td3_ros.nodes import log_folder
 from av_td3_ros.nodes.base import now, tell_usage
 
 PERIOD = 0.1
@@ -92,8 +94,11 @@ class WatchNode(Node):
 def main() -> None:
     """Run it until it is stopped."""
     tell_usage(NAME, '-p role_name:=NAME', 'docs/watching.md')
-    rclpy.init()
+    arguments, no_log_files = log_folder.arguments(sys.argv)
+    rclpy.init(args=arguments)
     node = WatchNode(namespace=NAMESPACE)
+    if no_log_files:
+        node.get_logger().warning(no_log_files)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
