@@ -1,6 +1,7 @@
 """The tables of a report, and its sentences: text only, ready to be shown."""
 
 import math
+from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -208,13 +209,18 @@ def evaluation_rows(runs: Sequence[Run]) -> List[Row]:
     rows = [Row('episodes', '', tuple(Cell(_episodes(evaluation)) for evaluation in found))]
     for key in FACTS:
         if any(key in evaluation for evaluation in found):
-            cells = (Cell(str(evaluation.get(key, NONE))) for evaluation in found)
-            rows.append(Row(HEADS.get(key, key), '', tuple(cells)))
+            cells = tuple(Cell(_fact(evaluation.get(key, NONE))) for evaluation in found)
+            rows.append(Row(HEADS.get(key, key), '', cells))
     for name, figure in FIGURES.items():
         if name in known:
             cells = (_measured(evaluation['metrics'].get(name), figure) for evaluation in found)
             rows.append(Row(figure.title, figure.unit, tuple(cells)))
     return rows if found else []
+
+
+def _fact(value: Any) -> str:
+    """Return a fact as text: of a file its name alone, or columns were as wide as paths are."""
+    return f'{value:,}' if isinstance(value, int) and value > 9999 else Path(str(value)).name
 
 
 def evaluation_notes(runs: Sequence[Run]) -> List[str]:
