@@ -12,7 +12,7 @@ import json
 import math
 from pathlib import Path
 import time
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -173,6 +173,25 @@ def watch(
     progress.end(f'{looks} looks')
 
 
+def quarters(items: Sequence[Any], moments: Sequence[float], end: float) -> Tuple[List[Any], ...]:
+    """Return those of the third and those of the last quarter of the time, which begins at 0."""
+    timed = list(zip(items, moments))
+    before = [item for item, moment in timed if 0.5 * end < moment <= 0.75 * end]
+    return before, [item for item, moment in timed if moment > 0.75 * end]
+
+
+def memory(parts: Sequence[Sequence[float]], word: str) -> Tuple[List[float], List[str]]:
+    """
+    Return the medians of the last two quarters, MiB, and what grew, as words; none where flat.
+
+    :param parts: what was held in each, MiB. :param word: what it is.
+    """
+    usual = [float(np.median(part)) for part in parts]
+    if usual[1] <= usual[0] + max(SHARE * usual[0], LITTLE):
+        return usual, []
+    return usual, [f'{word} by {usual[1] - usual[0]:.1f} MiB']
+
+
 def judge(samples: Sequence[Sample]) -> List[Dict[str, Any]]:
     """
     Return a row for each process: its figures in the last two quarters of the time, what grew.
@@ -184,19 +203,16 @@ def judge(samples: Sequence[Sample]) -> List[Dict[str, Any]]:
     end = max((sample.minute for sample in samples), default=0.0)
     for name in dict.fromkeys(sample.process for sample in samples):
         own = [sample for sample in samples if sample.process == name]
-        late = [s for s in own if s.minute > 0.75 * end]
-        before = [s for s in own if 0.5 * end < s.minute <= 0.75 * end]
-        if not (late and before):
+        parts = quarters(own, [sample.minute for sample in own], end)
+        if not all(parts):
             continue
         row: Dict[str, Any] = {'process': name}
         grew = []
         for key, word in MEMORY.items():
-            usual = [float(np.median([getattr(s, key) for s in part])) for part in (before, late)]
-            row[key] = usual
-            if usual[1] > usual[0] + max(SHARE * usual[0], LITTLE):
-                grew.append(f'{word} by {usual[1] - usual[0]:.1f} MiB')
+            row[key], more = memory([[getattr(s, key) for s in part] for part in parts], word)
+            grew += more
         for key, spare in SPARE.items():
-            most = [max(getattr(s, key) for s in part) for part in (before, late)]
+            most = [max(getattr(s, key) for s in part) for part in parts]
             row[key] = most
             if most[1] > most[0] + spare:
                 grew.append(f'{key} from {most[0]} to {most[1]}')

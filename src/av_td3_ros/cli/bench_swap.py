@@ -225,14 +225,12 @@ def growth(series: Sequence[Tuple[float, float]]) -> Dict[str, Any]:
 
     :param series: moments, s, and what was held then, MiB.
     """
-    begin = series[0][0] if series else 0.0
-    rest = {'resident_mib': 0.0, 'threads': 0, 'descriptors': 0, 'segments': 0}  # not looked at
-    samples = [
-        bench_soak.Sample((moment - begin) / 60.0, 'policy', mib, **rest) for moment, mib in series
-    ]
-    found = bench_soak.judge(samples) if len(samples) >= LOOKS else []
-    row = found[0] if found else {'memory_mib': None, 'grew': ''}
-    return {'memory_quarters_mib': row['memory_mib'], 'memory_grew': row['grew']}
+    since = [moment - series[0][0] for moment, _ in series]
+    parts = bench_soak.quarters([mib for _, mib in series], since, max(since, default=0.0))
+    if len(series) < LOOKS or not all(parts):
+        return {'memory_quarters_mib': None, 'memory_grew': ''}
+    usual, grew = bench_soak.memory(parts, bench_soak.MEMORY['memory_mib'])
+    return {'memory_quarters_mib': usual, 'memory_grew': ', '.join(grew)}
 
 
 def make_weights(config: RunConfig) -> List[Any]:

@@ -59,13 +59,12 @@ class Thinning:
         return True
 
 
-class RateWatch:
-    """The rate of a stream by its stamps, and whether it is enough to drive."""
+class _Gaps:
+    """The last gaps of a stream, s, by its stamps."""
 
-    def __init__(self, slowest: float) -> None:
-        """:param slowest: rate that is still enough, Hz."""
-        self._longest = SLACK / slowest
-        self._gaps: Deque[float] = deque(maxlen=GAPS)
+    def __init__(self, number: int) -> None:
+        """:param number: so many are kept."""
+        self._gaps: Deque[float] = deque(maxlen=number)
         self._last: Optional[int] = None
 
     @property
@@ -73,6 +72,15 @@ class RateWatch:
         """Hz, the mean of the last gaps; 0 while it is not known."""
         total = sum(self._gaps)
         return len(self._gaps) / total if total > 0.0 else 0.0
+
+
+class RateWatch(_Gaps):
+    """The rate of a stream by its stamps, and whether it is enough to drive."""
+
+    def __init__(self, slowest: float) -> None:
+        """:param slowest: rate that is still enough, Hz."""
+        super().__init__(GAPS)
+        self._longest = SLACK / slowest
 
     @property
     def is_enough(self) -> bool:
@@ -99,21 +107,14 @@ class RateWatch:
         return False
 
 
-class FloodWatch:
+class FloodWatch(_Gaps):
     """Whether a stream is far too fast for the camera of the training, by its stamps."""
 
     def __init__(self, rate: float) -> None:
         """:param rate: of training, Hz."""
+        super().__init__(FLOOD_GAPS)
         self.limit = FASTEST * rate
         self._shortest = 1.0 / (SLACK * self.limit)
-        self._gaps: Deque[float] = deque(maxlen=FLOOD_GAPS)
-        self._last: Optional[int] = None
-
-    @property
-    def rate(self) -> float:
-        """Hz, the mean of the last gaps; 0 while it is not known."""
-        total = sum(self._gaps)
-        return len(self._gaps) / total if total > 0.0 else 0.0
 
     @property
     def is_flood(self) -> bool:
