@@ -136,9 +136,10 @@ def test_a_policy_that_drives_as_well_by_a_frozen_camera_is_not_said_to_look(tmp
 
 def test_a_map_is_told_by_its_name(tmp_path):
     path = made(tmp_path / 'run', 1000)
-    evaluated(path, 'evaluation', 0.7, map='/far/away/Town01.xodr', env_step=20_001)
+    evaluated(path, 'evaluation', 0.7, map='/far/away/Town01.xodr', env_step=20_001, seed=12345)
     found = {row.head: row.cells[0].text for row in tables.evaluation_rows([runs.read(path)])}
     assert found['map'] == 'Town01.xodr' and found['policy of step'] == '20,001'
+    assert found['seed'] == '12345'
 
 
 @pytest.fixture(scope='module')

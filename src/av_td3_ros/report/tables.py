@@ -209,7 +209,7 @@ def evaluation_rows(runs: Sequence[Run]) -> List[Row]:
     rows = [Row('episodes', '', tuple(Cell(_episodes(evaluation)) for evaluation in found))]
     for key in FACTS:
         if any(key in evaluation for evaluation in found):
-            cells = tuple(Cell(_fact(evaluation.get(key, NONE))) for evaluation in found)
+            cells = tuple(Cell(_fact(key, evaluation.get(key, NONE))) for evaluation in found)
             rows.append(Row(HEADS.get(key, key), '', cells))
     for name, figure in FIGURES.items():
         if name in known:
@@ -218,9 +218,11 @@ def evaluation_rows(runs: Sequence[Run]) -> List[Row]:
     return rows if found else []
 
 
-def _fact(value: Any) -> str:
+def _fact(key: str, value: Any) -> str:
     """Return a fact as text: of a file its name alone, or columns were as wide as paths are."""
-    return f'{value:,}' if isinstance(value, int) and value > 9999 else Path(str(value)).name
+    if key == 'env_step' and value != NONE:
+        return f'{value:,}'
+    return Path(str(value)).name if key in ('map', 'routes') else str(value)
 
 
 def evaluation_notes(runs: Sequence[Run]) -> List[str]:
