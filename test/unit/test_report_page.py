@@ -140,6 +140,7 @@ def test_a_map_is_told_by_its_name(tmp_path):
     found = {row.head: row.cells[0].text for row in tables.evaluation_rows([runs.read(path)])}
     assert found['map'] == 'Town01.xodr' and found['policy of step'] == '20,001'
     assert found['seed'] == '12345'
+    assert tables._fact('env_step', None) == 'None'  # of an older version
 
 
 @pytest.fixture(scope='module')

@@ -220,7 +220,7 @@ def evaluation_rows(runs: Sequence[Run]) -> List[Row]:
 
 def _fact(key: str, value: Any) -> str:
     """Return a fact as text: of a file its name alone, or columns were as wide as paths are."""
-    if key == 'env_step' and value != NONE:
+    if key == 'env_step' and isinstance(value, (int, float)):
         return f'{value:,}'
     return Path(str(value)).name if key in ('map', 'routes') else str(value)
 
