@@ -7,7 +7,7 @@ import math
 
 from av_td3_msgs.msg import EpisodeState
 from builtin_interfaces.msg import Time
-from carla_msgs.msg import CarlaWorldInfo
+from carla_msgs.msg import CarlaStatus, CarlaWorldInfo
 from nav_msgs.msg import Odometry, Path
 import numpy as np
 import pytest
@@ -231,6 +231,26 @@ def test_no_image_for_a_while_is_an_error_until_one_comes(ros, talker, route):
     assert '/carla/ego_vehicle/rgb_front/image' in node.health()[1]
     Frame(talker, 1).whole()
     ros.until(lambda: node.health()[0] == b'\x00')
+
+
+def test_no_image_of_a_paused_simulation_is_no_error(ros, talker, route, capfd):
+    """As at the orderly end of every training."""
+    node = ros.start(PerceptionNode, image_timeout=0.2)
+
+    def age():
+        return float(node.health()[2]['image_age'])
+
+    Frame(talker, 1).whole()
+    ros.until(lambda: node.observations == 1)
+    paused = CarlaStatus(synchronous_mode=True, synchronous_mode_running=False)
+    talker.say('status', paused)
+    ros.until(lambda: node.health()[1] == 'the simulation is paused')
+    ros.until(lambda: age() > 1.5)  # looked at meanwhile
+    assert node.health()[:2] == (b'\x01', 'the simulation is paused')
+    assert 'no image' not in capfd.readouterr().err
+    talker.say('status', CarlaStatus(synchronous_mode=True, synchronous_mode_running=True))
+    ros.until(lambda: 'no image for' in node.health()[1])
+    assert age() < 1.5  # since it should have gone on
 
 
 @pytest.mark.parametrize(

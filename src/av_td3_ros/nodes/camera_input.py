@@ -99,6 +99,7 @@ class CameraInput:
         self._rate = RateWatch(self._config.min_rate)
         self.min_rate, self.trained_rate = self._config.min_rate, self._config.rate
         self._image_at, self._stamp = now(), -1
+        self._is_paused = False
         self._once = Once()
         self._hearing = Hearing(node)
         self._hearing.subscribe(
@@ -113,6 +114,12 @@ class CameraInput:
         self._image_at = now()
         self._flood = FloodWatch(self._config.rate)
         self.awaited.expect(None)
+
+    def pause(self, is_paused: bool) -> None:
+        """Take whether the simulation stands by order, when no image is nothing to complain of."""
+        if self._is_paused and not is_paused:
+            self._image_at = now()
+        self._is_paused = is_paused
 
     @property
     def rate(self) -> float:
@@ -135,12 +142,14 @@ class CameraInput:
 
     def warning(self) -> str:
         """Return what is doubtful about the camera though it is driven by, or ''."""
-        return self._unknown or self._haste()
+        paused = 'the simulation is paused' if self._is_paused else ''
+        return self._unknown or self._haste() or paused
 
     def _silence(self) -> str:
         """Return that no image comes, or ''."""
         silent = now() - self._image_at
-        if not self._node.active or silent <= self._node.config.image_timeout:
+        may_be = self._is_paused or silent <= self._node.config.image_timeout
+        if may_be or not self._node.active:
             return ''
         return self._input.silent(self._node, silent)
 

@@ -138,7 +138,7 @@ class PerceptionNode(GraphNode):
 
     def on_status(self, msg: CarlaStatus) -> None:
         """
-        In training follow the simulation's own step size.
+        In training follow the simulation's own step size, and know that it is paused.
 
         A deployment keeps to that of training: the simulation may be another one's. It says so
         where one waits for commands that thinned frames will never have.
@@ -153,7 +153,9 @@ class PerceptionNode(GraphNode):
                 if fast
                 else ''
             )
-        elif period and abs(period - self._period) > 1e-6:
+            return
+        self._camera.pause(msg.synchronous_mode and not msg.synchronous_mode_running)
+        if period and abs(period - self._period) > 1e-6:
             self._period = period
             self._join = FrameJoin(self._kinds, self._period)
 
