@@ -214,10 +214,10 @@ class EpisodeConfig:
         choices=('training', 'held_out', 'all'),
     )
     turning_share: float = option(
-        0.7,
-        'share of random routes in training that are cut to one turn, which a drive through a '
-        'town has few of: at most 30 m before it, at most 40 m behind it; a policy is measured '
-        'on whole ones',
+        0.0,
+        'a curriculum: share of random routes in training that are cut to one turn, which a '
+        'drive through a town has few of: at most 30 m before it, at most 40 m behind it; a '
+        'policy is measured on whole ones',
         low=0.0,
         high=1.0,
     )

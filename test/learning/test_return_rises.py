@@ -25,7 +25,6 @@ def test_the_last_twenty_episodes_beat_the_first_twenty(tmp_path, seed):
             **values,
             'trainer.steps': STEPS,
             'trainer.run_dir': str(tmp_path),
-            'episode_manager.turning_share': 0.0,  # returns of routes of about one length
         }, 'test'
     )
     run = RunFolder(tmp_path)

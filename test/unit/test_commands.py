@@ -134,8 +134,7 @@ def test_the_loop_in_one_process_sees_the_command_of_its_route():
     pytest.importorskip('panda3d')
     from av_td3_ros.sim.env import DrivingEnv
 
-    values = {**observation_preset('camera'), 'episode_manager.turning_share': 0.0}
-    env = DrivingEnv(build_run(values, 'x'), camera=False)
+    env = DrivingEnv(build_run(observation_preset('camera'), 'x'), camera=False)
     town, told = env.world.road_map, set()
     for seed in range(4):
         obs, route = env.reset(seed=seed), env.episode.route

@@ -112,7 +112,7 @@ def test_another_seed_is_another_route_and_no_seed_goes_on(make):
 
 
 def test_info_tells_how_the_reward_and_the_end_came_about(make):
-    env = make(max_steps=10, **{'episode_manager.turning_share': 0.0})
+    env = make(max_steps=10)
     _, info = env.reset(seed=0)
     assert info['route_completion'] == 0.0 and info['route_length'] >= 80.0
     for step in range(10):

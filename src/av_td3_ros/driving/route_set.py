@@ -4,8 +4,8 @@ Which route comes next: the same numbers give the same routes, in the graph and 
 Where policies are trained and where they are measured is kept apart by roads: the training never
 starts or ends a route on a road that is held out, though it may drive along one.
 
-Turns are what is hard and what is rare: of a random drive through a town they are a tenth. Many
-of the routes of a training are therefore cut to one turn; a policy is measured on whole ones.
+Turns are what is hard and what is rare: of a random drive through a town they are a tenth. Routes
+of a training can therefore be cut to one turn; a policy is measured on whole ones.
 """
 
 import hashlib
