@@ -148,8 +148,7 @@ class CameraInput:
     def _silence(self) -> str:
         """Return that no image comes, or ''."""
         silent = now() - self._image_at
-        may_be = self._is_paused or silent <= self._node.config.image_timeout
-        if may_be or not self._node.active:
+        if not self._node.active or self._is_paused or silent <= self._node.config.image_timeout:
             return ''
         return self._input.silent(self._node, silent)
 
